@@ -1,0 +1,28 @@
+# The only entry: every task of this repository is a target here, and does its work in scripts/.
+.DEFAULT_GOAL := help
+.PHONY: help demo dev test test-godot lint bench image
+
+help: ## Show this list
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+demo: ## Set up what is missing, run the whole line on this machine with bots, print a summary
+	@scripts/demo.sh
+
+dev: ## Build and run everything in one process, state in ./.muster
+	@scripts/dev.sh
+
+test: ## Run every test: unit, integration on real Docker, end to end, Godot
+	@scripts/test.sh
+
+test-godot: ## Run an unmodified Godot game through the whole line
+	@scripts/test-godot.sh
+
+lint: ## Check formatting, clippy, shell scripts and the repository's own rules
+	@scripts/lint.sh
+
+bench: ## Run every benchmark, write target/bench/*.json
+	@scripts/bench.sh
+
+image: ## Build the example game server's container image
+	@scripts/setup.sh toolchain docker
+	@scripts/image.sh

@@ -1,0 +1,10 @@
+#!/usr/bin/env bash
+# Every benchmark; figures go to the terminal and to target/bench/*.json.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+cd "$REPO_ROOT"
+
+step "set up what is missing" scripts/setup.sh toolchain docker bench
+step "build muster and its load test" cargo build --locked --release -p muster-cli -p muster-loadtest
+step "build the example game server's image" scripts/image.sh muster-example/arena:latest
+exec target/release/muster-loadtest bench all --out target/bench "$@"

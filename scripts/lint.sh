@@ -1,0 +1,36 @@
+#!/usr/bin/env bash
+# Everything that can be said about the code without running it.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+cd "$REPO_ROOT"
+
+shell_files() { git ls-files -co --exclude-standard -- '*.sh' .ci/run; }
+
+# Features that are off by default are compiled by nothing else. `|| return`, because `step` calls
+# this where `set -e` has no effect.
+check_features() {
+    local manifest package
+    while read -r manifest; do
+        grep -q '^\[features\]' "$manifest" || continue
+        package="$(sed -n 's/^name = "\(.*\)"$/\1/p' "$manifest" | head -n 1)"
+        cargo check --locked -p "$package" --all-targets --all-features || return
+    done < <(git ls-files -co --exclude-standard -- '*Cargo.toml')
+}
+
+step "set up the linters" scripts/setup.sh toolchain lint
+step "formatting (fix: cargo fmt --all)" cargo fmt --all --check
+step "clippy" cargo clippy --locked --workspace --all-targets -- -D warnings
+step "optional features" check_features
+step "repository rules" cargo test --locked --quiet -p tidy
+if have shellcheck; then
+    mapfile -t files < <(shell_files)
+    step "shell scripts" shellcheck --external-sources --source-path=SCRIPTDIR "${files[@]}"
+else
+    say "shell scripts: skipped, there is no shellcheck here (Debian: apt-get install shellcheck)"
+fi
+if have gdlint && have gdformat; then
+    step "GDScript" gdlint examples
+    step "GDScript formatting (fix: gdformat examples)" gdformat --check examples
+else
+    say "GDScript: skipped, there is no gdlint here (pipx install gdtoolkit)"
+fi

@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# Installs what a fresh Debian machine lacks, and nothing that is there already. Safe to run any
+# number of times.
+#
+#   scripts/setup.sh [toolchain|docker|bench|godot|lint]...     (default: toolchain docker)
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+
+# How long a Docker engine may take to answer after it was started.
+DOCKER_DEADLINE_S=90
+
+setup_toolchain() {
+    have cargo || die "cargo is not on the PATH. Install Rust with rustup (see rustup.rs), open a new shell and run this again."
+    # Rust brings no linker and libc headers of its own, and one dependency compiles C.
+    have cc && return 0
+    require_debian_root "A C compiler" "Install gcc and the libc headers (Debian: 'apt-get install gcc libc6-dev'; macOS: 'xcode-select --install')."
+    apt_install gcc libc6-dev
+}
+
+docker_answers() { docker info >/dev/null 2>&1; }
+
+setup_docker() {
+    if have docker && docker_answers; then return 0; fi
+    explain_unreachable_docker
+    require_debian_root "Docker" "Install Docker (on macOS and Windows: Docker Desktop), start it, check that 'docker info' answers, and run this again."
+    if ! have dockerd; then
+        apt_refresh
+        # Debian 13 packages the client apart from the engine; Debian 12 knows no docker-cli.
+        local packages=(docker.io iptables ca-certificates)
+        ! apt-cache show docker-cli >/dev/null 2>&1 || have docker || packages+=(docker-cli)
+        # Where the kernel runs AppArmor, the engine refuses to start containers without its tools.
+        ! [ -d /sys/kernel/security/apparmor ] || packages+=(apparmor)
+        # We start the engine ourselves below, the same way whether or not the package would have.
+        without_service_start apt_install "${packages[@]}"
+    fi
+    docker_answers || start_docker
+    say "Docker $(docker version --format '{{.Server.Version}}') answers"
+}
+
+# Cases in which installing or starting an engine would be wrong or useless.
+explain_unreachable_docker() {
+    have docker || return 0
+    if [ -n "${DOCKER_HOST:-}" ]; then
+        die "DOCKER_HOST is $DOCKER_HOST and no engine answers there. Start that engine, or unset DOCKER_HOST to use one on this machine."
+    fi
+    if docker info 2>&1 | grep -qi 'permission denied'; then
+        die "Docker runs, but user $(id -un) may not use it. Run 'sudo usermod -aG docker $(id -un)', log in again, and run this again."
+    fi
+}
+
+start_docker() {
+    local log="$REPO_ROOT/target/setup/dockerd.log" pid=''
+    mkdir -p "$(dirname "$log")"
+    if [ "$(cat /proc/1/comm)" = systemd ]; then
+        say "starting the Docker engine with systemd"
+        as_root systemctl start docker || die "systemd could not start Docker; 'systemctl status docker' and 'journalctl -u docker' say why."
+    else
+        say "starting the Docker engine in the background (log: target/setup/dockerd.log)"
+        # Own session, and the log in place of our terminal: the engine outlives this script, and
+        # whoever waits for our output to end must not wait for the engine.
+        as_root setsid nohup dockerd </dev/null >"$log" 2>&1 &
+        pid=$!
+    fi
+    local deadline=$((SECONDS + DOCKER_DEADLINE_S))
+    until docker_answers; do
+        explain_unreachable_docker
+        if [ -n "$pid" ] && ! kill -0 "$pid" 2>/dev/null && ! pgrep -x dockerd >/dev/null; then
+            tail -n 20 "$log" >&2
+            die "the Docker engine stopped right after its start; the whole log is $log. It needs root, cgroups and iptables."
+        fi
+        [ "$SECONDS" -lt "$deadline" ] ||
+            die "no answer from the Docker engine within $DOCKER_DEADLINE_S s; see $log, or 'journalctl -u docker' under systemd."
+        sleep 0.3
+    done
+}
+
+# nginx is only the yardstick of the edge benchmark, which starts its own with its own configuration.
+setup_bench() {
+    if have nginx && [ -e /usr/lib/nginx/modules/ngx_stream_module.so ]; then return 0; fi
+    require_debian_root "nginx with its stream module" "Install both (Debian: 'apt-get install nginx libnginx-mod-stream'), or run the other benchmarks alone."
+    local was_there=no
+    ! have nginx || was_there=yes
+    without_service_start apt_install nginx libnginx-mod-stream
+    # The package also enables the service at boot; a machine that had no web server gets none from us.
+    if [ "$was_there" = no ] && have systemctl && [ -d /run/systemd/system ]; then
+        run_logged "$REPO_ROOT/target/setup/apt.log" as_root systemctl disable nginx
+    fi
+}
+
+setup_godot() { "$REPO_ROOT/scripts/godot-root.sh"; }
+
+# On a person's machine a missing linter is skipped; on CI that would hide what it finds.
+setup_lint() {
+    have cargo || die "cargo is not on the PATH. Install Rust with rustup (see rustup.rs) and run this again."
+    if ! cargo fmt --version >/dev/null 2>&1 || ! cargo clippy --version >/dev/null 2>&1; then
+        have rustup || die "rustfmt or clippy is missing; install them from where your Rust came from."
+        rustup component add rustfmt clippy
+    fi
+    if [ "${CI:-}" = true ] && ! have shellcheck && is_debian && may_become_root; then
+        apt_install shellcheck
+    fi
+}
+
+[ "$#" -gt 0 ] || set -- toolchain docker
+for section in "$@"; do
+    case "$section" in
+    toolchain | docker | bench | godot | lint) "setup_$section" ;;
+    *) die "unknown section '$section'; known are: toolchain docker bench godot lint" ;;
+    esac
+done

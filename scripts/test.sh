@@ -1,0 +1,12 @@
+#!/usr/bin/env bash
+# Every test: unit, integration on a real Docker engine, end to end, and an unmodified Godot game.
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+cd "$REPO_ROOT"
+
+step "set up what is missing" scripts/setup.sh toolchain docker
+step "build the example game server's image" scripts/image.sh muster-example/arena:latest
+# Tests run the real programs, so these exist before any test does.
+step "build the programs under test" cargo build --locked --workspace --bins
+step "run the Rust tests" cargo test --locked --workspace
+step "run the Godot test" scripts/test-godot.sh
