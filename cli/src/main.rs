@@ -1,0 +1,2 @@
+//! muster-cli.
+fn main() {}

@@ -1,0 +1,2 @@
+//! arena-server.
+fn main() {}

@@ -1,0 +1,2 @@
+//! muster-loadtest.
+fn main() {}

@@ -1,0 +1,157 @@
+//! Tickets: a player's request for a match, and what came of it.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::id::{MatchId, SeatId, ServerId, TicketId};
+
+use super::Endpoint;
+
+/// Longest player name, in bytes.
+pub const MAX_PLAYER_BYTES: usize = 128;
+/// Most regions a ticket may state its latency to.
+pub const MAX_LATENCIES: usize = 64;
+/// Longest wait of one long poll, in seconds.
+pub const MAX_WAIT_S: u32 = 60;
+
+/// Asks for a match (`POST /v1/tickets`).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct TicketRequest {
+    /// Queue.
+    pub queue: String,
+    /// The player, by the studio's name for them.
+    pub player: String,
+    /// Round trip to each region, in milliseconds, as the beacons told; a region left out counts as far.
+    #[serde(default)]
+    pub latencies_ms: BTreeMap<String, u32>,
+}
+
+/// Where a ticket is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum TicketState {
+    /// In its queue.
+    Searching,
+    /// In a match that waits for its server.
+    Matched,
+    /// Has a seat and knows where.
+    Assigned,
+    /// Withdrawn by its owner.
+    Cancelled,
+    /// Nobody was found in time.
+    Expired,
+    /// Cannot be served; the reason says why.
+    Failed,
+}
+
+impl TicketState {
+    /// The state's text, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Searching => "searching",
+            Self::Matched => "matched",
+            Self::Assigned => "assigned",
+            Self::Cancelled => "cancelled",
+            Self::Expired => "expired",
+            Self::Failed => "failed",
+        }
+    }
+
+    /// Whether nothing more will come.
+    pub fn is_final(self) -> bool {
+        !matches!(self, Self::Searching | Self::Matched)
+    }
+}
+
+/// A ticket.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Ticket {
+    /// Its id.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub id: TicketId,
+    /// Queue.
+    pub queue: String,
+    /// Player.
+    pub player: String,
+    /// State.
+    pub state: TicketState,
+    /// In words: what it waits for, or why it ended.
+    pub explanation: String,
+    /// When it was acknowledged.
+    pub created_at_ms: u64,
+    /// When it entered its match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub matched_at_ms: Option<u64>,
+    /// When it got its server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assigned_at_ms: Option<u64>,
+    /// Where to play; set once assigned.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignment: Option<Assignment>,
+}
+
+/// Query of `GET /v1/tickets/{id}`: a long poll if `wait_s` is over 0.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct TicketQuery {
+    /// Answer once the state is another than this.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub state: Option<TicketState>,
+    /// Or after this many seconds, at most [`MAX_WAIT_S`].
+    #[serde(default)]
+    pub wait_s: u32,
+}
+
+/// A seat on a server, and how to get there.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Assignment {
+    /// The match.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub match_id: MatchId,
+    /// The server.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub server_id: ServerId,
+    /// Its region.
+    pub region: String,
+    /// The player's seat.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub seat_id: SeatId,
+    /// Where to connect, one per port and edge; the first of a port is the preferred one.
+    pub endpoints: Vec<Endpoint>,
+}
+
+/// A server claimed by request: the answer of `POST /v1/fleets/{name}/allocate`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct Allocated {
+    /// The match made for it.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub match_id: MatchId,
+    /// The server.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub server_id: ServerId,
+    /// Its region.
+    pub region: String,
+    /// A seat for every player named.
+    pub seats: Vec<AllocatedSeat>,
+}
+
+/// One seat of an [`Allocated`] server.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct AllocatedSeat {
+    /// Player.
+    pub player: String,
+    /// Seat.
+    #[cfg_attr(feature = "schema", schema(value_type = String))]
+    pub seat_id: SeatId,
+    /// Where the player connects.
+    pub endpoints: Vec<Endpoint>,
+}

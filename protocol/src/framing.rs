@@ -1,0 +1,106 @@
+//! Length-prefixed frames for reliable streams: four bytes big-endian, then one prost message.
+//!
+//! The prefix is checked against a cap before anything is allocated for it, so that a peer cannot
+//! make the other side reserve what it never sends. Reading from sockets is the transport crate's.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use prost::Message;
+
+/// Bytes of the length prefix.
+pub const PREFIX_BYTES: usize = 4;
+
+/// Largest frame on any of Muster's control streams, in bytes without its prefix.
+///
+/// A full desired state of 4,096 servers at 1 KiB each fits four times.
+pub const MAX_FRAME_BYTES: usize = 16 * 1024 * 1024;
+
+/// Why bytes are not a frame.
+#[derive(Debug, thiserror::Error)]
+pub enum FrameError {
+    /// The prefix announces more than the cap.
+    #[error("frame of {length} bytes is over the limit of {limit}")]
+    TooLong {
+        /// What the prefix said.
+        length: usize,
+        /// What is allowed.
+        limit: usize,
+    },
+    /// The frame is whole, but is not the message expected.
+    #[error("frame does not decode: {0}")]
+    Malformed(#[from] prost::DecodeError),
+}
+
+/// Appends `message` with its prefix to `out`.
+///
+/// # Errors
+/// [`FrameError::TooLong`] if the message is over [`MAX_FRAME_BYTES`]; `out` is then unchanged.
+pub fn encode<M: Message>(message: &M, out: &mut BytesMut) -> Result<(), FrameError> {
+    let length = message.encoded_len();
+    if length > MAX_FRAME_BYTES {
+        return Err(FrameError::TooLong { length, limit: MAX_FRAME_BYTES });
+    }
+    out.reserve(PREFIX_BYTES + length);
+    out.put_u32(length as u32);
+    message.encode_raw(out);
+    Ok(())
+}
+
+/// What a prefix announces, if it is within `limit`.
+///
+/// # Errors
+/// [`FrameError::TooLong`] if it is not.
+pub fn frame_length(prefix: [u8; PREFIX_BYTES], limit: usize) -> Result<usize, FrameError> {
+    let length = u32::from_be_bytes(prefix) as usize;
+    if length > limit { Err(FrameError::TooLong { length, limit }) } else { Ok(length) }
+}
+
+/// Decodes the payload of one frame.
+///
+/// # Errors
+/// [`FrameError::Malformed`] if the bytes are not an `M`.
+pub fn decode<M: Message + Default>(payload: Bytes) -> Result<M, FrameError> {
+    Ok(M::decode(payload)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::agent::{AgentMessage, ToAgent};
+    use crate::edge::{EdgeMessage, ToEdge};
+    use crate::join::{JoinReply, JoinRequest};
+    use crate::stream::{StreamOpen, StreamOpened};
+    use proptest::prelude::*;
+
+    #[test]
+    fn a_message_comes_back() {
+        let message = JoinRequest { role: "agent".into(), region: "eu-central".into(), ..Default::default() };
+        let mut wire = BytesMut::new();
+        encode(&message, &mut wire).expect("small");
+        let wire = wire.freeze();
+        let prefix = wire[..PREFIX_BYTES].try_into().expect("four bytes");
+        let length = frame_length(prefix, MAX_FRAME_BYTES).expect("small");
+        assert_eq!(length, wire.len() - PREFIX_BYTES);
+        assert_eq!(decode::<JoinRequest>(wire.slice(PREFIX_BYTES..)).expect("whole"), message);
+    }
+
+    #[test]
+    fn an_announced_giant_is_refused_before_it_is_read() {
+        let error = frame_length(u32::MAX.to_be_bytes(), MAX_FRAME_BYTES).expect_err("over the cap");
+        assert!(error.to_string().contains("16777216"), "{error}");
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_decode_or_fail_without_panic(bytes in proptest::collection::vec(any::<u8>(), 0..512)) {
+            let bytes = Bytes::from(bytes);
+            let _ = decode::<AgentMessage>(bytes.clone());
+            let _ = decode::<ToAgent>(bytes.clone());
+            let _ = decode::<EdgeMessage>(bytes.clone());
+            let _ = decode::<ToEdge>(bytes.clone());
+            let _ = decode::<JoinRequest>(bytes.clone());
+            let _ = decode::<JoinReply>(bytes.clone());
+            let _ = decode::<StreamOpen>(bytes.clone());
+            let _ = decode::<StreamOpened>(bytes);
+        }
+    }
+}
