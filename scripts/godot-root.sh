@@ -22,6 +22,7 @@ log="$REPO_ROOT/target/setup/godot-root.log"
 # it reads every format its sources may be written in; the labels are known once lists are there.
 debian_mirror() {
     local uri
+    # shellcheck disable=SC2016 # apt fills in these names, not the shell.
     uri="$(apt-get indextargets --format '$(REPO_URI) $(ORIGIN)/$(LABEL)/$(COMPONENT)' 'Identifier: Packages' |
         awk '$2 == "Debian/Debian/main" { print $1; exit }')"
     # Cloud images name a file that lists the mirrors; debootstrap wants one of them.

@@ -24,5 +24,6 @@ cp "$target_dir/$triple/release/arena-server" "$context/"
 if have readelf && LC_ALL=C readelf -l "$context/arena-server" | grep -q INTERP; then
     die "arena-server was linked dynamically although crt-static was asked for; does $triple have a static libc (Debian: libc6-dev)?"
 fi
-docker build --quiet --tag "$image" --file "$REPO_ROOT/examples/arena-server/Dockerfile" "$context" >/dev/null
+run_logged "$REPO_ROOT/target/setup/docker-build.log" \
+    docker build --tag "$image" --file "$REPO_ROOT/examples/arena-server/Dockerfile" "$context"
 say "image $image: $(docker image inspect --format '{{.Size}}' "$image" | awk '{printf "%.1f MB", $1 / 1e6}')"
