@@ -7,6 +7,7 @@
 pub mod api;
 pub mod beacon;
 pub mod flow;
+pub mod fragment;
 pub mod framing;
 pub mod id;
 pub mod preface;
