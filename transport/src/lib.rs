@@ -1,1 +1,26 @@
-//! muster-transport.
+//! What every QUIC hop between Muster's processes shares.
+//!
+//! Mutual TLS under Muster's own CA, one ALPN per purpose, framed prost messages over streams, dialling
+//! with backoff, and transport settings fit for game packets. It knows nothing of servers, routes or
+//! matches: who may say what on a connection is decided by its users.
+
+pub mod alpn;
+mod backoff;
+mod congestion;
+mod endpoint;
+mod framed;
+mod identity;
+mod join;
+mod peer;
+mod profile;
+mod tls;
+
+pub use backoff::Backoff;
+pub use congestion::FixedWindow;
+pub use endpoint::{DialError, bind, dial};
+pub use framed::{FrameIoError, FrameReader, FrameWriter};
+pub use identity::{Identity, IdentityError};
+pub use join::{JoinError, JoinToken, JoinTokenError, authority_fingerprint, join};
+pub use peer::{PeerIdentity, Role, RoleError, peer_identity, server_name};
+pub use profile::Profile;
+pub use tls::{ClientCertificate, TlsError, client_config, provider, server_config};

@@ -1,0 +1,72 @@
+//! Transport settings by what a connection carries, in one place so that their reasons stand side by side.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use quinn::congestion::CubicConfig;
+use quinn::{AckFrequencyConfig, IdleTimeout, TransportConfig, VarInt};
+
+use crate::congestion::{FixedWindow, GAME_WINDOW_BYTES};
+
+/// What a connection carries.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Profile {
+    /// Control messages, image transfers and logs between orchestrator and agent or edge.
+    Link,
+    /// Players' UDP packets, as DATAGRAM frames.
+    TunnelDatagrams,
+    /// Players' TCP and WebSocket connections, one stream each.
+    TunnelStreams,
+}
+
+/// A link without a sign of life for this long is down.
+const LINK_IDLE: Duration = Duration::from_secs(6);
+/// A tunnel without a sign of life for this long is down.
+const TUNNEL_IDLE: Duration = Duration::from_secs(4);
+/// Streams a peer may have open at once on a link: requests for blobs and logs.
+const LINK_STREAMS: u32 = 256;
+/// Streams an edge may have open at once to one agent: players' connections.
+const TUNNEL_STREAMS: u32 = 8_192;
+/// Unread bytes held per stream. 256 KiB carry 50 Mbit/s at 40 ms, more than a game's TCP asks for.
+const STREAM_WINDOW: u32 = 256 * 1024;
+/// Unread bytes held per connection of streams.
+const STREAMS_WINDOW: u32 = 64 * 1024 * 1024;
+/// Datagrams that wait to be sent: about 8 ms at 500 Mbit/s. The oldest goes when it is full.
+const DATAGRAM_SEND_BUFFER: usize = 512 * 1024;
+/// Datagrams received and not yet taken by the process.
+const DATAGRAM_RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
+/// Game packets are never retransmitted, so acknowledgements only serve loss detection and the
+/// window: one for this many packets is enough, and costs a twentieth.
+const ACK_EVERY: u32 = 20;
+
+impl Profile {
+    pub(crate) fn transport(self) -> Arc<TransportConfig> {
+        let mut config = TransportConfig::default();
+        let idle = if self == Self::Link { LINK_IDLE } else { TUNNEL_IDLE };
+        let timeout = IdleTimeout::try_from(idle).expect("seconds fit a QUIC timeout");
+        // A third of the timeout: two keep-alives may be lost before the connection is given up.
+        config.max_idle_timeout(Some(timeout)).keep_alive_interval(Some(idle / 3));
+        config.max_concurrent_uni_streams(VarInt::from_u32(0));
+        match self {
+            Self::Link => {
+                config.max_concurrent_bidi_streams(VarInt::from_u32(LINK_STREAMS));
+                config.datagram_receive_buffer_size(None);
+                config.congestion_controller_factory(Arc::new(CubicConfig::default()));
+            }
+            Self::TunnelDatagrams | Self::TunnelStreams => {
+                config.max_concurrent_bidi_streams(VarInt::from_u32(TUNNEL_STREAMS));
+                config.stream_receive_window(VarInt::from_u32(STREAM_WINDOW));
+                config.receive_window(VarInt::from_u32(STREAMS_WINDOW));
+                config.datagram_send_buffer_size(DATAGRAM_SEND_BUFFER);
+                config.datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER));
+            }
+        }
+        if self == Self::TunnelDatagrams {
+            config.congestion_controller_factory(Arc::new(FixedWindow::new(GAME_WINDOW_BYTES)));
+            let mut acks = AckFrequencyConfig::default();
+            acks.ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY));
+            config.ack_frequency_config(Some(acks));
+        }
+        Arc::new(config)
+    }
+}

@@ -1,0 +1,174 @@
+//! Two ends over real UDP on loopback: who is let in, what framing and settings do.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use muster_protocol::join::{JoinGranted, JoinRefused, JoinReply, JoinRequest, join_reply::Outcome};
+use muster_transport::{
+    ClientCertificate, FrameReader, FrameWriter, Identity, JoinError, JoinToken, PeerIdentity, Profile, Role,
+    alpn, authority_fingerprint, bind, client_config, dial, join, peer_identity, server_config, server_name,
+};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
+use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+struct Authority(CertifiedIssuer<'static, KeyPair>);
+
+impl Authority {
+    fn new() -> Self {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        let key = KeyPair::generate().expect("a key");
+        Self(CertifiedIssuer::self_signed(params, key).expect("a CA"))
+    }
+
+    fn issue(&self, role: Role, id: &str) -> Identity {
+        let key = KeyPair::generate().expect("a key");
+        let params = CertificateParams::new(vec![server_name(role, id)]).expect("a name");
+        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
+        Identity {
+            role,
+            id: id.to_owned(),
+            region: "local".to_owned(),
+            certificate: certificate.der().clone(),
+            key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+            authority: self.0.der().clone(),
+        }
+    }
+}
+
+fn listen(
+    identity: &Identity,
+    clients: ClientCertificate,
+    alpns: &[&[u8]],
+) -> (quinn::Endpoint, Vec<String>) {
+    let config = server_config(identity, alpns, clients, Profile::TunnelDatagrams).expect("a configuration");
+    let endpoint = bind("127.0.0.1:0".parse().expect("an address"), Some(config)).expect("a socket");
+    let address = endpoint.local_addr().expect("bound").to_string();
+    (endpoint, vec![address])
+}
+
+fn dialler() -> quinn::Endpoint {
+    bind("127.0.0.1:0".parse().expect("an address"), None).expect("a socket")
+}
+
+#[tokio::test]
+async fn both_ends_know_each_other() {
+    let authority = Authority::new();
+    let agent = authority.issue(Role::Agent, "node_01a");
+    let edge = authority.issue(Role::Edge, "edge_01b");
+    let (server, addresses) = listen(&agent, ClientCertificate::Required, &[alpn::TUNNEL]);
+    let accepted = tokio::spawn(async move {
+        let connection = server.accept().await.expect("open").await.expect("handshake");
+        let peer = peer_identity(&connection);
+        let datagram = connection.read_datagram().await.expect("a datagram");
+        connection.send_datagram(datagram).expect("room");
+        connection.closed().await;
+        peer
+    });
+    let config = client_config(&edge, alpn::TUNNEL, Profile::TunnelDatagrams).expect("a configuration");
+    let name = server_name(Role::Agent, "node_01a");
+    let endpoint = dialler();
+    let connection = dial(&endpoint, config, &addresses, &name, TIMEOUT).await.expect("connects");
+    assert_eq!(peer_identity(&connection), Some(PeerIdentity { role: Role::Agent, id: "node_01a".into() }));
+    connection.send_datagram(Bytes::from_static(b"ping")).expect("room");
+    assert_eq!(connection.read_datagram().await.expect("the echo"), Bytes::from_static(b"ping"));
+    connection.close(0u32.into(), b"");
+    let seen = accepted.await.expect("no panic");
+    assert_eq!(seen, Some(PeerIdentity { role: Role::Edge, id: "edge_01b".into() }));
+}
+
+#[tokio::test]
+async fn another_authoritys_client_and_another_nodes_name_are_refused() {
+    let (authority, stranger) = (Authority::new(), Authority::new());
+    let agent = authority.issue(Role::Agent, "node_01a");
+    let (server, addresses) = listen(&agent, ClientCertificate::Required, &[alpn::TUNNEL]);
+    tokio::spawn(async move {
+        while let Some(incoming) = server.accept().await {
+            tokio::spawn(async move {
+                if let Ok(connection) = incoming.await {
+                    connection.closed().await;
+                }
+            });
+        }
+    });
+    let endpoint = dialler();
+
+    // Signed by another CA, though it trusts ours: TLS 1.3 tells the client after its own side is done.
+    let mut forged = stranger.issue(Role::Edge, "edge_01x");
+    forged.authority = agent.authority.clone();
+    let config = client_config(&forged, alpn::TUNNEL, Profile::TunnelStreams).expect("a configuration");
+    let name = server_name(Role::Agent, "node_01a");
+    if let Ok(connection) = dial(&endpoint, config, &addresses, &name, TIMEOUT).await {
+        let closed = tokio::time::timeout(TIMEOUT, connection.closed()).await.expect("refused in time");
+        assert!(closed.to_string().contains("certificate"), "{closed}");
+    }
+
+    let edge = authority.issue(Role::Edge, "edge_01b");
+    let config = client_config(&edge, alpn::TUNNEL, Profile::TunnelStreams).expect("a configuration");
+    let other = server_name(Role::Agent, "node_01z");
+    let error = dial(&endpoint, config, &addresses, &other, TIMEOUT).await.expect_err("another node");
+    assert!(error.to_string().contains("refused"), "{error}");
+}
+
+/// An orchestrator that knows one secret.
+async fn serve_joins(server: quinn::Endpoint, authority: Authority, secret: &'static str) {
+    while let Some(incoming) = server.accept().await {
+        let connection = incoming.await.expect("handshake");
+        assert_eq!(peer_identity(&connection), None, "a joining node has no certificate");
+        let (send, receive) = connection.accept_bi().await.expect("a stream");
+        let request: JoinRequest = FrameReader::new(receive).recv().await.expect("a frame").expect("one");
+        let outcome = if request.token == secret {
+            let issued = authority.issue(Role::Agent, "node_01c");
+            Outcome::Granted(JoinGranted {
+                id: issued.id.clone(),
+                certificate: issued.certificate.to_vec().into(),
+                authority: issued.authority.to_vec().into(),
+            })
+        } else {
+            Outcome::Refused(JoinRefused { code: "join_token_invalid".into(), detail: "unknown".into() })
+        };
+        let mut writer = FrameWriter::new(send);
+        writer.send(&JoinReply { outcome: Some(outcome) }).await.expect("sent");
+        writer.finish();
+        connection.closed().await;
+    }
+}
+
+#[tokio::test]
+async fn joining_checks_both_sides() {
+    let authority = Authority::new();
+    let orchestrator = authority.issue(Role::Orchestrator, "orchestrator");
+    let fingerprint = authority_fingerprint(&orchestrator.authority);
+    let (server, addresses) = listen(&orchestrator, ClientCertificate::Optional, &[alpn::JOIN, alpn::LINK]);
+    tokio::spawn(serve_joins(server, authority, "s3cret"));
+
+    let token = JoinToken { secret: "s3cret".into(), fingerprint };
+    let token: JoinToken = token.to_string().parse().expect("its own text");
+    let identity = join(&addresses, &token, Role::Agent, "local", "here", &[]).await.expect("joins");
+    assert_eq!((identity.id.as_str(), identity.region.as_str()), ("node_01c", "local"));
+
+    let dir = tempfile::tempdir().expect("a directory");
+    assert!(Identity::load(dir.path()).expect("readable").is_none());
+    identity.save(dir.path()).expect("kept");
+    let loaded = Identity::load(dir.path()).expect("readable").expect("there");
+    assert_eq!((loaded.id, loaded.certificate), (identity.id, identity.certificate));
+
+    let wrong = JoinToken { secret: "guess".into(), fingerprint };
+    let error = join(&addresses, &wrong, Role::Agent, "local", "here", &[]).await;
+    assert!(matches!(error, Err(JoinError::Refused { code, .. }) if code == "join_token_invalid"));
+
+    // Another CA behind that address: the secret is never shown to it.
+    let elsewhere = JoinToken { secret: "s3cret".into(), fingerprint: [0; 32] };
+    let error = join(&addresses, &elsewhere, Role::Agent, "local", "here", &[]).await;
+    assert!(matches!(error, Err(JoinError::Dial(_))), "{:?}", error.err());
+}
+
+#[test]
+fn text_that_is_no_join_token_says_how_to_get_one() {
+    for text in ["", "muster-join", "muster-join.x.y", "other.x.00", "muster-join..00"] {
+        let error = text.parse::<JoinToken>().expect_err(text);
+        assert!(error.to_string().contains("muster token create"), "{error}");
+    }
+}
