@@ -1,0 +1,33 @@
+//! The installation: nodes, edges, regions, status, its CA.
+
+use muster_protocol::api::{Edge, Node, Page, Region, Status};
+use reqwest::Method;
+
+use crate::{Client, ClientError};
+
+impl Client {
+    /// Nodes, from after `after` on.
+    pub async fn nodes(&self, after: Option<&str>) -> Result<Page<Node>, ClientError> {
+        self.call(Method::GET, &["nodes"]).query(&after.map(|after| [("after", after)])).read().await
+    }
+
+    /// Edges, from after `after` on.
+    pub async fn edges(&self, after: Option<&str>) -> Result<Page<Edge>, ClientError> {
+        self.call(Method::GET, &["edges"]).query(&after.map(|after| [("after", after)])).read().await
+    }
+
+    /// Regions and their latency beacons.
+    pub async fn regions(&self) -> Result<Page<Region>, ClientError> {
+        self.call(Method::GET, &["regions"]).read().await
+    }
+
+    /// How the installation is.
+    pub async fn status(&self) -> Result<Status, ClientError> {
+        self.call(Method::GET, &["status"]).read().await
+    }
+
+    /// The certificate (PEM) of Muster's own CA, which `wss` endpoints may be signed by. Needs no token.
+    pub async fn authority_pem(&self) -> Result<String, ClientError> {
+        self.call(Method::GET, &["ca.pem"]).text().await
+    }
+}

@@ -1,0 +1,28 @@
+//! Queues: matchmaking modes.
+
+use muster_protocol::api::{Page, Queue, QueueSpec};
+use reqwest::Method;
+
+use crate::{Client, ClientError};
+
+impl Client {
+    /// Makes the queue `spec.name`, or changes it to be as `spec` says.
+    pub async fn apply_queue(&self, spec: &QueueSpec) -> Result<Queue, ClientError> {
+        self.call(Method::PUT, &["queues", &spec.name]).json(spec).read().await
+    }
+
+    /// A queue and how it stands.
+    pub async fn queue(&self, name: &str) -> Result<Queue, ClientError> {
+        self.call(Method::GET, &["queues", name]).read().await
+    }
+
+    /// Queues of the namespace, from after `after` on.
+    pub async fn queues(&self, after: Option<&str>) -> Result<Page<Queue>, ClientError> {
+        self.call(Method::GET, &["queues"]).query(&after.map(|after| [("after", after)])).read().await
+    }
+
+    /// Deletes a queue; tickets in it fail.
+    pub async fn delete_queue(&self, name: &str) -> Result<(), ClientError> {
+        self.call(Method::DELETE, &["queues", name]).done().await
+    }
+}

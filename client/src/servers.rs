@@ -1,0 +1,78 @@
+//! Servers: list, show, stop, logs.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::{Stream, StreamExt};
+use muster_protocol::api::{LogsQuery, Page, Server, ServerState};
+use muster_protocol::id::ServerId;
+use reqwest::Method;
+use serde::Serialize;
+
+use crate::{Client, ClientError};
+
+/// Longest a log is followed on one connection. A log that is followed for longer is opened again.
+const LOG_TIMEOUT: Duration = Duration::from_hours(24);
+
+/// Which servers to list; what is left out does not filter.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct ServerFilter {
+    /// Of this fleet.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fleet: Option<String>,
+    /// In this region.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub region: Option<String>,
+    /// In this state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub state: Option<ServerState>,
+    /// From after this one on: the previous page's `next`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub after: Option<String>,
+}
+
+/// A log as it comes, in pieces that may end anywhere in a line.
+pub struct LogStream(Pin<Box<dyn Stream<Item = Result<Bytes, ClientError>> + Send>>);
+
+impl std::fmt::Debug for LogStream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("LogStream")
+    }
+}
+
+impl Stream for LogStream {
+    type Item = Result<Bytes, ClientError>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.0.poll_next_unpin(context)
+    }
+}
+
+impl Client {
+    /// Servers of the namespace.
+    pub async fn servers(&self, filter: &ServerFilter) -> Result<Page<Server>, ClientError> {
+        self.call(Method::GET, &["servers"]).query(filter).read().await
+    }
+
+    /// A server.
+    pub async fn server(&self, id: &ServerId) -> Result<Server, ClientError> {
+        self.call(Method::GET, &["servers", &id.to_string()]).read().await
+    }
+
+    /// Stops a server: told to drain if players may be on it, at once if `force`.
+    pub async fn stop_server(&self, id: &ServerId, force: bool) -> Result<(), ClientError> {
+        self.call(Method::POST, &["servers", &id.to_string(), "stop"]).query(&[("force", force)]).done().await
+    }
+
+    /// A server's output; ends with the log, or never while `query.follow` and the server runs.
+    pub async fn logs(&self, id: &ServerId, query: &LogsQuery) -> Result<LogStream, ClientError> {
+        let call = self.call(Method::GET, &["servers", &id.to_string(), "logs"]).query(query);
+        let (what, response) = call.timeout(LOG_TIMEOUT).send().await?;
+        let stream = response.bytes_stream();
+        Ok(LogStream(Box::pin(
+            stream.map(move |piece| piece.map_err(|error| ClientError::transport(what.clone(), &error))),
+        )))
+    }
+}
