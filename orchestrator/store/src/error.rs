@@ -1,0 +1,153 @@
+//! What can go wrong, as values whose text names the fix.
+//!
+//! [`OpenError`] is about the file, before there is a store; [`StoreError`] is about transactions.
+//! Neither carries a source chain: both are cloned to every transaction of a failed batch.
+
+use std::path::PathBuf;
+
+use crate::limits::{MAX_ATTEMPTS, MAX_KEY_BYTES, MAX_TRANSACTION_BYTES, MAX_VALUE_BYTES, MAX_WATCHES};
+
+/// Why a transaction, a read or a watch did not do what it was asked.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// Another transaction wrote what this one read. [`crate::Database::run`] retries it.
+    #[error("another transaction wrote what this one read; retry it")]
+    Conflict,
+    /// The transaction outlived [`crate::limits::TRANSACTION_LIFETIME`], or its snapshot is gone.
+    /// [`crate::Database::run`] retries it.
+    #[error("the transaction is older than 5 s; do less in one transaction, or nothing slow between reads")]
+    TransactionTooOld,
+    /// Every attempt of a `run` failed in a way worth retrying; `last` is how.
+    #[error(
+        "transaction {name:?} gave up after {attempts} attempts (at most {MAX_ATTEMPTS}, 20 s): {last}; \
+             spread the keys it contends for, or use atomic_add"
+    )]
+    RetriesExhausted {
+        /// Name given to `run`.
+        name: &'static str,
+        /// Attempts made.
+        attempts: u32,
+        /// Failure of the last attempt.
+        last: Box<StoreError>,
+    },
+    /// A key longer than [`MAX_KEY_BYTES`].
+    #[error("key of {length} bytes is over the limit of {MAX_KEY_BYTES}; shorten or hash it")]
+    KeyTooLarge {
+        /// Length of the key in bytes.
+        length: usize,
+    },
+    /// A value longer than [`MAX_VALUE_BYTES`].
+    #[error("value of {length} bytes is over the limit of {MAX_VALUE_BYTES}; split it over several keys")]
+    ValueTooLarge {
+        /// Length of the value in bytes.
+        length: usize,
+    },
+    /// The writes and conflict ranges of a transaction exceed [`MAX_TRANSACTION_BYTES`].
+    #[error("transaction exceeds {MAX_TRANSACTION_BYTES} bytes; split it into several")]
+    TransactionTooLarge,
+    /// A key at or beyond [`crate::limits::KEYSPACE_END`].
+    #[error("keys from 0xff on are reserved; begin the key with another byte")]
+    KeyOutsideKeyspace,
+    /// A range whose begin is greater than its end.
+    #[error("range begins after it ends; swap its bounds")]
+    InvertedRange,
+    /// A write in [`crate::Database::read`].
+    #[error("a read-only transaction wrote; use Database::run")]
+    WriteInReadOnly,
+    /// The closure returned while its transaction was still alive elsewhere.
+    #[error("the transaction outlived its closure; drop it before returning")]
+    TransactionEscaped,
+    /// [`MAX_WATCHES`] watches exist already.
+    #[error("{MAX_WATCHES} watches exist already; drop some, or watch a key that several share")]
+    TooManyWatches,
+    /// The transaction that made the watch did not commit, or the store shut down.
+    #[error("the watch was never armed or the store shut down; make a new one")]
+    WatchCancelled,
+    /// The disk is full. Nothing of the transaction was written; reads go on, and writes do once
+    /// there is room.
+    #[error("the disk holding the store is full ({path}); free some space and retry, nothing was written")]
+    DiskFull {
+        /// Store file.
+        path: PathBuf,
+    },
+    /// The file could not be read or written. Nothing of the transaction was written.
+    #[error(
+        "cannot read or write the store ({path}): {reason}; check the disk and retry, nothing was written"
+    )]
+    Io {
+        /// Store file.
+        path: PathBuf,
+        /// What the operating system or the file format said.
+        reason: String,
+    },
+    /// The transaction may or may not survive a crash of the machine: the disk failed while its
+    /// commit was being made durable. Read back what it wrote before repeating it.
+    #[error(
+        "the disk failed while committing ({path}): {reason}; the transaction may or may not be durable, \
+             read back what it wrote before repeating it, and check the disk"
+    )]
+    CommitUnknown {
+        /// Store file.
+        path: PathBuf,
+        /// What the operating system said.
+        reason: String,
+    },
+    /// The store was shut down.
+    #[error("the store is shut down; open it again")]
+    Closed,
+}
+
+impl StoreError {
+    /// Whether running the transaction again, unchanged, can succeed.
+    pub fn is_retryable(&self) -> bool {
+        matches!(self, Self::Conflict | Self::TransactionTooOld)
+    }
+}
+
+/// Why a store could not be opened. The file is unchanged in every case.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// Another process, or this one, has the store open.
+    #[error(
+        "the store {path} is in use by another process; stop it, or give this one another path: an \
+             embedded store serves one process, several need a FoundationDB cluster"
+    )]
+    InUse {
+        /// Store file.
+        path: PathBuf,
+    },
+    /// The file is not a store, is truncated, or fails its checksums.
+    #[error(
+        "the store {path} is damaged or not a store: {reason}; it was left as it is, restore it from a \
+             backup or move it aside to start empty"
+    )]
+    Damaged {
+        /// Store file.
+        path: PathBuf,
+        /// What was found.
+        reason: String,
+    },
+    /// The file was written by a newer version of this crate.
+    #[error("the store {path} has format {found}, this version reads up to {supported}; upgrade Muster")]
+    NewerFormat {
+        /// Store file.
+        path: PathBuf,
+        /// Format number in the file.
+        found: u64,
+        /// Newest format this crate reads.
+        supported: u64,
+    },
+    /// The operating system refused.
+    #[error(
+        "cannot open the store {path}: {source}; check that its directory exists, is writable and has \
+             room"
+    )]
+    Io {
+        /// Store file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: std::io::Error,
+    },
+}

@@ -1,0 +1,1 @@
+//! Tests of what the store does when its file fails under it.
