@@ -1,0 +1,285 @@
+//! What the store keeps: the messages of `proto/records.proto`, and how they meet the API's types.
+//!
+//! Values only. Which key holds what is in `keyspace`; reading and writing, with indices, counters and
+//! revisions, is in `state`.
+
+use muster_protocol::api;
+use type_safe_id::{StaticType, TypeSafeId};
+use uuid::Uuid;
+
+#[allow(missing_docs, clippy::pedantic, unreachable_pub, reason = "generated from documented .proto files")]
+mod generated {
+    include!(concat!(env!("OUT_DIR"), "/records.rs"));
+}
+
+pub use generated::muster::records::v1::*;
+
+/// Bytes in a mebibyte: the API counts memory in MiB, records in bytes.
+const MIB: u64 = 1024 * 1024;
+
+impl Id {
+    /// The id's 128 bits.
+    pub fn uuid(self) -> Uuid {
+        Uuid::from_u64_pair(self.high, self.low)
+    }
+
+    /// As a typed id; the field it stands in says of which type.
+    pub fn typed<T: StaticType>(self) -> TypeSafeId<T> {
+        TypeSafeId::from_uuid(self.uuid())
+    }
+}
+
+impl<T: StaticType> From<TypeSafeId<T>> for Id {
+    fn from(id: TypeSafeId<T>) -> Self {
+        let (high, low) = id.uuid().as_u64_pair();
+        Self { high, low }
+    }
+}
+
+/// `id` as a typed id; the nil id where it is unset, which no record refers to.
+pub(crate) fn typed<T: StaticType>(id: Option<Id>) -> TypeSafeId<T> {
+    id.unwrap_or_default().typed()
+}
+
+macro_rules! own_id {
+    ($($record:ty => $id:ident;)*) => {$(
+        impl $record {
+            /// Its id, typed.
+            pub fn typed_id(&self) -> muster_protocol::id::$id {
+                typed(self.id)
+            }
+        }
+    )*};
+}
+
+own_id! {
+    ServerRecord => ServerId;
+    NodeRecord => NodeId;
+    EdgeRecord => EdgeId;
+    TicketRecord => TicketId;
+    MatchRecord => MatchId;
+    MatchSeat => SeatId;
+    ApiTokenRecord => ApiTokenId;
+    JoinTokenRecord => JoinTokenId;
+    UploadRecord => UploadId;
+}
+
+macro_rules! same_variants {
+    ($($record:ident <=> $api:ident { $($variant:ident),* })*) => {$(
+        impl From<$record> for api::$api {
+            fn from(value: $record) -> Self {
+                match value { $($record::$variant => Self::$variant),* }
+            }
+        }
+
+        impl From<api::$api> for $record {
+            fn from(value: api::$api) -> Self {
+                match value { $(api::$api::$variant => Self::$variant),* }
+            }
+        }
+    )*};
+}
+
+same_variants! {
+    ServerState <=> ServerState {
+        Pending, Placing, Pulling, Starting, Ready, Allocated, Draining, Stopped, Failed
+    }
+    TicketState <=> TicketState { Searching, Matched, Assigned, Cancelled, Expired, Failed }
+    PortProtocol <=> PortProtocol { Udp, Tcp, Ws }
+    TokenMode <=> TokenMode { Preface, Open }
+    ApiRole <=> Role { Client, Deploy, Admin }
+    JoinRole <=> JoinRole { Agent, Edge }
+}
+
+impl ServerState {
+    /// Whether the server is over.
+    pub fn is_final(self) -> bool {
+        api::ServerState::from(self).is_final()
+    }
+
+    /// Whether the server is on its way to ready, or ready, and no match has it.
+    pub fn is_unclaimed(self) -> bool {
+        matches!(self, Self::Pending | Self::Placing | Self::Pulling | Self::Starting | Self::Ready)
+    }
+}
+
+impl TicketState {
+    /// Whether nothing more will come.
+    pub fn is_final(self) -> bool {
+        api::TicketState::from(self).is_final()
+    }
+}
+
+impl ServerRecord {
+    /// Node it is or was placed on.
+    pub fn node_id(&self) -> Option<muster_protocol::id::NodeId> {
+        self.node.map(Id::typed)
+    }
+
+    /// Match that claimed it.
+    pub fn match_id(&self) -> Option<muster_protocol::id::MatchId> {
+        self.r#match.map(Id::typed)
+    }
+
+    /// When it first entered `state`, if it has.
+    pub fn entered_ms(&self, state: ServerState) -> Option<u64> {
+        self.entered.iter().find(|entry| entry.state() == state).map(|entry| entry.at_ms)
+    }
+}
+
+impl TicketRecord {
+    /// Its match, once there is one.
+    pub fn match_id(&self) -> Option<muster_protocol::id::MatchId> {
+        self.r#match.map(Id::typed)
+    }
+
+    /// Its seat, once assigned.
+    pub fn seat_id(&self) -> Option<muster_protocol::id::SeatId> {
+        self.seat.map(Id::typed)
+    }
+
+    /// Its server, once assigned.
+    pub fn server_id(&self) -> Option<muster_protocol::id::ServerId> {
+        self.server.map(Id::typed)
+    }
+}
+
+impl MatchRecord {
+    /// Its server, once assigned.
+    pub fn server_id(&self) -> Option<muster_protocol::id::ServerId> {
+        self.server.map(Id::typed)
+    }
+}
+
+impl FleetRecord {
+    /// What was applied, as the API says it.
+    pub fn to_spec(&self) -> api::FleetSpec {
+        let pod = self.pod.clone().unwrap_or_default();
+        let regions = self.regions.iter();
+        api::FleetSpec {
+            name: self.name.clone(),
+            build: self.build.clone(),
+            ports: pod.ports.iter().map(Port::to_spec).collect(),
+            regions: regions
+                .map(|(name, target)| (name.clone(), api::RegionSpec { warm: target.warm, max: target.max }))
+                .collect(),
+            limits: api::LimitsSpec {
+                cpu_millis: pod.cpu_millis,
+                memory_mib: (pod.memory_bytes / MIB) as u32,
+                pids: pod.pids,
+                read_only_root: pod.read_only_root,
+            },
+            env: pod.env,
+            args: pod.args,
+            timeouts: api::TimeoutsSpec {
+                ready_s: pod.ready_timeout_s,
+                stop_grace_s: pod.stop_grace_s,
+                idle_s: pod.idle_s,
+                drain_s: pod.drain_s,
+                health_s: pod.health_s,
+            },
+        }
+    }
+}
+
+impl Pod {
+    /// The pod that `spec` asks for, with the build it names resolved to `build`.
+    pub fn from_spec(spec: &api::FleetSpec, build: &BuildRecord) -> Self {
+        Self {
+            build_digest: build.digest.clone(),
+            build_reference: build.reference.clone(),
+            build_size_bytes: build.size_bytes,
+            ports: spec.ports.iter().map(Port::from_spec).collect(),
+            env: spec.env.clone(),
+            args: spec.args.clone(),
+            cpu_millis: spec.limits.cpu_millis,
+            memory_bytes: u64::from(spec.limits.memory_mib) * MIB,
+            pids: spec.limits.pids,
+            read_only_root: spec.limits.read_only_root,
+            ready_timeout_s: spec.timeouts.ready_s,
+            stop_grace_s: spec.timeouts.stop_grace_s,
+            idle_s: spec.timeouts.idle_s,
+            drain_s: spec.timeouts.drain_s,
+            health_s: spec.timeouts.health_s,
+        }
+    }
+}
+
+impl Port {
+    fn from_spec(spec: &api::PortSpec) -> Self {
+        Self {
+            name: spec.name.clone(),
+            protocol: PortProtocol::from(spec.protocol).into(),
+            container_port: u32::from(spec.port),
+            token_mode: TokenMode::from(spec.token).into(),
+            tls: spec.tls,
+            edge_port: 0,
+        }
+    }
+
+    fn to_spec(&self) -> api::PortSpec {
+        api::PortSpec {
+            name: self.name.clone(),
+            protocol: self.protocol().into(),
+            port: self.container_port as u16,
+            token: self.token_mode().into(),
+            tls: self.tls,
+        }
+    }
+}
+
+impl QueueRecord {
+    /// What was applied, as the API says it.
+    pub fn to_spec(&self) -> api::QueueSpec {
+        api::QueueSpec {
+            name: self.name.clone(),
+            fleet: self.fleet.clone(),
+            players: self.players,
+            regions: self.regions.clone(),
+            max_latency_ms: self.max_latency_ms,
+            ticket_ttl_s: self.ticket_ttl_s,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_protocol::id::ServerId;
+
+    use super::*;
+
+    #[test]
+    fn ids_survive_the_record() {
+        let id = ServerId::new();
+        assert_eq!(Id::from(id).typed::<muster_protocol::id::ServerMark>(), id);
+    }
+
+    #[test]
+    fn a_fleet_says_what_was_applied() {
+        let spec = api::FleetSpec {
+            name: "arena".into(),
+            build: "arena:1".into(),
+            ports: vec![api::PortSpec {
+                name: "game".into(),
+                protocol: api::PortProtocol::Ws,
+                port: 7000,
+                token: api::TokenMode::Open,
+                tls: true,
+            }],
+            regions: [("eu".to_owned(), api::RegionSpec { warm: 2, max: 9 })].into(),
+            limits: api::LimitsSpec { cpu_millis: 250, memory_mib: 64, pids: 32, read_only_root: true },
+            env: [("MODE".to_owned(), "duel".to_owned())].into(),
+            args: vec!["--fast".into()],
+            timeouts: api::TimeoutsSpec { ready_s: 1, stop_grace_s: 2, idle_s: 3, drain_s: 4, health_s: 5 },
+        };
+        let build = BuildRecord { digest: "sha256:aa".into(), size_bytes: 7, ..Default::default() };
+        let record = FleetRecord {
+            name: "arena".into(),
+            build: "arena:1".into(),
+            pod: Some(Pod::from_spec(&spec, &build)),
+            regions: [("eu".to_owned(), RegionTarget { warm: 2, max: 9 })].into(),
+            ..Default::default()
+        };
+        assert_eq!(record.to_spec(), spec);
+    }
+}
