@@ -1,0 +1,8 @@
+//! x
+mod credentials;
+mod extract;
+mod image;
+mod middleware;
+pub(crate) mod problem;
+mod serve;
+mod validate;

@@ -1,0 +1,137 @@
+//! The text of API tokens: how one is made, read, and compared with what the store holds.
+//!
+//! `mst_<id>_<secret>`: the id finds the record, the secret proves the holder. The store has the secret's
+//! SHA-256 only; 192 random bits need no slow hash. Pure but for the randomness of [`mint`]; what a token
+//! allows is in `auth`.
+
+use muster_protocol::api::{ApiToken, Role};
+use muster_protocol::id::ApiTokenId;
+use sha2::{Digest as _, Sha256};
+use subtle::ConstantTimeEq as _;
+
+use crate::records::{ApiRole, ApiTokenRecord};
+
+/// What every API token begins with, so that scanners and people know one when they see it.
+pub(crate) const PREFIX: &str = "mst_";
+/// What the id's own text form begins with; left out in the token.
+const ID_PREFIX: &str = "tok_";
+/// Random bytes of a secret.
+pub(crate) const SECRET_BYTES: usize = 24;
+/// Longest text that is looked at, in bytes.
+pub(crate) const MAX_TEXT_BYTES: usize = 128;
+
+/// A token as shown by a client: who it claims to be, and the hash of what proves it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Shown {
+    /// The id.
+    pub(crate) id: ApiTokenId,
+    secret_sha256: [u8; 32],
+}
+
+impl Shown {
+    /// Reads a token's text; `None` if it has not the form of one.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        if text.len() > MAX_TEXT_BYTES {
+            return None;
+        }
+        let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
+        let id = format!("{ID_PREFIX}{id}").parse().ok()?;
+        Some(Self { id, secret_sha256: Sha256::digest(secret).into() })
+    }
+
+    /// Whether its secret is that of `record`.
+    pub(crate) fn proves(&self, record: &ApiTokenRecord) -> bool {
+        self.secret_sha256.ct_eq(record.secret_sha256.as_slice()).into()
+    }
+}
+
+/// Makes a token: the record to keep, and the text, which exists nowhere else.
+///
+/// `namespace` of `None` is every namespace; `ttl_s` of `None` is no expiry.
+pub(crate) fn mint(
+    role: Role,
+    namespace: Option<&str>,
+    name: &str,
+    ttl_s: Option<u64>,
+    now_ms: u64,
+) -> (ApiTokenRecord, String) {
+    let id = ApiTokenId::new();
+    let secret = hex(&rand::random::<[u8; SECRET_BYTES]>());
+    let record = ApiTokenRecord {
+        id: Some(id.into()),
+        role: ApiRole::from(role).into(),
+        namespace: namespace.unwrap_or_default().to_owned(),
+        name: name.to_owned(),
+        created_at_ms: now_ms,
+        expires_at_ms: ttl_s.map_or(0, |ttl_s| now_ms.saturating_add(ttl_s.saturating_mul(1_000))),
+        secret_sha256: Sha256::digest(&secret).to_vec(),
+    };
+    let id = id.to_string();
+    let suffix = id.strip_prefix(ID_PREFIX).expect("an API token's id begins with its prefix");
+    (record, format!("{PREFIX}{suffix}_{secret}"))
+}
+
+/// The token as the API tells it; `text` only in the answer to its making.
+pub(crate) fn view(record: &ApiTokenRecord, text: Option<String>) -> ApiToken {
+    ApiToken {
+        id: record.typed_id(),
+        role: record.role().into(),
+        namespace: Some(record.namespace.clone()).filter(|namespace| !namespace.is_empty()),
+        name: record.name.clone(),
+        created_at_ms: record.created_at_ms,
+        expires_at_ms: Some(record.expires_at_ms).filter(|at| *at > 0),
+        token: text,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_token_proves_itself_and_no_other() {
+        let (record, text) = mint(Role::Deploy, Some("arena/prod"), "ci", Some(60), 1_000);
+        let shown = Shown::parse(&text).expect("just made");
+        assert_eq!(shown.id, record.typed_id());
+        assert!(shown.proves(&record));
+        assert_eq!(record.expires_at_ms, 61_000);
+        let (other, _) = mint(Role::Deploy, Some("arena/prod"), "ci", None, 1_000);
+        assert!(!shown.proves(&other));
+        assert!(!shown.proves(&ApiTokenRecord { secret_sha256: Vec::new(), ..record }));
+    }
+
+    #[test]
+    fn the_store_never_holds_the_secret() {
+        let (record, text) = mint(Role::Admin, None, "first", None, 0);
+        let secret = text.rsplit_once('_').expect("the last part").1;
+        assert_eq!(secret.len(), SECRET_BYTES * 2);
+        assert!(!format!("{record:?}").contains(secret));
+        assert_eq!(view(&record, None).token, None);
+    }
+
+    #[test]
+    fn another_form_is_none() {
+        let (_, text) = mint(Role::Admin, None, "", None, 0);
+        for wrong in ["", "mst_", "mst__", "tok_x_y", &text[1..], &text[..20], &"m".repeat(4096)] {
+            assert_eq!(Shown::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_answered(text in ".{0,200}") {
+            let _ = Shown::parse(&text);
+            let _ = Shown::parse(&format!("mst_{text}"));
+        }
+    }
+}

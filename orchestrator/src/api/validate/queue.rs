@@ -1,0 +1,79 @@
+//! Checks of queue specifications.
+
+use muster_protocol::api::{MAX_PLAYERS, QueueSpec};
+use muster_protocol::problem::ProblemCode;
+
+use super::{Faults, MAX_REGIONS};
+use crate::api::problem::ApiProblem;
+
+/// Longest time a ticket may search, in seconds: a day.
+pub(crate) const MAX_TICKET_TTL_S: u32 = 86_400;
+
+/// Checks a queue's specification against itself, the limits, and the name it is applied under.
+pub(crate) fn queue_spec(path_name: &str, spec: &QueueSpec) -> Result<(), ApiProblem> {
+    let mut faults = Faults::default();
+    faults.name("name", &spec.name);
+    faults.check(
+        spec.name == path_name,
+        "name",
+        format_args!("{:?} differs from {path_name:?} in the path", spec.name),
+    );
+    faults.name("fleet", &spec.fleet);
+    faults.within("players", spec.players, 1, MAX_PLAYERS);
+    faults.within("ticket_ttl_s", spec.ticket_ttl_s, 1, MAX_TICKET_TTL_S);
+    faults.check(
+        spec.regions.len() <= MAX_REGIONS,
+        "regions",
+        format_args!("{} are over the limit of {MAX_REGIONS}", spec.regions.len()),
+    );
+    faults.unique("regions", spec.regions.iter().map(String::as_str));
+    for (index, region) in spec.regions.iter().enumerate() {
+        faults.name(&format!("regions[{index}]"), region);
+    }
+    faults.into_result(ProblemCode::InvalidSpec)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn valid() -> QueueSpec {
+        QueueSpec {
+            name: "duel".into(),
+            fleet: "arena".into(),
+            players: 2,
+            regions: vec!["local".into()],
+            max_latency_ms: 80,
+            ticket_ttl_s: 60,
+        }
+    }
+
+    #[test]
+    fn a_sound_specification_passes() {
+        assert_eq!(queue_spec("duel", &valid()), Ok(()));
+    }
+
+    #[test]
+    fn every_field_has_its_fault() {
+        let spec = QueueSpec {
+            name: "-".into(),
+            fleet: String::new(),
+            players: 0,
+            regions: vec!["local".into(), "local".into(), "Süd".into()],
+            max_latency_ms: 0,
+            ticket_ttl_s: 0,
+        };
+        let detail = queue_spec("duel", &spec).expect_err("every field is wrong").problem().detail.clone();
+        for field in [
+            "name: \"-\" is no name",
+            "differs from \"duel\"",
+            "fleet: \"\" is no name",
+            "players: 0 is outside",
+            "ticket_ttl_s: 0 is outside",
+            "regions: \"local\" is there twice",
+            "regions[2]: \"Süd\" is no name",
+        ] {
+            assert!(detail.contains(field), "wanted {field:?} in {detail:?}");
+        }
+    }
+}

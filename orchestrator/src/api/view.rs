@@ -1,0 +1,19 @@
+//! Records as the API tells them: pure conversions, one file per resource.
+//!
+//! Nothing here reads the store or the clock; what a view needs beside its record is passed in.
+
+mod build;
+mod endpoint;
+mod fleet;
+mod machine;
+mod queue;
+mod server;
+mod ticket;
+
+pub(crate) use build::{build, upload};
+pub(crate) use endpoint::{EndpointError, SeatAt, endpoints};
+pub(crate) use fleet::fleet;
+pub(crate) use machine::{edge, node, regions};
+pub(crate) use queue::queue;
+pub(crate) use server::server;
+pub(crate) use ticket::ticket;
