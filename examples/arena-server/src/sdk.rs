@@ -1,0 +1,122 @@
+//! The SDK endpoint of Muster's agent: ready, health, seats. Plain HTTP from a thread of its own.
+//!
+//! A thread because the HTTP client blocks, and the game must not wait for an agent that restarts.
+//! What has to be said is kept until it is said: an agent that was away hears it when it is back.
+
+use std::collections::VecDeque;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::time::{Duration, Instant};
+
+use crate::config::SdkConfig;
+
+/// Time between two health calls.
+const HEALTH_EVERY: Duration = Duration::from_secs(5);
+/// Pause before something that could not be said is tried again.
+const RETRY_AFTER: Duration = Duration::from_millis(500);
+/// How long one call may take.
+const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Most things waiting to be said; the oldest go, and the seats' next change puts them right.
+const MAX_WAITING: usize = 4_096;
+
+enum Fact {
+    Ready,
+    Seat { id: String, connected: bool },
+}
+
+impl Fact {
+    fn path(&self) -> String {
+        match self {
+            Self::Ready => "/v1/ready".to_owned(),
+            Self::Seat { id, connected: true } => format!("/v1/seats/{id}/connected"),
+            Self::Seat { id, connected: false } => format!("/v1/seats/{id}/disconnected"),
+        }
+    }
+}
+
+/// A handle for saying things to Muster; without an SDK endpoint they go nowhere.
+#[derive(Clone)]
+pub(crate) struct Sdk(Option<SyncSender<Fact>>);
+
+impl Sdk {
+    /// Starts the thread that talks, if there is whom to talk to.
+    pub(crate) fn start(config: Option<SdkConfig>) -> Self {
+        let Some(config) = config else {
+            println!("sdk none");
+            return Self(None);
+        };
+        println!("sdk url={}", config.url);
+        let (sender, receiver) = sync_channel(MAX_WAITING);
+        std::thread::spawn(move || talk(&config, &receiver));
+        Self(Some(sender))
+    }
+
+    /// Players may come.
+    pub(crate) fn ready(&self) {
+        self.say(Fact::Ready);
+    }
+
+    /// The player of this seat has come or gone; players without a seat are not told of.
+    pub(crate) fn seat(&self, seat: Option<&str>, connected: bool) {
+        if let Some(id) = seat {
+            self.say(Fact::Seat { id: id.to_owned(), connected });
+        }
+    }
+
+    fn say(&self, fact: Fact) {
+        if let Some(sender) = &self.0
+            && sender.try_send(fact).is_err()
+        {
+            eprintln!("sdk too much is waiting to be said; a seat's change is lost");
+        }
+    }
+}
+
+fn talk(config: &SdkConfig, facts: &Receiver<Fact>) {
+    let agent: ureq::Agent =
+        ureq::Agent::config_builder().timeout_global(Some(CALL_TIMEOUT)).proxy(None).build().into();
+    let mut waiting = VecDeque::new();
+    let mut next_health = Instant::now() + HEALTH_EVERY;
+    loop {
+        let pause = if waiting.is_empty() {
+            next_health.saturating_duration_since(Instant::now())
+        } else {
+            RETRY_AFTER
+        };
+        match facts.recv_timeout(pause) {
+            Ok(fact) => waiting.push_back(fact),
+            Err(RecvTimeoutError::Timeout) => {}
+            Err(RecvTimeoutError::Disconnected) => return,
+        }
+        waiting.extend(facts.try_iter());
+        while waiting.len() > MAX_WAITING {
+            waiting.pop_front();
+        }
+        while let Some(fact) = waiting.front() {
+            match post(&agent, config, &fact.path()) {
+                Ok(()) => {
+                    waiting.pop_front();
+                }
+                // The agent understood and does not want it: the same again would help no more.
+                Err(ureq::Error::StatusCode(status)) if (400..500).contains(&status) => {
+                    eprintln!("sdk {} refused status={status}", fact.path());
+                    waiting.pop_front();
+                }
+                Err(error) => {
+                    eprintln!("sdk {} failed, will be repeated: {error}", fact.path());
+                    break;
+                }
+            }
+        }
+        if Instant::now() >= next_health {
+            next_health = Instant::now() + HEALTH_EVERY;
+            if let Err(error) = post(&agent, config, "/v1/health") {
+                eprintln!("sdk health failed: {error}");
+            }
+        }
+    }
+}
+
+fn post(agent: &ureq::Agent, config: &SdkConfig, path: &str) -> Result<(), ureq::Error> {
+    let url = format!("{}{path}", config.url);
+    agent.post(url).header("authorization", format!("Bearer {}", config.token)).send_empty().map(drop)
+}
