@@ -1,0 +1,29 @@
+//! Records in the store: one file per kind, each the only place that knows how its record, its
+//! indices, its counters and its revisions go together.
+//!
+//! Functions here take a transaction and never begin one, so that callers compose them into one
+//! serializable step. They decide nothing: what may happen to a server is in `lifecycle`, who gets
+//! which in `matchmaking` and `placement`.
+
+pub mod builds;
+pub mod credentials;
+mod desired;
+pub mod edges;
+mod error;
+pub mod fleets;
+pub mod health;
+pub mod kv;
+pub mod matches;
+pub mod namespaces;
+pub mod nodes;
+pub mod ports;
+pub mod queues;
+pub mod regions;
+mod routes;
+pub mod servers;
+pub mod tickets;
+pub mod timers;
+
+pub use desired::{Desired, desired_for_node};
+pub use error::StateError;
+pub use routes::routes_for_region;

@@ -1,0 +1,103 @@
+//! Edges: what they are, and whether their link is up.
+
+use muster_protocol::edge::EdgeHello;
+use muster_protocol::id::EdgeId;
+use muster_store::Transaction;
+
+use super::{StateError, kv};
+use crate::keyspace;
+use crate::records::EdgeRecord;
+
+/// Most edges of an installation.
+pub const MAX_EDGES: usize = 10_000;
+/// Most edges of a region: a server's record names those that serve it.
+pub const MAX_EDGES_PER_REGION: usize = 64;
+
+/// The edge.
+pub async fn load(tx: &mut Transaction, edge: EdgeId) -> Result<Option<EdgeRecord>, StateError> {
+    kv::load(tx, &keyspace::edge(edge)).await
+}
+
+/// Writes an edge that has just joined, not yet connected.
+pub fn create(tx: &mut Transaction, edge: EdgeId, name: &str, region: &str, now_ms: u64) {
+    let record = EdgeRecord {
+        id: Some(edge.into()),
+        name: name.to_owned(),
+        region: region.to_owned(),
+        joined_at_ms: now_ms,
+        link_changed_at_ms: now_ms,
+        ..Default::default()
+    };
+    tx.set(&keyspace::edge_by_region(region, edge), b"");
+    save(tx, &record);
+}
+
+/// Takes over what an edge said of itself, and that its link is up. Returns the link's session, which
+/// [`disconnected`] asks for; `None` if the edge is unknown and has to join again. Its region stays the
+/// one it joined.
+pub async fn upsert_hello(
+    tx: &mut Transaction,
+    edge: EdgeId,
+    hello: &EdgeHello,
+    now_ms: u64,
+) -> Result<Option<u64>, StateError> {
+    let Some(mut record) = load(tx, edge).await? else { return Ok(None) };
+    record.version.clone_from(&hello.version);
+    record.hostname.clone_from(&hello.hostname);
+    record.public_host.clone_from(&hello.public_host);
+    record.port_first = hello.port_first;
+    record.port_last = hello.port_last;
+    record.beacon_port = hello.beacon_port;
+    record.tls_certificate_given = hello.tls_certificate_given;
+    record.connected = true;
+    record.link_changed_at_ms = now_ms;
+    record.link_session += 1;
+    save(tx, &record);
+    Ok(Some(record.link_session))
+}
+
+/// Records that the link of `session` is down. The end of a link that another has replaced changes
+/// nothing. Returns the edge's region if it did.
+pub async fn disconnected(
+    tx: &mut Transaction,
+    edge: EdgeId,
+    session: u64,
+    now_ms: u64,
+) -> Result<Option<String>, StateError> {
+    if let Some(mut record) = load(tx, edge).await?
+        && record.connected
+        && record.link_session == session
+    {
+        record.connected = false;
+        record.link_changed_at_ms = now_ms;
+        save(tx, &record);
+        return Ok(Some(record.region));
+    }
+    Ok(None)
+}
+
+fn save(tx: &mut Transaction, record: &EdgeRecord) {
+    kv::save(tx, &keyspace::edge(record.typed_id()), record);
+    kv::bump(tx, &keyspace::placement_revision());
+    kv::bump(tx, &keyspace::machines_revision());
+}
+
+/// Every edge, oldest first, without conflicting.
+pub async fn list(tx: &mut Transaction) -> Result<Vec<EdgeRecord>, StateError> {
+    let rows = kv::scan(tx, &keyspace::edges(), MAX_EDGES).await?;
+    Ok(rows.into_iter().map(|(_, record)| record).collect())
+}
+
+/// Edges of a region, oldest first. Conflicts with their coming, going and changing.
+pub async fn list_in_region(tx: &mut Transaction, region: &str) -> Result<Vec<EdgeRecord>, StateError> {
+    let range = keyspace::edges_by_region(region);
+    let mut edges = Vec::new();
+    for (key, _) in tx.get_range(&range.begin, &range.end, MAX_EDGES_PER_REGION, false).await? {
+        if let Some(edge) = keyspace::last_id(&key)
+            && let Some(record) = load(tx, edge).await?
+        {
+            edges.push(record);
+        }
+    }
+    Ok(edges)
+}

@@ -1,0 +1,116 @@
+//! Queues, and what the matchmaker last found in their way.
+
+use bytes::Bytes;
+use muster_store::Transaction;
+
+use super::{StateError, kv};
+use crate::keyspace;
+use crate::records::{QueueRecord, QueueStatusRecord};
+
+/// Most queues of a namespace.
+pub const MAX_QUEUES: usize = 1_000;
+
+/// The queue.
+pub async fn load(
+    tx: &mut Transaction,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<QueueRecord>, StateError> {
+    kv::load(tx, &keyspace::queue(namespace, name)).await
+}
+
+/// As [`load`], without conflicting.
+pub async fn peek(
+    tx: &mut Transaction,
+    namespace: &str,
+    name: &str,
+) -> Result<Option<QueueRecord>, StateError> {
+    kv::peek(tx, &keyspace::queue(namespace, name)).await
+}
+
+/// Applies `wanted`, counting the version up from the queue that is there. The same again changes
+/// nothing. That its fleet exists is the caller's check.
+pub async fn apply(
+    tx: &mut Transaction,
+    wanted: QueueRecord,
+    now_ms: u64,
+) -> Result<QueueRecord, StateError> {
+    let before = load(tx, &wanted.namespace, &wanted.name).await?;
+    let mut record = wanted;
+    if let Some(before) = &before {
+        if before.to_spec() == record.to_spec() {
+            return Ok(before.clone());
+        }
+        record.version = before.version + 1;
+        record.created_at_ms = before.created_at_ms;
+    } else {
+        record.version = 1;
+        record.created_at_ms = now_ms;
+        tx.atomic_add(&keyspace::queue_count(&record.namespace), 1);
+    }
+    record.updated_at_ms = now_ms;
+    kv::save(tx, &keyspace::queue(&record.namespace, &record.name), &record);
+    kv::bump(tx, &keyspace::queue_revision(&record.namespace, &record.name));
+    kv::bump(tx, &keyspace::queues_revision());
+    Ok(record)
+}
+
+/// Removes a queue; its searching tickets expire in their time. Returns whether there was one.
+pub async fn delete(tx: &mut Transaction, namespace: &str, name: &str) -> Result<bool, StateError> {
+    if load(tx, namespace, name).await?.is_none() {
+        return Ok(false);
+    }
+    tx.clear(&keyspace::queue(namespace, name));
+    tx.clear(&keyspace::queue_status(namespace, name));
+    tx.atomic_add(&keyspace::queue_count(namespace), -1);
+    kv::bump(tx, &keyspace::queue_revision(namespace, name));
+    kv::bump(tx, &keyspace::queues_revision());
+    Ok(true)
+}
+
+/// Number of queues of a namespace, to compare with [`MAX_QUEUES`].
+pub async fn count(tx: &mut Transaction, namespace: &str) -> Result<i64, StateError> {
+    kv::load_number(tx, &keyspace::queue_count(namespace)).await
+}
+
+/// Every queue of a namespace, by name.
+pub async fn list(tx: &mut Transaction, namespace: &str) -> Result<Vec<QueueRecord>, StateError> {
+    let rows = kv::scan(tx, &keyspace::queues(namespace), MAX_QUEUES).await?;
+    Ok(rows.into_iter().map(|(_, record)| record).collect())
+}
+
+/// At most `limit` queues of all namespaces, those whose key follows `after`, with their keys.
+pub(crate) async fn page(
+    tx: &mut Transaction,
+    after: Option<&[u8]>,
+    limit: usize,
+) -> Result<Vec<(Bytes, QueueRecord)>, StateError> {
+    let range = keyspace::all_queues();
+    let range = match after {
+        Some(key) => range.after(key),
+        None => range,
+    };
+    kv::scan(tx, &range, limit).await
+}
+
+/// What keeps the queue's matches from being made; empty if nothing does. Does not conflict.
+pub async fn status(
+    tx: &mut Transaction,
+    namespace: &str,
+    name: &str,
+) -> Result<QueueStatusRecord, StateError> {
+    Ok(kv::peek(tx, &keyspace::queue_status(namespace, name)).await?.unwrap_or_default())
+}
+
+/// Writes what keeps the queue's matches from being made, if it is news.
+pub(crate) async fn set_status(
+    tx: &mut Transaction,
+    namespace: &str,
+    name: &str,
+    status: &QueueStatusRecord,
+) -> Result<(), StateError> {
+    if self::status(tx, namespace, name).await? != *status {
+        kv::save(tx, &keyspace::queue_status(namespace, name), status);
+    }
+    Ok(())
+}
