@@ -1,0 +1,12 @@
+//! Agents: what each connected one is told, what it reports, the builds it fetches and the logs it sends.
+//!
+//! A session reads and writes records and nothing else; what follows from a report is `lifecycle`'s to
+//! decide, what is wanted of a node is `state`'s to say.
+
+mod blobs;
+mod desired;
+pub mod logs;
+mod reports;
+mod session;
+
+pub(crate) use session::serve;

@@ -1,0 +1,221 @@
+//! Starting and stopping an orchestrator.
+//!
+//! What can be wrong on a machine is found here, in the order in which it would be met, and each fault is
+//! told with what mends it. When [`start`] returns, the API and the link listener take connections.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use metrics_exporter_prometheus::PrometheusHandle;
+use muster_store::{Database, OpenError, OpenOptions};
+use muster_transport::{ClientCertificate, Profile, TlsError, alpn};
+use quinn::{Endpoint, VarInt};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{self, ApiServer, ServeError};
+use crate::app::App;
+use crate::authority::AuthorityError;
+use crate::blobs::{BlobError, Blobs};
+use crate::config::{Config, ConfigError};
+use crate::installation::{self, ADMIN_TOKEN_FILE, InstallationError};
+use crate::links::Links;
+use crate::state::StateError;
+use crate::{clock, listener, metrics, reconcile};
+
+/// File under `data_dir` that is the embedded store.
+pub const STORE_FILE: &str = "store.redb";
+/// How long the links' ends and the loops may take at a shutdown.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Why an orchestrator does not start. Nothing runs then, and nothing was lost.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration contradicts itself.
+    #[error("configuration: {0}")]
+    Config(#[from] ConfigError),
+    /// `data_dir` cannot be made or written.
+    #[error("data_dir {path} cannot be written: {source}; make it writable for this user, or set data_dir to another directory")]
+    DataDir {
+        /// The directory.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The store cannot be opened: it is in use, damaged, or the disk does not let us.
+    #[error(transparent)]
+    Store(#[from] OpenError),
+    /// The installation in the store cannot be made or used.
+    #[error(transparent)]
+    Installation(#[from] InstallationError),
+    /// The directories of the builds cannot be used.
+    #[error(transparent)]
+    Blobs(#[from] BlobError),
+    /// No certificate for the links.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// No TLS for the links.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// Another program has the links' port.
+    #[error("link.listen {0} is taken by another program; stop that one, or set link.listen to another port")]
+    LinkTaken(SocketAddr),
+    /// The links' address cannot be listened on.
+    #[error("cannot listen on link.listen {address}: {source}; set link.listen to an address of this machine")]
+    LinkListen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The API cannot be served.
+    #[error(transparent)]
+    Api(#[from] ServeError),
+    /// What the store holds cannot be taken up.
+    #[error(transparent)]
+    State(#[from] StateError),
+}
+
+/// A running orchestrator. Dropped without [`Orchestrator::shutdown`] it goes on until its runtime ends.
+pub struct Orchestrator {
+    app: Arc<App>,
+    api: ApiServer,
+    endpoint: Endpoint,
+    link_address: SocketAddr,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+}
+
+/// Starts an orchestrator in this runtime. `metrics` renders `/metrics`, if the caller has installed a
+/// recorder.
+///
+/// # Errors
+/// [`StartError`], whose text names the way out.
+pub async fn start(config: Config, metrics: Option<PrometheusHandle>) -> Result<Orchestrator, StartError> {
+    config.validate()?;
+    metrics::describe();
+    let data_dir = config.data_dir.clone();
+    prepare(&data_dir).map_err(|source| StartError::DataDir { path: data_dir.clone(), source })?;
+    let db = open_store(data_dir.join(STORE_FILE)).await?;
+    match assemble(config, metrics, db.clone()).await {
+        Ok(orchestrator) => Ok(orchestrator),
+        Err(error) => {
+            // So that the next attempt of this process finds the file free.
+            db.shutdown().await;
+            Err(error)
+        }
+    }
+}
+
+async fn assemble(
+    config: Config,
+    metrics: Option<PrometheusHandle>,
+    db: Database,
+) -> Result<Orchestrator, StartError> {
+    let now_ms = clock::now_ms();
+    let authority = Arc::new(installation::open(&db, &config.data_dir, now_ms).await?);
+    let blobs = Blobs::open(&config.data_dir)?;
+    let identity = authority.orchestrator_identity(now_ms)?;
+    let server = muster_transport::server_config(
+        &identity,
+        &[alpn::JOIN, alpn::LINK],
+        ClientCertificate::Optional,
+        Profile::Link,
+    )?;
+    let (endpoint, link_address) = bind(config.link.listen, server)?;
+    let app = Arc::new(App {
+        db,
+        links: Arc::new(Links::new()),
+        blobs,
+        authority,
+        config: Arc::new(config),
+        started: Instant::now(),
+        started_at_ms: now_ms,
+        metrics,
+    });
+    reconcile::recover(&app, now_ms).await?;
+    let api = ApiServer::start(&app.config.api, &app.authority, api::router(app.clone()), now_ms)?;
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    tasks.spawn(listener::accept(app.clone(), endpoint.clone(), stop.clone(), tasks.clone()));
+    reconcile::spawn(&app, &stop, &tasks);
+    tracing::info!(api = %api.url(), link = %link_address, data_dir = %app.config.data_dir.display(), "orchestrator started");
+    Ok(Orchestrator { app, api, endpoint, link_address, stop, tasks })
+}
+
+impl Orchestrator {
+    /// URL that programs on this machine reach the API by.
+    pub fn api_url(&self) -> String {
+        self.api.url()
+    }
+
+    /// Where the API listens.
+    pub fn api_addr(&self) -> SocketAddr {
+        self.api.address()
+    }
+
+    /// Where agents and edges connect (UDP).
+    pub fn link_addr(&self) -> SocketAddr {
+        self.link_address
+    }
+
+    /// The file that holds the first admin token, as long as nobody has moved it.
+    pub fn admin_token_path(&self) -> PathBuf {
+        self.app.config.data_dir.join(ADMIN_TOKEN_FILE)
+    }
+
+    /// Stops: takes no more requests, tells agents and edges, ends the loops, closes the store. Games and
+    /// players' connections go on. Returns when all that is done.
+    pub async fn shutdown(self) {
+        tracing::info!("orchestrator stops");
+        self.stop.cancel();
+        self.app.links.close();
+        self.endpoint.close(VarInt::from_u32(0), b"the orchestrator shuts down");
+        self.api.shutdown().await;
+        self.tasks.close();
+        let done = async {
+            self.tasks.wait().await;
+            self.endpoint.wait_idle().await;
+        };
+        if tokio::time::timeout(SHUTDOWN_TIMEOUT, done).await.is_err() {
+            tracing::warn!(tasks = self.tasks.len(), "some tasks did not end in time; the store is closed anyway");
+        }
+        self.app.db.clone().shutdown().await;
+    }
+}
+
+/// Makes `data_dir`, for this user only since it will hold keys, and checks that it can be written.
+fn prepare(data_dir: &Path) -> io::Result<()> {
+    let mut builder = fs::DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(data_dir)?;
+    let probe = data_dir.join(".write-check");
+    fs::write(&probe, b"x")?;
+    fs::remove_file(&probe)
+}
+
+async fn open_store(path: PathBuf) -> Result<Database, StartError> {
+    let opened = tokio::task::spawn_blocking(move || Database::open(&path, OpenOptions::default())).await;
+    match opened {
+        Ok(opened) => Ok(opened?),
+        Err(error) => std::panic::resume_unwind(error.into_panic()),
+    }
+}
+
+fn bind(address: SocketAddr, server: quinn::ServerConfig) -> Result<(Endpoint, SocketAddr), StartError> {
+    let failed = |source: io::Error| {
+        if source.kind() == io::ErrorKind::AddrInUse {
+            StartError::LinkTaken(address)
+        } else {
+            StartError::LinkListen { address, source }
+        }
+    };
+    let endpoint = muster_transport::bind(address, Some(server)).map_err(failed)?;
+    let bound = endpoint.local_addr().map_err(failed)?;
+    Ok((endpoint, bound))
+}
