@@ -19,8 +19,9 @@ use crate::published::{Published, Publisher};
 use crate::redb_storage::{RedbOptions, RedbStorage};
 use crate::resolver::Resolver;
 use crate::storage::Storage;
-use crate::transaction::{Transaction, Work};
+use crate::transaction::Transaction;
 use crate::watch::{Watch, WatchRegistry};
+use crate::work::Work;
 
 /// How to open an embedded store.
 #[derive(Debug, Clone)]

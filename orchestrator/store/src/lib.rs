@@ -67,6 +67,7 @@ mod staged_backend;
 mod storage;
 mod transaction;
 mod watch;
+mod work;
 
 pub use bytes::Bytes;
 pub use database::{Database, OpenOptions};

@@ -13,7 +13,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use redb::backends::FileBackend;
-use redb::{Database, DatabaseError, ReadOnlyTable, ReadableDatabase, TableDefinition};
+use redb::{AccessGuard, Database, DatabaseError, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
 use crate::buffer::{Mutation, WriteBuffer};
 use crate::error::OpenError;
@@ -70,6 +70,13 @@ struct RedbSnapshot {
     rows: ReadOnlyTable<&'static [u8], &'static [u8]>,
 }
 
+type Found<'a> = (AccessGuard<'a, &'static [u8]>, AccessGuard<'a, &'static [u8]>);
+
+fn copy_row(row: Result<Found<'_>, redb::StorageError>) -> Result<Row, StorageFailure> {
+    let (key, value) = row.map_err(StorageFailure::of)?;
+    Ok((Bytes::copy_from_slice(key.value()), Bytes::copy_from_slice(value.value())))
+}
+
 impl Snapshot for RedbSnapshot {
     fn get(&self, key: &[u8]) -> Result<Option<Bytes>, StorageFailure> {
         let value = self.rows.get(key).map_err(StorageFailure::of)?;
@@ -83,17 +90,11 @@ impl Snapshot for RedbSnapshot {
         limit: usize,
         reverse: bool,
     ) -> Result<Vec<Row>, StorageFailure> {
-        fn copy(
-            row: Result<(redb::AccessGuard<'_, &[u8]>, redb::AccessGuard<'_, &[u8]>), redb::StorageError>,
-        ) -> Result<Row, StorageFailure> {
-            let (key, value) = row.map_err(StorageFailure::of)?;
-            Ok((Bytes::copy_from_slice(key.value()), Bytes::copy_from_slice(value.value())))
-        }
         let rows = self.rows.range(begin..end).map_err(StorageFailure::of)?;
         if reverse {
-            rows.rev().take(limit).map(copy).collect()
+            rows.rev().take(limit).map(copy_row).collect()
         } else {
-            rows.take(limit).map(copy).collect()
+            rows.take(limit).map(copy_row).collect()
         }
     }
 }
@@ -199,14 +200,15 @@ impl Storage for RedbStorage {
 }
 
 /// Makes a new store beside `path` and moves it there once it is whole, so that a file at `path`
-/// that is empty or cut short is always damage and never a beginning.
+/// that is empty or cut short is always damage and never a beginning. One that another process has
+/// put there meanwhile stays.
 fn create(path: &Path) -> Result<(), OpenError> {
-    let mut fresh = path.as_os_str().to_owned();
-    fresh.push(".new");
-    let fresh = PathBuf::from(fresh);
     let io = |source| OpenError::Io { path: path.to_owned(), source };
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // Readable by its owner alone, as temporary files are.
+    let fresh = tempfile::Builder::new().prefix(".muster-store-").tempfile_in(directory).map_err(io)?;
     let init = || -> Result<(), redb::Error> {
-        let database = Database::create(&fresh)?;
+        let database = Database::create(fresh.path())?;
         let transaction = database.begin_write()?;
         transaction.open_table(ROWS)?;
         transaction.open_table(META)?.insert(META_FORMAT, FORMAT)?;
@@ -214,28 +216,20 @@ fn create(path: &Path) -> Result<(), OpenError> {
         database.close()?;
         Ok(())
     };
-    match init() {
-        Ok(()) => {}
-        Err(redb::Error::DatabaseAlreadyOpen) => return Err(OpenError::InUse { path: path.to_owned() }),
-        Err(redb::Error::Io(source)) => return Err(io(source)),
-        Err(other) => {
-            return Err(OpenError::Damaged {
-                path: path.to_owned(),
-                reason: format!("cannot create it: {other}"),
-            });
-        }
+    init().map_err(|error| match error {
+        redb::Error::Io(source) => io(source),
+        other => io(io::Error::other(other.to_string())),
+    })?;
+    match fresh.persist_noclobber(path) {
+        Ok(_) => sync_directory(directory).map_err(io),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(io(error.error)),
     }
-    std::fs::rename(&fresh, path).map_err(io)?;
-    sync_directory(path).map_err(io)
 }
 
 /// Makes the name of a new file durable, where directories can be synced.
-fn sync_directory(path: &Path) -> io::Result<()> {
-    if cfg!(unix) {
-        let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        File::open(parent.unwrap_or(Path::new(".")))?.sync_all()?;
-    }
-    Ok(())
+fn sync_directory(directory: &Path) -> io::Result<()> {
+    if cfg!(unix) { File::open(directory)?.sync_all() } else { Ok(()) }
 }
 
 /// Opens an existing file, leaving it untouched if it is not sound.

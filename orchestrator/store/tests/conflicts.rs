@@ -1,6 +1,8 @@
 //! Who may commit: write skew, phantoms, lost updates, what a range read consumed, and that
 //! additions and blind writes get by each other.
 
+#![allow(clippy::unwrap_used, reason = "a failed test is how a test speaks")]
+
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use muster_store::{Database, OpenOptions, StoreError, Transaction};

@@ -3,6 +3,7 @@
 //! The child is this very test executable, started again with an environment variable that makes
 //! one of its tests the committing process.
 
+#![allow(clippy::unwrap_used, reason = "a failed test is how a test speaks")]
 #![cfg(unix)]
 
 use std::io::{BufRead, BufReader};

@@ -2,6 +2,7 @@
 //!
 //! Needs the right to mount. Where it is missing the test says so and checks nothing.
 
+#![allow(clippy::unwrap_used, reason = "a failed test is how a test speaks")]
 #![cfg(target_os = "linux")]
 
 use std::fs::File;

@@ -1,6 +1,8 @@
 //! Random transactions against a `BTreeMap`: every read and the final content must agree, also
 //! after closing and opening again.
 
+#![allow(clippy::unwrap_used, reason = "a failed test is how a test speaks")]
+
 use std::collections::BTreeMap;
 
 use muster_store::{Database, OpenOptions, StoreError, Transaction};

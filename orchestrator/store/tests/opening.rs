@@ -1,6 +1,8 @@
 //! What can be wrong with the file: in use, truncated, damaged, foreign, in no directory. Each has
 //! its error, and the file stays as it was.
 
+#![allow(clippy::unwrap_used, reason = "a failed test is how a test speaks")]
+
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -52,6 +54,33 @@ fn opening_twice_in_one_process_is_refused_too() {
     assert!(matches!(open(&path).unwrap_err(), OpenError::InUse { .. }));
     drop(first);
     open(&path).unwrap();
+}
+
+#[test]
+fn several_that_make_it_at_once_share_one_file() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let opened: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..8).map(|_| scope.spawn(|| open(&path))).collect();
+        threads.into_iter().map(|thread| thread.join().unwrap()).collect()
+    });
+    let (open, refused): (Vec<_>, Vec<_>) = opened.into_iter().partition(Result::is_ok);
+    assert_eq!(open.len(), 1, "{refused:?}");
+    for error in refused {
+        assert!(matches!(error, Err(OpenError::InUse { .. })), "{error:?}");
+    }
+    let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(left, ["store"], "nothing is left beside it");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_new_file_is_its_owners_alone() {
+    use std::os::unix::fs::PermissionsExt;
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    drop(open(&path).unwrap());
+    assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
 }
 
 #[test]
@@ -110,7 +139,7 @@ fn a_truncated_file_is_refused_and_left_alone() {
 fn garbage_and_foreign_files_are_refused_and_left_alone() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("store");
-    refused_untouched(&path, &[b'x'; 100_000], "garbage");
+    refused_untouched(&path, &vec![b'x'; 100_000], "garbage");
     refused_untouched(&path, b"hello", "text");
     let other = dir.path().join("other");
     drop(redb::Database::create(&other).unwrap());

@@ -1,5 +1,7 @@
 //! What one transaction sees and does, its limits, and what survives closing the store.
 
+#![allow(clippy::unwrap_used, reason = "a failed test is how a test speaks")]
+
 use std::path::Path;
 
 use muster_store::limits::{MAX_KEY_BYTES, MAX_TRANSACTION_BYTES, MAX_VALUE_BYTES};

@@ -1,6 +1,8 @@
 //! That transactions can be run where futures must be `Send`: spawned tasks, boxed futures,
 //! trait methods, nested helpers, with captures borrowed. Most of it is checked by compiling.
 
+#![allow(clippy::unwrap_used, reason = "a failed test is how a test speaks")]
+
 use std::collections::HashMap;
 use std::pin::Pin;
 use std::sync::Arc;

@@ -1,5 +1,7 @@
 //! Watches: fired when they should be, never lost, cancelled when nothing can fire them.
 
+#![allow(clippy::unwrap_used, reason = "a failed test is how a test speaks")]
+
 use std::time::Duration;
 
 use muster_store::{Database, OpenOptions, StoreError, Transaction, Watch};
