@@ -1,0 +1,73 @@
+//! Every reason the edge has not to pass something on. Each drop is counted under exactly one.
+
+macro_rules! reasons {
+    ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
+        /// Why a packet, a flow or a connection went no further.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub(crate) enum DropReason { $($(#[$doc])* $name,)* }
+
+        impl DropReason {
+            /// All of them, in the order of their numbers.
+            pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
+
+            /// Stable name, for metrics and logs.
+            pub(crate) fn as_str(self) -> &'static str {
+                match self { $(Self::$name => $text,)* }
+            }
+        }
+    };
+}
+
+reasons! {
+    /// A packet from an address without a flow on a port that asks for proof.
+    Unproven = "unproven",
+    /// A preface from a source that has shown too many bad ones.
+    SourceLimited = "source_limited",
+    /// More prefaces to check than the edge has time for.
+    CheckLimited = "check_limited",
+    /// The token is no token.
+    TokenMalformed = "token_malformed",
+    /// The token is signed by no key known here.
+    TokenUntrusted = "token_untrusted",
+    /// The token's time is over.
+    TokenExpired = "token_expired",
+    /// The token is for another server or port.
+    TokenWrongPort = "token_wrong_port",
+    /// The table of flows is full and holds nothing to evict.
+    FlowTableFull = "flow_table_full",
+    /// A flow that never had a reply made room for another.
+    FlowEvicted = "flow_evicted",
+    /// The agent took no such flow or connection.
+    AgentRefused = "agent_refused",
+    /// No tunnel to the agent stands.
+    AgentUnreachable = "agent_unreachable",
+    /// The packet is too large for the tunnel even in parts.
+    Oversize = "oversize",
+    /// Parts of a packet came, but not all of them in time.
+    PartsMissing = "parts_missing",
+    /// What came through the tunnel is no tunnel datagram.
+    TunnelMalformed = "tunnel_malformed",
+    /// A packet from an agent for a flow that is not, or not that agent's.
+    UnknownFlow = "unknown_flow",
+    /// The system did not take a packet for a client.
+    ClientSend = "client_send",
+    /// A connection over the bound of its port or of its source.
+    ConnectionLimit = "connection_limit",
+    /// A connection whose preface, TLS handshake or HTTP head took too long.
+    HandshakeTimeout = "handshake_timeout",
+    /// A connection whose first bytes are not what its port speaks.
+    HandshakeMalformed = "handshake_malformed",
+}
+
+impl From<muster_protocol::preface::Refusal> for DropReason {
+    fn from(refusal: muster_protocol::preface::Refusal) -> Self {
+        use muster_protocol::preface::Refusal;
+        match refusal {
+            Refusal::Malformed => Self::TokenMalformed,
+            Refusal::Untrusted => Self::TokenUntrusted,
+            Refusal::Expired => Self::TokenExpired,
+            Refusal::WrongPort => Self::TokenWrongPort,
+            Refusal::Unavailable => Self::AgentRefused,
+        }
+    }
+}

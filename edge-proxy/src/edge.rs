@@ -1,0 +1,211 @@
+//! Putting an edge together, and taking it apart.
+
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use muster_protocol::edge::EdgeHello;
+use muster_transport::{
+    Identity, IdentityError, JoinError, JoinToken, JoinTokenError, Profile, Role, alpn, client_config, join,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+use tracing::info;
+
+use crate::beacon::Beacon;
+use crate::config::{Config, ConfigError};
+use crate::link::Link;
+use crate::listeners::Listeners;
+use crate::metrics::Metrics;
+use crate::serving::{Serving, ServingSetup};
+use crate::sockets::{BindError, bind_udp};
+use crate::stream::{Limits, StreamSetup};
+use crate::tls::{TlsError, player_tls};
+use crate::traffic::Traffic;
+use crate::trust::Trust;
+use crate::tunnel::{StreamTunnels, client_endpoint};
+use crate::udp::{UdpWorker, WorkerSetup};
+
+/// Why an edge does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration contradicts itself.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// The identity on disk cannot be used.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// The identity on disk is another kind of process's.
+    #[error("{0} holds the identity of an {1}; give the edge a state_dir of its own")]
+    ForeignIdentity(String, Role),
+    /// There is no identity, and nothing to get one with.
+    #[error(
+        "this edge has not joined yet; make a token with `muster token create --join edge --region {0}` and set \
+         join_token in the edge's configuration"
+    )]
+    NoJoinToken(String),
+    /// `join_token` is none.
+    #[error("join_token: {0}")]
+    JoinToken(#[from] JoinTokenError),
+    /// The orchestrator did not take it in.
+    #[error(transparent)]
+    Join(#[from] JoinError),
+    /// The identity's TLS cannot be set up.
+    #[error("the edge's identity is not usable: {0}; remove it from state_dir and join again")]
+    IdentityTls(#[from] muster_transport::TlsError),
+    /// Players' TLS cannot be set up.
+    #[error("{0}")]
+    PlayerTls(String),
+    /// The beacon's port cannot be had.
+    #[error("the latency beacon cannot listen: {0} (key: beacon_port)")]
+    Beacon(String),
+    /// The system gives no socket or thread.
+    #[error("the system gives no socket or thread: {0}")]
+    Io(#[from] io::Error),
+}
+
+impl From<TlsError> for StartError {
+    fn from(error: TlsError) -> Self {
+        Self::PlayerTls(error.to_string())
+    }
+}
+
+impl From<BindError> for StartError {
+    fn from(error: BindError) -> Self {
+        Self::Beacon(error.to_string())
+    }
+}
+
+/// A running edge.
+pub struct Edge {
+    id: String,
+    beacon_address: SocketAddr,
+    stop: CancellationToken,
+    tasks: TaskTracker,
+    serving: Serving,
+    endpoint: quinn::Endpoint,
+}
+
+/// Starts an edge: joins if it never has, serves the routes of its last run if there are any, and keeps a
+/// link to the orchestrator from then on. Returns once the beacon answers; the link may come later.
+///
+/// # Errors
+/// [`StartError`], which names what to mend.
+pub async fn start(config: Config) -> Result<Edge, StartError> {
+    config.validate()?;
+    let identity = identity(&config).await?;
+    let metrics = Metrics::new();
+    let beacon =
+        Beacon::new(bind_udp(SocketAddr::new(config.listen_ip, config.beacon_port))?, metrics.clone())?;
+    let beacon_address = beacon.local_addr()?;
+
+    let trust = Arc::new(ArcSwap::from_pointee(Trust::default()));
+    let traffic = Arc::new(Traffic::default());
+    let endpoint = client_endpoint()?;
+    let udp = UdpWorker::start(WorkerSetup {
+        client: client_config(&identity, alpn::TUNNEL, Profile::TunnelDatagrams)?,
+        trust: trust.clone(),
+        max_flows: config.max_flows as usize,
+        idle: config.udp_idle(),
+        metrics: metrics.clone(),
+    })
+    .await?;
+    let streams = Arc::new(StreamSetup {
+        tunnels: StreamTunnels::new(
+            endpoint.clone(),
+            client_config(&identity, alpn::TUNNEL, Profile::TunnelStreams)?,
+            metrics.clone(),
+        ),
+        trust: trust.clone(),
+        limits: Limits::new(
+            config.max_connections_per_port as usize,
+            config.max_connections_per_address as usize,
+        ),
+        tls: TlsAcceptor::from(player_tls(&config, &identity)?),
+        idle: config.stream_idle(),
+        metrics: metrics.clone(),
+        connections: TaskTracker::new(),
+    });
+    let serving = Serving::start(ServingSetup {
+        state_dir: config.state_dir.clone(),
+        ports: config.port_first..=config.port_last,
+        listeners: Listeners::new(config.listen_ip, udp, streams, traffic.clone()),
+        trust,
+        metrics: metrics.clone(),
+    })
+    .await;
+
+    let link = Link {
+        endpoint: endpoint.clone(),
+        client: client_config(&identity, alpn::LINK, Profile::Link)?,
+        orchestrators: config.orchestrator.clone(),
+        hello: hello(&config, beacon_address),
+        serving: serving.link(),
+        traffic,
+        metrics,
+    };
+    let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+    tasks.spawn(stop.clone().run_until_cancelled_owned(link.run()));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(beacon.run()));
+    tasks.close();
+    info!(edge = identity.id, region = identity.region, beacon = %beacon_address, "edge is up");
+    Ok(Edge { id: identity.id, beacon_address, stop, tasks, serving, endpoint })
+}
+
+impl Edge {
+    /// The edge's id, `edge_…`.
+    pub fn edge_id(&self) -> &str {
+        &self.id
+    }
+
+    /// Where the latency beacon listens.
+    pub fn beacon_address(&self) -> SocketAddr {
+        self.beacon_address
+    }
+
+    /// Closes everything and returns when it is closed. UDP flows stand at the agents, so that players who
+    /// go on sending find their place again when the edge is back.
+    pub async fn shutdown(self) {
+        self.stop.cancel();
+        self.tasks.wait().await;
+        self.serving.shutdown().await;
+        self.endpoint.close(0u32.into(), b"edge is shutting down");
+        self.endpoint.wait_idle().await;
+    }
+}
+
+/// The identity on disk, or a new one from the orchestrator.
+async fn identity(config: &Config) -> Result<Identity, StartError> {
+    if let Some(identity) = Identity::load(&config.state_dir)? {
+        if identity.role != Role::Edge {
+            return Err(StartError::ForeignIdentity(config.state_dir.display().to_string(), identity.role));
+        }
+        return Ok(identity);
+    }
+    let Some(token) = &config.join_token else {
+        return Err(StartError::NoJoinToken(config.region.clone()));
+    };
+    let token: JoinToken = token.parse()?;
+    let names = [config.public_host.clone()];
+    let identity =
+        join(&config.orchestrator, &token, Role::Edge, &config.region, &config.display_name(), &names)
+            .await?;
+    identity.save(&config.state_dir)?;
+    info!(edge = identity.id, "joined");
+    Ok(identity)
+}
+
+fn hello(config: &Config, beacon: SocketAddr) -> EdgeHello {
+    EdgeHello {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        region: config.region.clone(),
+        hostname: config.display_name(),
+        public_host: config.public_host.clone(),
+        port_first: u32::from(config.port_first),
+        port_last: u32::from(config.port_last),
+        beacon_port: u32::from(beacon.port()),
+        tls_certificate_given: config.tls_certificate.is_some(),
+    }
+}

@@ -1,0 +1,91 @@
+//! What an edge keeps on disk so that it can serve before an orchestrator is back: keys and routes.
+//!
+//! One file of two frames, replaced whole. Routes are the orchestrator's to say; this is only the last
+//! thing heard.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use bytes::{Buf, Bytes, BytesMut};
+use muster_protocol::edge::{EdgeWelcome, RouteTable};
+use muster_protocol::framing::{self, FrameError, MAX_FRAME_BYTES, PREFIX_BYTES};
+use prost::Message;
+
+const FILE: &str = "routes.bin";
+
+/// What was last heard.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(crate) struct Saved {
+    pub(crate) welcome: EdgeWelcome,
+    pub(crate) routes: RouteTable,
+}
+
+/// Why it cannot be read or written.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SavedError {
+    #[error("{path}: {source}")]
+    Io { path: PathBuf, source: io::Error },
+    #[error("{path} is damaged")]
+    Damaged { path: PathBuf },
+    #[error(transparent)]
+    Frame(#[from] FrameError),
+}
+
+impl Saved {
+    /// What is kept in `dir`; `None` if nothing ever was.
+    pub(crate) fn load(dir: &Path) -> Result<Option<Self>, SavedError> {
+        let path = dir.join(FILE);
+        let mut bytes = match fs::read(&path) {
+            Ok(bytes) => Bytes::from(bytes),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => return Err(SavedError::Io { path, source }),
+        };
+        let whole = take(&mut bytes).zip(take(&mut bytes)).filter(|_| bytes.is_empty());
+        let (welcome, routes) = whole.ok_or(SavedError::Damaged { path })?;
+        Ok(Some(Self { welcome, routes }))
+    }
+
+    /// Keeps it in `dir`, so that a crash leaves the old file or the new one, never half of it.
+    pub(crate) fn save(&self, dir: &Path) -> Result<(), SavedError> {
+        let mut bytes = BytesMut::new();
+        framing::encode(&self.welcome, &mut bytes)?;
+        framing::encode(&self.routes, &mut bytes)?;
+        let (path, temporary) = (dir.join(FILE), dir.join(format!("{FILE}.new")));
+        fs::write(&temporary, &bytes)
+            .and_then(|()| fs::rename(&temporary, &path))
+            .map_err(|source| SavedError::Io { path, source })
+    }
+}
+
+fn take<M: Message + Default>(bytes: &mut Bytes) -> Option<M> {
+    let prefix = *bytes.first_chunk::<PREFIX_BYTES>()?;
+    let length = framing::frame_length(prefix, MAX_FRAME_BYTES).ok()?;
+    bytes.advance(PREFIX_BYTES);
+    if bytes.len() < length {
+        return None;
+    }
+    framing::decode(bytes.split_to(length)).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_comes_back_and_damage_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(Saved::load(dir.path()).unwrap().is_none());
+        let saved = Saved {
+            welcome: EdgeWelcome { flow_key: vec![7; 16].into(), ..Default::default() },
+            routes: RouteTable { revision: 9, full: true, ..Default::default() },
+        };
+        saved.save(dir.path()).unwrap();
+        assert_eq!(Saved::load(dir.path()).unwrap(), Some(saved));
+        let path = dir.path().join(FILE);
+        let mut bytes = fs::read(&path).unwrap();
+        bytes.truncate(bytes.len() - 1);
+        fs::write(&path, bytes).unwrap();
+        assert!(matches!(Saved::load(dir.path()), Err(SavedError::Damaged { .. })));
+    }
+}

@@ -1,0 +1,197 @@
+//! What the edge serves: keys and routes as last heard, kept on disk, with the listeners that follow them.
+//!
+//! One task owns all of it. It hears of changes by messages and says what came of them; it needs no
+//! orchestrator to go on. A port that was taken is tried again every two seconds.
+
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use muster_protocol::edge::{EdgeWelcome, RouteTable as WireTable, RoutesApplied};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinHandle;
+use tokio::time::MissedTickBehavior;
+use tracing::{error, info, warn};
+
+use crate::listeners::Listeners;
+use crate::metrics::Metrics;
+use crate::routes::RouteTable;
+use crate::saved::Saved;
+use crate::trust::Trust;
+
+/// Updates that wait; the link waits when there are more.
+const UPDATES: usize = 64;
+/// How often routes whose listener could not be opened are tried again.
+const RETRY_EVERY: Duration = Duration::from_secs(2);
+
+enum Update {
+    Welcome(EdgeWelcome),
+    Routes(WireTable),
+}
+
+/// The task's handle.
+pub(crate) struct Serving {
+    updates: mpsc::Sender<Update>,
+    applied: watch::Receiver<RoutesApplied>,
+    task: JoinHandle<()>,
+}
+
+/// What of it the link uses.
+#[derive(Clone)]
+pub(crate) struct ServingLink {
+    updates: mpsc::Sender<Update>,
+    applied: watch::Receiver<RoutesApplied>,
+}
+
+/// What serving begins with.
+pub(crate) struct ServingSetup {
+    pub(crate) state_dir: PathBuf,
+    pub(crate) ports: RangeInclusive<u16>,
+    pub(crate) listeners: Listeners,
+    pub(crate) trust: Arc<ArcSwap<Trust>>,
+    pub(crate) metrics: Metrics,
+}
+
+impl Serving {
+    /// Serves what the disk remembers, and from then on what updates say.
+    pub(crate) async fn start(setup: ServingSetup) -> Self {
+        let (updates, inbox) = mpsc::channel(UPDATES);
+        let (applied_sender, applied) = watch::channel(RoutesApplied::default());
+        let mut state = State { setup, saved: Saved::default(), table: RouteTable::default() };
+        if let Some(first) = state.restore().await {
+            applied_sender.send_replace(first);
+        }
+        let task = tokio::spawn(state.run(inbox, applied_sender));
+        Self { updates, applied, task }
+    }
+
+    /// The link's end of it.
+    pub(crate) fn link(&self) -> ServingLink {
+        ServingLink { updates: self.updates.clone(), applied: self.applied.clone() }
+    }
+
+    /// Closes every listener. All [`ServingLink`]s must be gone.
+    pub(crate) async fn shutdown(self) {
+        drop(self.updates);
+        if self.task.await.is_err() {
+            error!("serving had ended by a panic");
+        }
+    }
+}
+
+impl ServingLink {
+    /// New keys.
+    pub(crate) async fn welcome(&self, welcome: EdgeWelcome) {
+        // Fails only when the edge is shutting down.
+        let _ = self.updates.send(Update::Welcome(welcome)).await;
+    }
+
+    /// New routes.
+    pub(crate) async fn routes(&self, routes: WireTable) {
+        // Fails only when the edge is shutting down.
+        let _ = self.updates.send(Update::Routes(routes)).await;
+    }
+
+    /// What came of the newest routes, once it is other than when last asked; forever after the end.
+    pub(crate) async fn applied(&mut self) -> RoutesApplied {
+        if self.applied.changed().await.is_err() {
+            return std::future::pending().await;
+        }
+        self.applied.borrow_and_update().clone()
+    }
+
+    /// Passes over what came of routes of earlier links.
+    pub(crate) fn forget_applied(&mut self) {
+        self.applied.mark_unchanged();
+    }
+}
+
+struct State {
+    setup: ServingSetup,
+    saved: Saved,
+    table: RouteTable,
+}
+
+impl State {
+    async fn run(mut self, mut inbox: mpsc::Receiver<Update>, applied: watch::Sender<RoutesApplied>) {
+        let mut retry = tokio::time::interval(RETRY_EVERY);
+        retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                update = inbox.recv() => match update {
+                    Some(Update::Welcome(welcome)) => self.welcome(welcome),
+                    Some(Update::Routes(routes)) => {
+                        self.table = self.table.apply(&routes, &self.setup.ports);
+                        self.saved.routes = self.table.to_wire();
+                        self.save();
+                        applied.send_replace(self.follow().await);
+                    }
+                    None => break,
+                },
+                _ = retry.tick() => {
+                    let failing = self.setup.listeners.len() < self.table.routes().len();
+                    if failing {
+                        let now = self.follow().await;
+                        applied.send_if_modified(|before| {
+                            let changed = *before != now;
+                            *before = now;
+                            changed
+                        });
+                    }
+                }
+            }
+        }
+        self.setup.listeners.shutdown().await;
+    }
+
+    /// Begins with what the disk remembers.
+    async fn restore(&mut self) -> Option<RoutesApplied> {
+        match Saved::load(&self.setup.state_dir) {
+            Ok(None) => None,
+            Ok(Some(saved)) => {
+                match Trust::from_welcome(&saved.welcome) {
+                    Ok(trust) => self.setup.trust.store(Arc::new(trust)),
+                    Err(error) => warn!(%error, "kept keys are not used"),
+                }
+                self.table = self.table.apply(&saved.routes, &self.setup.ports);
+                self.saved = saved;
+                let applied = self.follow().await;
+                info!(routes = self.table.routes().len(), "serving the routes of the last run");
+                Some(applied)
+            }
+            Err(error) => {
+                warn!(%error, "kept routes are not used; the orchestrator will say them again");
+                None
+            }
+        }
+    }
+
+    fn welcome(&mut self, welcome: EdgeWelcome) {
+        match Trust::from_welcome(&welcome) {
+            Ok(trust) => {
+                self.setup.trust.store(Arc::new(trust));
+                self.saved.welcome = welcome;
+                self.save();
+            }
+            Err(error) => error!(%error, "the orchestrator's keys are not used; versions may differ"),
+        }
+    }
+
+    /// Brings the listeners to the table, and says what came of it.
+    async fn follow(&mut self) -> RoutesApplied {
+        let mut failures: Vec<_> = self.table.rejected().cloned().collect();
+        failures.extend(self.setup.listeners.follow(&self.table).await);
+        self.setup.metrics.routes.set(self.setup.listeners.len() as f64);
+        self.setup.metrics.listener_failures.set(failures.len() as f64);
+        RoutesApplied { revision: self.table.revision(), failures }
+    }
+
+    fn save(&self) {
+        // Small and rare; serving goes on without it.
+        if let Err(error) = self.saved.save(&self.setup.state_dir) {
+            warn!(%error, "routes are not kept on disk; after a restart the edge waits for the orchestrator");
+        }
+    }
+}

@@ -1,0 +1,134 @@
+//! The head of the HTTP request that opens a WebSocket: whole or not, and the token in it. Pure.
+
+/// Longest head, in bytes.
+pub(super) const MAX_HEAD_BYTES: usize = 8 * 1024;
+/// Most header fields.
+const MAX_FIELDS: usize = 64;
+
+/// A whole head.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Head {
+    /// Value of the query's first `token`, if there is one. Tokens need no percent-encoding, so none is undone.
+    pub(super) token: Option<String>,
+}
+
+/// Why bytes are no head of a WebSocket's request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum HeadError {
+    /// No HTTP.
+    NoHttp,
+    /// Over [`MAX_HEAD_BYTES`], or over the bound on fields.
+    TooLarge,
+    /// HTTP, but it asks for no WebSocket.
+    NoWebSocket,
+}
+
+/// The head that `bytes` begin with; `None` if more bytes are needed.
+pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
+    let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
+    let mut request = httparse::Request::new(&mut fields);
+    let within = &bytes[..bytes.len().min(MAX_HEAD_BYTES)];
+    match request.parse(within) {
+        Ok(httparse::Status::Complete(_)) => {}
+        Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD_BYTES => return Ok(None),
+        Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
+            return Err(HeadError::TooLarge);
+        }
+        Err(_) => return Err(HeadError::NoHttp),
+    }
+    let upgrades = request.method == Some("GET")
+        && request.version == Some(1)
+        && lists(&request, "upgrade", "websocket")
+        && lists(&request, "connection", "upgrade");
+    if !upgrades {
+        return Err(HeadError::NoWebSocket);
+    }
+    Ok(Some(Head { token: request.path.and_then(token_of).map(str::to_owned) }))
+}
+
+/// Whether a field `name` lists `word`.
+fn lists(request: &httparse::Request<'_, '_>, name: &str, word: &str) -> bool {
+    request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(name)).any(|field| {
+        field
+            .value
+            .split(|byte| *byte == b',')
+            .any(|part| part.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+    })
+}
+
+fn token_of(target: &str) -> Option<&str> {
+    let (_, query) = target.split_once('?')?;
+    let query = query.split('#').next()?;
+    query.split('&').find_map(|pair| pair.strip_prefix("token="))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn request(target: &str) -> String {
+        format!(
+            "GET {target} HTTP/1.1\r\nHost: edge\r\nUpgrade: websocket\r\nConnection: keep-alive, Upgrade\r\n\
+             Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+        )
+    }
+
+    fn token(target: &str) -> Option<String> {
+        parse(request(target).as_bytes()).unwrap().unwrap().token
+    }
+
+    #[test]
+    fn the_token_is_found_wherever_it_stands() {
+        assert_eq!(token("/?token=v4.public.a-b_c").as_deref(), Some("v4.public.a-b_c"));
+        assert_eq!(token("/play?room=1&token=x&y=2").as_deref(), Some("x"));
+        assert_eq!(token("/play?mytoken=x"), None);
+        assert_eq!(token("/token=x"), None);
+        assert_eq!(token("/?token=").as_deref(), Some(""));
+    }
+
+    #[test]
+    fn what_is_no_websocket_is_told_apart() {
+        let plain = "GET / HTTP/1.1\r\nHost: edge\r\n\r\n";
+        assert_eq!(parse(plain.as_bytes()), Err(HeadError::NoWebSocket));
+        assert_eq!(parse(b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"), Err(HeadError::NoHttp));
+        let old = request("/").replace("HTTP/1.1", "HTTP/1.0");
+        assert_eq!(parse(old.as_bytes()), Err(HeadError::NoWebSocket));
+        let post = request("/").replace("GET", "POST");
+        assert_eq!(parse(post.as_bytes()), Err(HeadError::NoWebSocket));
+    }
+
+    #[test]
+    fn a_head_is_bounded() {
+        let long = format!("GET /{} HTTP/1.1\r\n", "a".repeat(MAX_HEAD_BYTES));
+        assert_eq!(parse(long.as_bytes()), Err(HeadError::TooLarge));
+        let many = format!("GET / HTTP/1.1\r\n{}\r\n", "A: b\r\n".repeat(MAX_FIELDS + 1));
+        assert_eq!(parse(many.as_bytes()), Err(HeadError::TooLarge));
+    }
+
+    proptest! {
+        #[test]
+        fn any_bytes_are_taken(bytes in proptest::collection::vec(any::<u8>(), 0..9_000)) {
+            let _ = parse(&bytes);
+        }
+
+        #[test]
+        fn a_cut_head_waits_for_the_rest(cut in 0usize..190) {
+            let whole = request("/?token=abc");
+            prop_assert!(cut < whole.len());
+            prop_assert_eq!(parse(&whole.as_bytes()[..cut]), Ok(None));
+            prop_assert_eq!(parse(whole.as_bytes()), Ok(Some(Head { token: Some("abc".into()) })));
+        }
+
+        #[test]
+        fn a_mangled_head_never_yields_a_token_that_is_not_in_it(
+            at in 0usize..180, byte in any::<u8>(),
+        ) {
+            let mut bytes = request("/?token=abc").into_bytes();
+            bytes[at] = byte;
+            if let Ok(Some(Head { token: Some(token) })) = parse(&bytes) {
+                prop_assert!(bytes.windows(token.len()).any(|window| window == token.as_bytes()));
+            }
+        }
+    }
+}

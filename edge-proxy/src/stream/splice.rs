@@ -1,0 +1,144 @@
+//! Carrying bytes both ways between a client and its tunnel stream until both directions have ended.
+//!
+//! The end of one direction is passed on as an end and leaves the other open. Nothing is read before what
+//! was read last has been taken, so memory per connection is one buffer and QUIC's window. A direction
+//! that breaks breaks both.
+
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::time::Duration;
+
+use quinn::{ReadError, RecvStream, SendStream, WriteError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::time::{Instant, sleep_until};
+
+use super::connection::ClientStream;
+use crate::traffic::Counters;
+use crate::tunnel::TunnelStream;
+
+/// Bytes read from a client at a time.
+const CLIENT_BUFFER_BYTES: usize = 16 * 1024;
+/// Bytes taken off a tunnel stream at a time.
+const TUNNEL_CHUNK_BYTES: usize = 64 * 1024;
+/// QUIC's code for a stream whose other side's connection broke.
+const CODE_BROKEN: u32 = 1;
+
+/// Why bytes are carried no further.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum SpliceError {
+    #[error("the client's connection broke: {0}")]
+    Client(io::Error),
+    #[error("the tunnel stream broke: {0}")]
+    FromServer(#[from] ReadError),
+    #[error("the tunnel stream broke: {0}")]
+    ToServer(#[from] WriteError),
+    #[error("no byte either way for {} s", .0.as_secs())]
+    Idle(Duration),
+}
+
+/// Carries `first`, then everything, until both directions have ended.
+///
+/// # Errors
+/// [`SpliceError`]; the tunnel stream has then been reset.
+pub(super) async fn splice<S: ClientStream>(
+    client: &mut S,
+    tunnel: TunnelStream,
+    first: &[u8],
+    idle: Duration,
+    counters: &Counters,
+) -> Result<(), SpliceError> {
+    let TunnelStream { mut send, mut receive, first: first_back } = tunnel;
+    let (reader, mut writer) = tokio::io::split(client);
+    let activity = Activity::new();
+    let carrying = async {
+        if !first_back.is_empty() {
+            counters.to_client(first_back.len());
+            writer.write_all(&first_back).await.map_err(SpliceError::Client)?;
+        }
+        tokio::try_join!(
+            to_server(reader, &mut send, first, counters, &activity),
+            to_client(&mut receive, writer, counters, &activity),
+        )?;
+        Ok(())
+    };
+    let outcome = tokio::select! {
+        outcome = carrying => outcome,
+        () = activity.idle_for(idle) => Err(SpliceError::Idle(idle)),
+    };
+    if outcome.is_err() {
+        // Errors here say that the stream is over already.
+        let _ = send.reset(CODE_BROKEN.into());
+        let _ = receive.stop(CODE_BROKEN.into());
+    }
+    outcome
+}
+
+async fn to_server<S: ClientStream>(
+    mut reader: ReadHalf<&mut S>,
+    send: &mut SendStream,
+    first: &[u8],
+    counters: &Counters,
+    activity: &Activity,
+) -> Result<(), SpliceError> {
+    if !first.is_empty() {
+        send.write_all(first).await?;
+        counters.to_server(first.len());
+    }
+    let mut buffer = vec![0; CLIENT_BUFFER_BYTES];
+    loop {
+        let read = reader.read(&mut buffer).await.map_err(SpliceError::Client)?;
+        activity.note();
+        if read == 0 {
+            // An error says that it has ended already.
+            let _ = send.finish();
+            return Ok(());
+        }
+        send.write_all(&buffer[..read]).await?;
+        counters.to_server(read);
+        activity.note();
+    }
+}
+
+async fn to_client<S: ClientStream>(
+    receive: &mut RecvStream,
+    mut writer: WriteHalf<&mut S>,
+    counters: &Counters,
+    activity: &Activity,
+) -> Result<(), SpliceError> {
+    while let Some(chunk) = receive.read_chunk(TUNNEL_CHUNK_BYTES, true).await? {
+        activity.note();
+        writer.write_all(&chunk.bytes).await.map_err(SpliceError::Client)?;
+        writer.flush().await.map_err(SpliceError::Client)?;
+        counters.to_client(chunk.bytes.len());
+        activity.note();
+    }
+    activity.note();
+    writer.shutdown().await.map_err(SpliceError::Client)
+}
+
+/// When a byte last moved, either way.
+struct Activity {
+    since: Instant,
+    last_ms: AtomicU64,
+}
+
+impl Activity {
+    fn new() -> Self {
+        Self { since: Instant::now(), last_ms: AtomicU64::new(0) }
+    }
+
+    fn note(&self) {
+        self.last_ms.store(self.since.elapsed().as_millis() as u64, Relaxed);
+    }
+
+    /// Waits until nothing has moved for `idle`.
+    async fn idle_for(&self, idle: Duration) {
+        loop {
+            let due = self.since + Duration::from_millis(self.last_ms.load(Relaxed)) + idle;
+            if Instant::now() >= due {
+                return;
+            }
+            sleep_until(due).await;
+        }
+    }
+}

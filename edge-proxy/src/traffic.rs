@@ -1,0 +1,104 @@
+//! What each server received and sent through this edge, for the reports to the orchestrator.
+//!
+//! Counters only grow while their server has a route, and are forgotten with its last one. The hot loop
+//! holds its server's counters and adds to them; nothing is looked up per packet.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use muster_protocol::edge::{EdgeReport, ServerTraffic};
+use muster_protocol::id::ServerId;
+
+/// Counters of one server.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    flows: AtomicU32,
+    packets_to_server: AtomicU64,
+    packets_to_clients: AtomicU64,
+    bytes_to_server: AtomicU64,
+    bytes_to_clients: AtomicU64,
+}
+
+impl Counters {
+    /// One flow or connection more.
+    pub(crate) fn flow_opened(&self) {
+        self.flows.fetch_add(1, Relaxed);
+    }
+
+    /// One flow or connection fewer.
+    pub(crate) fn flow_closed(&self) {
+        self.flows.fetch_sub(1, Relaxed);
+    }
+
+    /// `bytes` of payload in one packet, or one piece of a stream, went to the server.
+    pub(crate) fn to_server(&self, bytes: usize) {
+        self.packets_to_server.fetch_add(1, Relaxed);
+        self.bytes_to_server.fetch_add(bytes as u64, Relaxed);
+    }
+
+    /// `bytes` of payload in one packet, or one piece of a stream, came from the server.
+    pub(crate) fn to_client(&self, bytes: usize) {
+        self.packets_to_clients.fetch_add(1, Relaxed);
+        self.bytes_to_clients.fetch_add(bytes as u64, Relaxed);
+    }
+}
+
+/// The counters of all servers that have a route.
+#[derive(Debug, Default)]
+pub(crate) struct Traffic {
+    // Touched when routes change and when a report is made, never per packet.
+    servers: Mutex<BTreeMap<ServerId, Arc<Counters>>>,
+}
+
+impl Traffic {
+    /// The counters of `server`.
+    pub(crate) fn of(&self, server: ServerId) -> Arc<Counters> {
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.entry(server).or_default().clone()
+    }
+
+    /// Forgets all servers but those that `keep` says yes to.
+    pub(crate) fn retain(&self, keep: impl Fn(&ServerId) -> bool) {
+        let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        servers.retain(|server, _| keep(server));
+    }
+
+    /// All counters as they are now.
+    pub(crate) fn report(&self) -> EdgeReport {
+        let servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
+        let servers = servers
+            .iter()
+            .map(|(server, counters)| ServerTraffic {
+                server_id: server.to_string(),
+                flows: counters.flows.load(Relaxed),
+                packets_to_server: counters.packets_to_server.load(Relaxed),
+                packets_to_clients: counters.packets_to_clients.load(Relaxed),
+                bytes_to_server: counters.bytes_to_server.load(Relaxed),
+                bytes_to_clients: counters.bytes_to_clients.load(Relaxed),
+            })
+            .collect();
+        EdgeReport { servers }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_report_tells_each_server_its_own() {
+        let (traffic, a, b) = (Traffic::default(), ServerId::new(), ServerId::new());
+        let counters = traffic.of(a);
+        counters.flow_opened();
+        counters.to_server(100);
+        counters.to_server(50);
+        traffic.of(b).to_client(7);
+        let report = traffic.report();
+        let of = |id: ServerId| report.servers.iter().find(|s| s.server_id == id.to_string()).unwrap();
+        assert_eq!((of(a).flows, of(a).packets_to_server, of(a).bytes_to_server), (1, 2, 150));
+        assert_eq!((of(b).packets_to_clients, of(b).bytes_to_clients, of(b).flows), (1, 7, 0));
+        traffic.retain(|server| *server == b);
+        assert_eq!(traffic.report().servers.len(), 1);
+    }
+}

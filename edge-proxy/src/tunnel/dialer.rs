@@ -1,0 +1,71 @@
+//! Getting a connection to one agent, however long it takes.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::time::Duration;
+use std::{future, io};
+
+use muster_protocol::id::NodeId;
+use muster_transport::{Backoff, Role, bind, dial, server_name};
+use tokio::sync::watch;
+use tracing::{debug, info};
+
+/// How long one address of an agent may take to answer.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+/// Waits between attempts. Players wait too, so the cap is low.
+const FIRST_WAIT: Duration = Duration::from_millis(50);
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// A QUIC endpoint that only dials, to either address family if the machine has both.
+pub(crate) fn client_endpoint() -> io::Result<quinn::Endpoint> {
+    let any = |ip: IpAddr| SocketAddr::new(ip, 0);
+    bind(any(Ipv6Addr::UNSPECIFIED.into()), None).or_else(|_| bind(any(Ipv4Addr::UNSPECIFIED.into()), None))
+}
+
+/// Dials one agent.
+pub(crate) struct Dialer {
+    endpoint: quinn::Endpoint,
+    config: quinn::ClientConfig,
+    node: NodeId,
+    addresses: watch::Receiver<Vec<String>>,
+    backoff: Backoff,
+}
+
+impl Dialer {
+    /// A dialler of `node`'s agent at whatever `addresses` says at the time.
+    pub(crate) fn new(
+        endpoint: quinn::Endpoint,
+        config: quinn::ClientConfig,
+        node: NodeId,
+        addresses: watch::Receiver<Vec<String>>,
+    ) -> Self {
+        Self { endpoint, config, node, addresses, backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT) }
+    }
+
+    /// A connection to the agent, which has shown this node's certificate. Tries until there is one.
+    pub(crate) async fn connect(&mut self) -> quinn::Connection {
+        let name = server_name(Role::Agent, &self.node.to_string());
+        loop {
+            let addresses = self.addresses.borrow_and_update().clone();
+            match dial(&self.endpoint, self.config.clone(), &addresses, &name, DIAL_TIMEOUT).await {
+                Ok(connection) => {
+                    self.backoff.reset();
+                    info!(node = %self.node, address = %connection.remote_address(), "tunnel is up");
+                    return connection;
+                }
+                Err(error) => debug!(node = %self.node, %error, "tunnel is not up yet"),
+            }
+            let wait = self.backoff.next(rand::random());
+            tokio::select! {
+                () = tokio::time::sleep(wait) => {}
+                () = changed(&mut self.addresses) => {}
+            }
+        }
+    }
+}
+
+/// Waits for new addresses; forever once there can be none.
+async fn changed(addresses: &mut watch::Receiver<Vec<String>>) {
+    if addresses.changed().await.is_err() {
+        future::pending::<()>().await;
+    }
+}

@@ -1,0 +1,16 @@
+//! UDP: from a client's packet to the tunnel, and back.
+//!
+//! A worker is one thread that owns its sockets, its tunnel connections and its table of flows, so that
+//! nothing is shared and nothing locked on a packet's way. `hot_loop` is that way, top to bottom;
+//! `forward` decides and does no I/O; `worker` is the thread and the tasks around them.
+
+mod admission;
+mod flows;
+mod forward;
+mod hot_loop;
+mod port;
+mod worker;
+
+pub(crate) use admission::source_network;
+pub(crate) use port::{Batch, UdpSocket};
+pub(crate) use worker::{UdpWorker, WorkerSetup};

@@ -1,0 +1,366 @@
+//! What becomes of each packet: passed on, answered, or dropped and why. Pure: no clock, no I/O.
+//!
+//! On a port that asks for proof nothing passes before a valid preface, and nothing but the answer to a
+//! preface, which is never longer than it, goes back. The packet of a flow that stands takes the short
+//! way: one lookup, no allocation. Sockets and tunnels are the hot loop's.
+
+use std::collections::HashMap;
+use std::hash::{BuildHasher, RandomState};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use bytes::Bytes;
+use muster_protocol::flow::{FlowId, FlowOwner, flow_id};
+use muster_protocol::fragment::{Rejoined, Rejoiner};
+use muster_protocol::id::{NodeId, SeatId};
+use muster_protocol::preface::{Refusal, decode_preface};
+use muster_protocol::tunnel::{Header, OpenTarget};
+
+use super::admission::{Admission, Admit};
+use super::flows::{Flow, FlowTable, Gone};
+use crate::clock::Now;
+use crate::drops::DropReason;
+use crate::routes::{Proof, Route};
+use crate::traffic::Counters;
+use crate::trust::Trust;
+
+/// Part of the table looked at per sweep: with a sweep every 50 ms, all of it once a second.
+const SWEEPS_PER_ROUND: usize = 20;
+
+/// A packet from a client.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Arrival<'a> {
+    /// Port of the edge it came to.
+    pub(crate) port: u16,
+    /// Number of the connection to the port's agent that stands now; 0 if none does.
+    pub(crate) connection: u32,
+    /// Who sent it.
+    pub(crate) client: SocketAddr,
+    /// Our address it was sent to.
+    pub(crate) local_ip: Option<IpAddr>,
+    /// Its payload.
+    pub(crate) packet: &'a [u8],
+}
+
+/// What to do with a packet from a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Verdict {
+    /// Send it to the agent under this header.
+    Forward(Header),
+    /// It was a preface; say that the flow stands.
+    Accept,
+    /// It was a preface; say that it is refused, and count why.
+    Refuse(Refusal, DropReason),
+    /// Count why, and say nothing.
+    Drop(DropReason),
+}
+
+/// What to do with a datagram from an agent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Reply {
+    /// Send the payload to the client.
+    Deliver {
+        /// From this port of the edge.
+        port: u16,
+        /// To this client.
+        client: SocketAddr,
+        /// From this address of ours.
+        local_ip: Option<IpAddr>,
+        /// The packet.
+        payload: Bytes,
+    },
+    /// Nothing goes to the client.
+    Nothing,
+    /// Count why, and say nothing.
+    Drop(DropReason),
+}
+
+struct PortEntry {
+    route: Arc<Route>,
+    counters: Arc<Counters>,
+}
+
+/// The decisions of one worker, and the flows they rest on.
+pub(crate) struct Forwarder {
+    trust: Arc<ArcSwap<Trust>>,
+    flows: FlowTable,
+    admission: Admission,
+    ports: HashMap<u16, PortEntry>,
+    token_hasher: RandomState,
+    idle: Duration,
+    // Flows that went since the last `take_gone`: their agents are to be told.
+    gone: Vec<(NodeId, FlowId)>,
+    rebinds: u64,
+}
+
+impl Forwarder {
+    /// A forwarder without ports, of at most `max_flows` flows that live `idle` without a packet.
+    pub(crate) fn new(trust: Arc<ArcSwap<Trust>>, max_flows: usize, idle: Duration, now: Instant) -> Self {
+        Self {
+            trust,
+            flows: FlowTable::new(max_flows),
+            admission: Admission::new(now),
+            ports: HashMap::new(),
+            token_hasher: RandomState::new(),
+            idle,
+            gone: Vec::new(),
+            rebinds: 0,
+        }
+    }
+
+    /// Begins to serve `route`.
+    pub(crate) fn open_port(&mut self, route: Arc<Route>, counters: Arc<Counters>) {
+        self.ports.insert(route.key.port, PortEntry { route, counters });
+    }
+
+    /// Ends `port` and its flows.
+    pub(crate) fn close_port(&mut self, port: u16) {
+        for gone in self.flows.remove_port(port) {
+            self.forget(gone);
+        }
+        self.ports.remove(&port);
+    }
+
+    /// Decides on a packet from a client.
+    pub(crate) fn client_packet(&mut self, now: Now, arrival: &Arrival<'_>) -> Verdict {
+        match self.flows.of_client(arrival.port, arrival.client) {
+            Some(flow) => {
+                flow.last_packet = now.instant;
+                // The magic is looked at before anything that costs more.
+                if flow.proof.is_some() && decode_preface(arrival.packet).is_some() {
+                    return self.preface(now, arrival);
+                }
+                if flow.opened_on == arrival.connection && arrival.connection != 0 {
+                    return Verdict::Forward(Header::Data { flow: flow.id, open: None, fragment: None });
+                }
+                let id = flow.id;
+                self.open_verdict(arrival.port, id)
+            }
+            None => self.first_packet(now, arrival),
+        }
+    }
+
+    /// Decides on a datagram that `node`'s agent sent on its connection number `connection`.
+    pub(crate) fn agent_datagram(
+        &mut self,
+        now: Instant,
+        node: NodeId,
+        connection: u32,
+        rejoiner: &mut Rejoiner,
+        mut datagram: Bytes,
+    ) -> Reply {
+        let Ok(header) = Header::decode(&mut datagram) else {
+            return Reply::Drop(DropReason::TunnelMalformed);
+        };
+        // An agent speaks of its own flows only: another node's id is as good as none.
+        let Some(flow) = self.flows.of_id(header.flow()).filter(|flow| flow.node == node) else {
+            return Reply::Drop(DropReason::UnknownFlow);
+        };
+        match header {
+            Header::Data { open: Some(_), .. } => Reply::Drop(DropReason::TunnelMalformed),
+            Header::Data { flow: id, fragment, .. } => {
+                flow.answered = true;
+                let payload = match fragment {
+                    None => datagram,
+                    Some(part) => match rejoiner.push(now, id, part, &datagram) {
+                        Rejoined::Whole(packet) => packet,
+                        Rejoined::Waiting => return Reply::Nothing,
+                        Rejoined::Misfit => return Reply::Drop(DropReason::TunnelMalformed),
+                    },
+                };
+                Reply::Deliver { port: flow.port, client: flow.client, local_ip: flow.local_ip, payload }
+            }
+            Header::Opened(_) => {
+                flow.opened_on = connection;
+                Reply::Nothing
+            }
+            Header::Unknown(_) => {
+                flow.opened_on = 0;
+                Reply::Nothing
+            }
+            Header::Refused(id, _) => {
+                self.end_without_notice(id);
+                Reply::Drop(DropReason::AgentRefused)
+            }
+            Header::Close(id) => {
+                self.end_without_notice(id);
+                Reply::Nothing
+            }
+        }
+    }
+
+    /// Number of the next split packet of flow `id`.
+    pub(crate) fn next_split(&mut self, id: FlowId) -> u16 {
+        self.flows.of_id(id).map_or(0, |flow| {
+            flow.next_split = flow.next_split.wrapping_add(1);
+            flow.next_split
+        })
+    }
+
+    /// The counters of `port`'s server.
+    pub(crate) fn counters(&self, port: u16) -> Option<&Counters> {
+        self.ports.get(&port).map(|entry| &*entry.counters)
+    }
+
+    /// Forgets a part of the flows that have been idle; call every 50 ms.
+    pub(crate) fn sweep(&mut self, now: Instant) {
+        let mut idle = Vec::new();
+        let places = self.flows.places().div_ceil(SWEEPS_PER_ROUND);
+        self.flows.sweep(now, self.idle, places, &mut idle);
+        for gone in idle {
+            self.forget(gone);
+        }
+    }
+
+    /// Flows that went since the last call and did not come back, with the node whose agent is to be told.
+    pub(crate) fn take_gone(&mut self) -> Vec<(NodeId, FlowId)> {
+        let mut gone = std::mem::take(&mut self.gone);
+        gone.retain(|(_, id)| self.flows.of_id(*id).is_none());
+        gone
+    }
+
+    /// Flows that moved to another address since the last call.
+    pub(crate) fn take_rebinds(&mut self) -> u64 {
+        std::mem::take(&mut self.rebinds)
+    }
+
+    /// Flows now.
+    pub(crate) fn flows(&self) -> usize {
+        self.flows.len()
+    }
+
+    fn first_packet(&mut self, now: Now, arrival: &Arrival<'_>) -> Verdict {
+        let Some(entry) = self.ports.get(&arrival.port) else {
+            return Verdict::Drop(DropReason::UnknownFlow);
+        };
+        match entry.route.proof {
+            Proof::Preface if decode_preface(arrival.packet).is_some() => self.preface(now, arrival),
+            Proof::Preface => Verdict::Drop(DropReason::Unproven),
+            Proof::Open => {
+                let route = entry.route.clone();
+                let owner = FlowOwner::Address(arrival.client);
+                match self.admit_flow(now, arrival, &route, owner, None) {
+                    Ok(id) => self.open_verdict(arrival.port, id),
+                    Err(reason) => Verdict::Drop(reason),
+                }
+            }
+        }
+    }
+
+    /// A packet that begins as a preface does, on a port that asks for one.
+    fn preface(&mut self, now: Now, arrival: &Arrival<'_>) -> Verdict {
+        let Some(token) = decode_preface(arrival.packet) else { return Verdict::Drop(DropReason::Unproven) };
+        let proof = self.token_hasher.hash_one(token);
+        if let Some(flow) = self.flows.of_client(arrival.port, arrival.client)
+            && flow.proof == Some(proof)
+        {
+            // The same token from the same address: the client has not heard the answer yet.
+            return Verdict::Accept;
+        }
+        match self.admission.admit(now.instant, arrival.client.ip()) {
+            Admit::Check => {}
+            Admit::SourceLimited => return Verdict::Drop(DropReason::SourceLimited),
+            Admit::CheckLimited => return Verdict::Drop(DropReason::CheckLimited),
+        }
+        let Some(entry) = self.ports.get(&arrival.port) else {
+            return Verdict::Drop(DropReason::UnknownFlow);
+        };
+        let route = entry.route.clone();
+        match self.trust.load().check(&route, token, now.unix_ms) {
+            Ok(seat) => self.seat_proven(now, arrival, &route, seat, proof),
+            Err(refusal) => {
+                self.admission.failed(arrival.client.ip());
+                Verdict::Refuse(refusal, refusal.into())
+            }
+        }
+    }
+
+    /// The holder of `seat` is at the arrival's address: begins their flow, or moves it there.
+    fn seat_proven(
+        &mut self,
+        now: Now,
+        arrival: &Arrival<'_>,
+        route: &Arc<Route>,
+        seat: SeatId,
+        proof: u64,
+    ) -> Verdict {
+        match self.admit_flow(now, arrival, route, FlowOwner::Seat(seat), Some(proof)) {
+            Ok(_) => Verdict::Accept,
+            Err(reason) => Verdict::Refuse(Refusal::Unavailable, reason),
+        }
+    }
+
+    /// Makes the flow of `owner` lead to the arrival's address, whether it stood before or not.
+    fn admit_flow(
+        &mut self,
+        now: Now,
+        arrival: &Arrival<'_>,
+        route: &Arc<Route>,
+        owner: FlowOwner,
+        proof: Option<u64>,
+    ) -> Result<FlowId, DropReason> {
+        let id = flow_id(&self.trust.load().flow_key, &route.server, route.port_index, owner);
+        if let Some(flow) = self.flows.of_id(id)
+            && flow.port == arrival.port
+        {
+            (flow.proof, flow.last_packet) = (proof, now.instant);
+            self.rebinds += u64::from(flow.client != arrival.client);
+            if let Some(displaced) = self.flows.move_to(id, arrival.client, arrival.local_ip) {
+                self.forget(displaced);
+            }
+            return Ok(id);
+        }
+        // The same flow through another port of ours, and another seat's at this address, both end here.
+        self.end_without_notice(id);
+        if let Some(other) = self.flows.of_client(arrival.port, arrival.client).map(|flow| flow.id)
+            && let Some(gone) = self.flows.remove(other)
+        {
+            self.forget(gone);
+        }
+        let flow = Flow {
+            id,
+            port: arrival.port,
+            node: route.node,
+            client: arrival.client,
+            local_ip: arrival.local_ip,
+            opened_on: 0,
+            next_split: 0,
+            answered: false,
+            proof,
+            since: now.instant,
+            last_packet: now.instant,
+        };
+        if let Some(evicted) = self.flows.insert(flow).map_err(|_| DropReason::FlowTableFull)? {
+            self.forget(evicted);
+        }
+        if let Some(counters) = self.counters(arrival.port) {
+            counters.flow_opened();
+        }
+        Ok(id)
+    }
+
+    /// Forward with OPEN: the agent may not know the flow.
+    fn open_verdict(&self, port: u16, flow: FlowId) -> Verdict {
+        let Some(entry) = self.ports.get(&port) else { return Verdict::Drop(DropReason::UnknownFlow) };
+        let target = OpenTarget { server: entry.route.server, port_index: entry.route.port_index };
+        Verdict::Forward(Header::Data { flow, open: Some(target), fragment: None })
+    }
+
+    fn forget(&mut self, gone: Gone) {
+        if let Some(entry) = self.ports.get(&gone.port) {
+            entry.counters.flow_closed();
+            self.gone.push((entry.route.node, gone.id));
+        }
+    }
+
+    /// Removes a flow whose agent knows that it is over, or is about to be told that it goes on.
+    fn end_without_notice(&mut self, id: FlowId) {
+        if let Some(gone) = self.flows.remove(id)
+            && let Some(counters) = self.counters(gone.port)
+        {
+            counters.flow_closed();
+        }
+    }
+}

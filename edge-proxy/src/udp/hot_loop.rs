@@ -1,0 +1,146 @@
+//! The way of a UDP packet, top to bottom.
+//!
+//! In: receive a batch, decide on each packet, append it to the agent's tunnel; what was appended leaves
+//! when the turn ends. Back: take what the tunnel has brought, decide on each, send it to its client.
+//! Every callee returns a value; nothing here waits, locks, or calls back.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Instant;
+use std::{io, iter};
+
+use bytes::Bytes;
+use futures_util::FutureExt;
+use muster_protocol::fragment::Rejoiner;
+use muster_protocol::preface::{Answer, encode_answer};
+
+use super::forward::{Arrival, Forwarder, Reply, Verdict};
+use super::port::{Batch, Packet, UdpSocket};
+use crate::clock::Now;
+use crate::drops::DropReason;
+use crate::metrics::Metrics;
+use crate::traffic::Counters;
+use crate::tunnel::DatagramTunnel;
+
+/// Datagrams taken off one tunnel per turn, so that no agent can keep the others waiting.
+const DATAGRAMS_PER_TURN: usize = 64;
+
+/// An open UDP port.
+pub(crate) struct Port {
+    /// Its number.
+    pub(crate) number: u16,
+    /// Its socket.
+    pub(crate) socket: UdpSocket,
+    /// The tunnel to its server's agent.
+    pub(crate) tunnel: Rc<DatagramTunnel>,
+    /// Its server's counters.
+    pub(crate) counters: Arc<Counters>,
+}
+
+impl Port {
+    fn deliver(&self, client: SocketAddr, local_ip: Option<IpAddr>, payload: &[u8]) -> io::Result<()> {
+        self.socket.send(client, local_ip, payload)?;
+        self.counters.to_client(payload.len());
+        Ok(())
+    }
+}
+
+/// One worker's packets.
+pub(crate) struct HotLoop {
+    /// What decides.
+    pub(crate) forwarder: Forwarder,
+    /// The ports replies leave from.
+    pub(crate) ports: HashMap<u16, Rc<Port>>,
+    batch: Batch,
+    metrics: Metrics,
+}
+
+impl HotLoop {
+    /// A loop without ports.
+    pub(crate) fn new(forwarder: Forwarder, metrics: Metrics) -> Self {
+        Self { forwarder, ports: HashMap::new(), batch: Batch::new(), metrics }
+    }
+
+    /// One turn inwards: a batch of `port`'s packets to its agent.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there was none; otherwise what the system says of the socket.
+    pub(crate) fn turn_in(&mut self, port: &Port) -> io::Result<()> {
+        port.socket.receive(&mut self.batch)?;
+        let now = Now::read();
+        let connection = port.tunnel.connection_number();
+        for packet in self.batch.packets() {
+            let arrival = Arrival {
+                port: port.number,
+                connection,
+                client: packet.client,
+                local_ip: packet.local_ip,
+                packet: packet.payload,
+            };
+            match self.forwarder.client_packet(now, &arrival) {
+                Verdict::Forward(header) => {
+                    let number_split = || self.forwarder.next_split(header.flow());
+                    match port.tunnel.append(header, packet.payload, number_split) {
+                        Ok(()) => {
+                            port.counters.to_server(packet.payload.len());
+                            self.metrics.to_server(packet.payload.len());
+                        }
+                        Err(reason) => self.metrics.drop(reason),
+                    }
+                }
+                Verdict::Accept => answer(port, &packet, Answer::Accepted),
+                Verdict::Refuse(refusal, reason) => {
+                    self.metrics.drop(reason);
+                    answer(port, &packet, Answer::Refused(refusal));
+                }
+                Verdict::Drop(reason) => self.metrics.drop(reason),
+            }
+        }
+        Ok(())
+    }
+
+    /// One turn outwards: `first` and what else `connection` has brought, to its clients.
+    pub(crate) fn turn_out(
+        &mut self,
+        tunnel: &DatagramTunnel,
+        connection: &quinn::Connection,
+        rejoiner: &mut Rejoiner,
+        first: Bytes,
+    ) {
+        let now = Instant::now();
+        let number = tunnel.connection_number();
+        let others = iter::from_fn(|| connection.read_datagram().now_or_never()?.ok());
+        for datagram in iter::once(first).chain(others).take(DATAGRAMS_PER_TURN) {
+            match self.forwarder.agent_datagram(now, tunnel.node(), number, rejoiner, datagram) {
+                Reply::Deliver { port, client, local_ip, payload } => {
+                    match self.ports.get(&port).map(|port| port.deliver(client, local_ip, &payload)) {
+                        Some(Ok(())) => self.metrics.to_client(payload.len()),
+                        Some(Err(_)) => self.metrics.drop(DropReason::ClientSend),
+                        None => self.metrics.drop(DropReason::UnknownFlow),
+                    }
+                }
+                Reply::Nothing => {}
+                Reply::Drop(reason) => self.metrics.drop(reason),
+            }
+        }
+        (0..rejoiner.take_given_up()).for_each(|_| self.metrics.drop(DropReason::PartsMissing));
+    }
+
+    /// What is done every 50 ms: idle flows go, and gauges are set.
+    pub(crate) fn sweep(&mut self, now: Instant) {
+        self.forwarder.sweep(now);
+        self.metrics.flows.set(self.forwarder.flows() as f64);
+        self.metrics.rebinds.increment(self.forwarder.take_rebinds());
+    }
+}
+
+/// Answers a preface with no more bytes than it had.
+fn answer(port: &Port, preface: &Packet<'_>, answer: Answer) {
+    let bytes = encode_answer(answer);
+    if bytes.len() <= preface.payload.len() {
+        // A lost answer is asked for again.
+        let _ = port.socket.send(preface.client, preface.local_ip, &bytes);
+    }
+}

@@ -1,0 +1,291 @@
+//! The worker: a thread with a runtime of its own, and the tasks that give the hot loop its turns.
+//!
+//! Sockets, tunnel connections and their QUIC drivers all run on this thread, so a packet changes hands
+//! without waking another. Everything arrives by messages; nothing is shared but counters and keys.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, HashMap};
+use std::io;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use muster_protocol::fragment::Rejoiner;
+use muster_protocol::id::NodeId;
+use tokio::runtime::{Builder, LocalOptions};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::{AbortHandle, JoinHandle, spawn_local, yield_now};
+use tokio::time::MissedTickBehavior;
+use tracing::{error, info, warn};
+
+use super::forward::Forwarder;
+use super::hot_loop::{HotLoop, Port};
+use super::port::UdpSocket;
+use crate::metrics::{Metrics, Standing};
+use crate::routes::Route;
+use crate::traffic::Counters;
+use crate::trust::Trust;
+use crate::tunnel::{Agents, DatagramTunnel, Dialer, client_endpoint};
+
+/// Commands that wait; their sender waits when there are more.
+const COMMANDS: usize = 1_024;
+/// How often a part of the flows is looked over for idle ones.
+const SWEEP_EVERY: Duration = Duration::from_millis(50);
+/// How long ending connections get to say so.
+const FAREWELL: Duration = Duration::from_millis(200);
+
+/// What a worker is made with.
+pub(crate) struct WorkerSetup {
+    /// For dialling agents.
+    pub(crate) client: quinn::ClientConfig,
+    /// Keys of tokens and flow ids.
+    pub(crate) trust: Arc<ArcSwap<Trust>>,
+    /// Most flows at once.
+    pub(crate) max_flows: usize,
+    /// How long a flow lives without a packet from its client.
+    pub(crate) idle: Duration,
+    /// What is counted.
+    pub(crate) metrics: Metrics,
+}
+
+enum Command {
+    Agents(BTreeMap<NodeId, Vec<String>>),
+    Open { route: Arc<Route>, counters: Arc<Counters>, socket: std::net::UdpSocket },
+    Close { port: u16, closed: oneshot::Sender<()> },
+}
+
+/// A running worker, as the rest of the edge sees it.
+pub(crate) struct UdpWorker {
+    commands: mpsc::Sender<Command>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl UdpWorker {
+    /// Starts the worker's thread.
+    ///
+    /// # Errors
+    /// What the system says of the thread, its runtime, or the tunnel's socket.
+    pub(crate) async fn start(setup: WorkerSetup) -> io::Result<Self> {
+        let (commands, inbox) = mpsc::channel(COMMANDS);
+        let (started, ready) = oneshot::channel();
+        let thread = thread::Builder::new().name("edge-udp".to_owned()).spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
+            match runtime {
+                Ok(runtime) => runtime.block_on(run(setup, inbox, started)),
+                Err(error) => {
+                    // The starter is told; that it has gone away already is nobody's loss.
+                    let _ = started.send(Err(error));
+                }
+            }
+        })?;
+        ready.await.map_err(|_| io::Error::other("the UDP worker ended before it began"))??;
+        Ok(Self { commands, thread })
+    }
+
+    /// Keeps tunnels to exactly these agents.
+    pub(crate) async fn follow(&self, agents: BTreeMap<NodeId, Vec<String>>) {
+        self.send(Command::Agents(agents)).await;
+    }
+
+    /// Serves `route`, to whose node a tunnel is kept, on `socket`.
+    pub(crate) async fn open(&self, route: Arc<Route>, counters: Arc<Counters>, socket: std::net::UdpSocket) {
+        self.send(Command::Open { route, counters, socket }).await;
+    }
+
+    /// Ends `port` and its flows; when this returns, its socket is closed.
+    pub(crate) async fn close(&self, port: u16) {
+        let (closed, done) = oneshot::channel();
+        self.send(Command::Close { port, closed }).await;
+        // An error says that the worker is gone, and the socket with it.
+        let _ = done.await;
+    }
+
+    /// Ends the worker. Its flows stand at the agents, for an edge that comes back.
+    pub(crate) async fn shutdown(self) {
+        drop(self.commands);
+        let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
+        if !matches!(joined, Ok(Ok(()))) {
+            error!("the UDP worker ended by a panic");
+        }
+    }
+
+    async fn send(&self, command: Command) {
+        if self.commands.send(command).await.is_err() {
+            error!("the UDP worker has ended; restart the edge");
+        }
+    }
+}
+
+struct Worker {
+    hot_loop: Rc<RefCell<HotLoop>>,
+    agents: Agents<Rc<DatagramTunnel>>,
+    ports: HashMap<u16, JoinHandle<()>>,
+    endpoint: quinn::Endpoint,
+    client: quinn::ClientConfig,
+    metrics: Metrics,
+}
+
+async fn run(
+    setup: WorkerSetup,
+    mut inbox: mpsc::Receiver<Command>,
+    started: oneshot::Sender<io::Result<()>>,
+) {
+    let endpoint = match client_endpoint() {
+        Ok(endpoint) => endpoint,
+        Err(error) => {
+            // The starter is told; that it has gone away already is nobody's loss.
+            let _ = started.send(Err(error));
+            return;
+        }
+    };
+    let forwarder = Forwarder::new(setup.trust, setup.max_flows, setup.idle, Instant::now());
+    let mut worker = Worker {
+        hot_loop: Rc::new(RefCell::new(HotLoop::new(forwarder, setup.metrics.clone()))),
+        agents: Agents::new(),
+        ports: HashMap::new(),
+        endpoint,
+        client: setup.client,
+        metrics: setup.metrics,
+    };
+    if started.send(Ok(())).is_err() {
+        return;
+    }
+    let mut sweep = tokio::time::interval(SWEEP_EVERY);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            command = inbox.recv() => match command {
+                Some(command) => worker.obey(command).await,
+                None => break,
+            },
+            _ = sweep.tick() => worker.sweep(),
+        }
+    }
+    worker.end().await;
+}
+
+impl Worker {
+    async fn obey(&mut self, command: Command) {
+        match command {
+            Command::Agents(wanted) => {
+                let (endpoint, client) = (self.endpoint.clone(), self.client.clone());
+                let (hot_loop, metrics) = (self.hot_loop.clone(), self.metrics.clone());
+                self.agents.follow(&wanted, |node, addresses| {
+                    let tunnel = Rc::new(DatagramTunnel::new(node));
+                    let dialer = Dialer::new(endpoint.clone(), client.clone(), node, addresses);
+                    let task = keep_up(dialer, tunnel.clone(), hot_loop.clone(), metrics.clone());
+                    (tunnel, start(task))
+                });
+            }
+            Command::Open { route, counters, socket } => self.open(route, counters, socket),
+            Command::Close { port, closed } => {
+                if let Some(task) = self.ports.remove(&port) {
+                    task.abort();
+                    // Cancelled is what it is to be.
+                    let _ = task.await;
+                }
+                {
+                    let mut hot_loop = self.hot_loop.borrow_mut();
+                    hot_loop.ports.remove(&port);
+                    hot_loop.forwarder.close_port(port);
+                }
+                self.tell_agents();
+                // That nobody waits for it any more is fine.
+                let _ = closed.send(());
+            }
+        }
+    }
+
+    fn open(&mut self, route: Arc<Route>, counters: Arc<Counters>, socket: std::net::UdpSocket) {
+        let number = route.key.port;
+        let Some(tunnel) = self.agents.get(&route.node).cloned() else {
+            error!(port = number, node = %route.node, "no tunnel is kept to the route's node");
+            return;
+        };
+        let socket = match UdpSocket::new(socket) {
+            Ok(socket) => socket,
+            Err(error) => {
+                error!(port = number, %error, "the UDP socket cannot be used");
+                return;
+            }
+        };
+        let port = Rc::new(Port { number, socket, tunnel, counters: counters.clone() });
+        let mut hot_loop = self.hot_loop.borrow_mut();
+        hot_loop.forwarder.open_port(route, counters);
+        hot_loop.ports.insert(number, port.clone());
+        self.ports.insert(number, spawn_local(serve_port(self.hot_loop.clone(), port)));
+    }
+
+    fn sweep(&mut self) {
+        self.hot_loop.borrow_mut().sweep(Instant::now());
+        self.tell_agents();
+    }
+
+    /// Says CLOSE for the flows that went.
+    fn tell_agents(&mut self) {
+        let gone = self.hot_loop.borrow_mut().forwarder.take_gone();
+        for (node, flow) in gone {
+            if let Some(tunnel) = self.agents.get(&node) {
+                tunnel.close(flow);
+            }
+        }
+    }
+
+    async fn end(self) {
+        self.ports.values().for_each(JoinHandle::abort);
+        drop(self.agents);
+        self.endpoint.close(0u32.into(), b"edge is shutting down");
+        // Agents that do not hear it notice by themselves.
+        let _ = tokio::time::timeout(FAREWELL, self.endpoint.wait_idle()).await;
+    }
+}
+
+fn start(task: impl Future<Output = ()> + 'static) -> AbortHandle {
+    spawn_local(task).abort_handle()
+}
+
+/// Gives the hot loop a turn whenever `port` has packets.
+async fn serve_port(hot_loop: Rc<RefCell<HotLoop>>, port: Rc<Port>) {
+    loop {
+        if let Err(error) = port.socket.readable().await {
+            error!(port = port.number, %error, "the UDP socket is lost");
+            return;
+        }
+        let turn = hot_loop.borrow_mut().turn_in(&port);
+        match turn {
+            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+                // Such as an ICMP error on some systems; the socket lives on.
+                warn!(port = port.number, %error, "receiving failed");
+            }
+            _ => {}
+        }
+        // The turn's packets leave now, and others have theirs.
+        yield_now().await;
+    }
+}
+
+/// Keeps the tunnel to one agent up, and gives the hot loop a turn whenever it has brought datagrams.
+async fn keep_up(
+    mut dialer: Dialer,
+    tunnel: Rc<DatagramTunnel>,
+    hot_loop: Rc<RefCell<HotLoop>>,
+    metrics: Metrics,
+) {
+    loop {
+        let connection = dialer.connect().await;
+        let _standing = Standing::new(&metrics.datagram_tunnels);
+        tunnel.up(connection.clone());
+        let mut rejoiner = Rejoiner::default();
+        let reason = loop {
+            match connection.read_datagram().await {
+                Ok(first) => hot_loop.borrow_mut().turn_out(&tunnel, &connection, &mut rejoiner, first),
+                Err(reason) => break reason,
+            }
+            yield_now().await;
+        };
+        info!(node = %tunnel.node(), %reason, "tunnel of datagrams is down");
+        tunnel.down();
+    }
+}
