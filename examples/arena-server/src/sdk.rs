@@ -24,11 +24,11 @@ enum Fact {
 }
 
 impl Fact {
-    fn path(&self) -> String {
+    fn path(&self) -> &'static str {
         match self {
-            Self::Ready => "/v1/ready".to_owned(),
-            Self::Seat { id, connected: true } => format!("/v1/seats/{id}/connected"),
-            Self::Seat { id, connected: false } => format!("/v1/seats/{id}/disconnected"),
+            Self::Ready => "/v1/ready",
+            Self::Seat { connected: true, .. } => "/v1/seats/connected",
+            Self::Seat { connected: false, .. } => "/v1/seats/disconnected",
         }
     }
 }
@@ -92,7 +92,7 @@ fn talk(config: &SdkConfig, facts: &Receiver<Fact>) {
             waiting.pop_front();
         }
         while let Some(fact) = waiting.front() {
-            match post(&agent, config, &fact.path()) {
+            match say(&agent, config, fact) {
                 Ok(()) => {
                     waiting.pop_front();
                 }
@@ -109,14 +109,26 @@ fn talk(config: &SdkConfig, facts: &Receiver<Fact>) {
         }
         if Instant::now() >= next_health {
             next_health = Instant::now() + HEALTH_EVERY;
-            if let Err(error) = post(&agent, config, "/v1/health") {
+            if let Err(error) = call(&agent, config, "/v1/health").send_empty() {
                 eprintln!("sdk health failed: {error}");
             }
         }
     }
 }
 
-fn post(agent: &ureq::Agent, config: &SdkConfig, path: &str) -> Result<(), ureq::Error> {
+fn say(agent: &ureq::Agent, config: &SdkConfig, fact: &Fact) -> Result<(), ureq::Error> {
+    let request = call(agent, config, fact.path());
+    match fact {
+        Fact::Ready => request.send_empty().map(drop),
+        Fact::Seat { id, .. } => request.send_json(serde_json::json!({ "seat": id })).map(drop),
+    }
+}
+
+fn call(
+    agent: &ureq::Agent,
+    config: &SdkConfig,
+    path: &str,
+) -> ureq::RequestBuilder<ureq::typestate::WithBody> {
     let url = format!("{}{path}", config.url);
-    agent.post(url).header("authorization", format!("Bearer {}", config.token)).send_empty().map(drop)
+    agent.post(url).header("authorization", format!("Bearer {}", config.token))
 }

@@ -1,0 +1,386 @@
+//! A whole Muster on this machine: orchestrator, agent and edge as processes, joined and ready.
+
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use muster_client::{Client, file_digest};
+use muster_protocol::api::{
+    ApiTokenRequest, Build, BuildRequest, Fleet, FleetSpec, JoinRole, JoinTokenRequest, NodeState, QueueSpec,
+    Role, Server, ServerState,
+};
+use serde::Serialize;
+
+use super::process::Process;
+use super::steps::Steps;
+use super::wait::{Look, until, when};
+use super::{docker, ports};
+use crate::report::write_file;
+
+/// The namespace everything is in.
+pub const NAMESPACE: &str = "arena/test";
+/// The region node and edge are in.
+pub const REGION: &str = "local";
+/// Ports the edge may use: three for each of more servers than one machine runs here.
+const EDGE_PORTS: u16 = 150;
+/// How long a process may take until it does its work.
+const START_DEADLINE: Duration = Duration::from_secs(30);
+/// How long a fleet may take until it is as asked.
+pub const FLEET_DEADLINE: Duration = Duration::from_secs(90);
+/// How long all servers may take to stop.
+const DRAIN_DEADLINE: Duration = Duration::from_mins(1);
+/// How long a process may take to stop when asked.
+const STOP_GRACE: Duration = Duration::from_secs(15);
+
+/// What to run, and where it keeps things.
+#[derive(Clone, Debug)]
+pub struct StackOptions {
+    /// The program `muster`.
+    pub muster: PathBuf,
+    /// Directory for state and logs; its state is begun anew.
+    pub dir: PathBuf,
+    /// CPU the node offers, in thousandths; `None`: what the machine has.
+    pub cpu_millis: Option<u32>,
+}
+
+/// Orchestrator, agent and edge; all of it is gone when this is dropped.
+pub struct Stack {
+    /// The orchestrator.
+    pub orchestrator: Process,
+    /// The agent, once started.
+    pub agent: Option<Process>,
+    /// The edge, once started.
+    pub edge: Option<Process>,
+    /// With the admin token, in the namespace.
+    pub admin: Client,
+    /// With a token that may deploy.
+    pub studio: Client,
+    /// With a token as game clients carry it.
+    pub player: Client,
+    options: StackOptions,
+    link_port: u16,
+    /// The agent's id, which its containers are labelled with.
+    node: Option<String>,
+}
+
+#[derive(Serialize)]
+struct OrchestratorConfig<'a> {
+    data_dir: &'a Path,
+    node_loss_timeout_s: u32,
+    api: Listen,
+    link: Listen,
+}
+
+#[derive(Serialize)]
+struct Listen {
+    listen: String,
+}
+
+#[derive(Serialize)]
+struct AgentConfig<'a> {
+    state_dir: &'a Path,
+    region: &'a str,
+    name: &'a str,
+    orchestrator: [String; 1],
+    join_token: String,
+    tunnel_listen: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cpu_millis: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct EdgeConfig<'a> {
+    state_dir: &'a Path,
+    region: &'a str,
+    name: &'a str,
+    orchestrator: [String; 1],
+    join_token: String,
+    listen_ip: &'a str,
+    public_host: &'a str,
+    port_first: u16,
+    port_last: u16,
+    beacon_port: u16,
+}
+
+impl Stack {
+    /// Starts an orchestrator on an empty store, and makes namespace and tokens.
+    pub async fn start_orchestrator(options: StackOptions, steps: &mut Steps) -> anyhow::Result<Self> {
+        steps.run("orchestrator", "start the orchestrator", Self::bring_up(options)).await
+    }
+
+    /// Starts orchestrator, agent and edge, and waits until they serve the region.
+    pub async fn start(options: StackOptions, steps: &mut Steps) -> anyhow::Result<Self> {
+        let mut stack = Self::start_orchestrator(options, steps).await?;
+        steps.run("agent", "start the agent; it joins and finds Docker", stack.start_agent()).await?;
+        steps.run("edge", "start the edge; it joins", stack.start_edge()).await?;
+        Ok(stack)
+    }
+
+    async fn bring_up(options: StackOptions) -> anyhow::Result<Self> {
+        let state = options.dir.join("state");
+        if state.exists() {
+            std::fs::remove_dir_all(&state).with_context(|| format!("cannot empty {}", state.display()))?;
+        }
+        let data_dir = state.join("orchestrator");
+        let (api_port, link_port) = (ports::free_tcp()?, ports::free_udp()?);
+        let config = OrchestratorConfig {
+            data_dir: &data_dir,
+            node_loss_timeout_s: 20,
+            api: Listen { listen: format!("127.0.0.1:{api_port}") },
+            link: Listen { listen: format!("127.0.0.1:{link_port}") },
+        };
+        let mut orchestrator = start_process(&options, "orchestrator", &config)?;
+        let url = format!("http://127.0.0.1:{api_port}");
+        let token_file = data_dir.join("admin-token");
+        let admin = until("the orchestrator to answer", START_DEADLINE, async || {
+            orchestrator.check_alive()?;
+            let Ok(token) = std::fs::read_to_string(&token_file) else {
+                return Ok(Look::NotYet("it has not written its admin token".to_owned()));
+            };
+            let client = Client::new(&url, Some(token.trim()), Some(NAMESPACE), None)?;
+            Ok(match client.status().await {
+                Ok(_) => Look::Holds(client),
+                Err(error) => Look::NotYet(error.to_string()),
+            })
+        })
+        .await?;
+        let (game, environment) = NAMESPACE.split_once('/').expect("a constant with a slash");
+        admin.create_namespace(game, environment).await?;
+        let studio = client_of(&admin, &url, Role::Deploy).await?;
+        let player = client_of(&admin, &url, Role::Client).await?;
+        Ok(Self {
+            orchestrator,
+            agent: None,
+            edge: None,
+            admin,
+            studio,
+            player,
+            options,
+            link_port,
+            node: None,
+        })
+    }
+
+    /// Starts the agent, and waits until the node can be used.
+    pub async fn start_agent(&mut self) -> anyhow::Result<()> {
+        let state_dir = self.options.dir.join("state/agent");
+        let config = AgentConfig {
+            state_dir: &state_dir,
+            region: REGION,
+            name: "node-1",
+            orchestrator: [format!("127.0.0.1:{}", self.link_port)],
+            join_token: self.join_token(JoinRole::Agent).await?,
+            tunnel_listen: format!("127.0.0.1:{}", ports::free_udp()?),
+            cpu_millis: self.options.cpu_millis,
+        };
+        self.agent = Some(start_process(&self.options, "agent", &config)?);
+        self.node = Some(self.wait_for_node().await?);
+        Ok(())
+    }
+
+    /// Waits until the node is ready; its id.
+    pub async fn wait_for_node(&mut self) -> anyhow::Result<String> {
+        let (admin, agent) = (&self.admin, &mut self.agent);
+        until("the node to be ready", START_DEADLINE, async || {
+            agent.as_mut().map_or(Ok(()), Process::check_alive)?;
+            let nodes = match admin.nodes(None).await {
+                Ok(nodes) => nodes.items,
+                Err(error) if error.is_transient() => return Ok(Look::NotYet(error.to_string())),
+                Err(error) => return Err(error.into()),
+            };
+            Ok(match nodes.first() {
+                Some(node) if node.state == NodeState::Ready => Look::Holds(node.id.to_string()),
+                Some(node) => Look::NotYet(format!("it is {}: {}", node.state.as_str(), node.explanation)),
+                None => Look::NotYet("no node has joined".to_owned()),
+            })
+        })
+        .await
+    }
+
+    /// Starts the edge, and waits until it is connected and the region is served.
+    pub async fn start_edge(&mut self) -> anyhow::Result<()> {
+        let first = ports::free_range(EDGE_PORTS)?;
+        let state_dir = self.options.dir.join("state/edge");
+        let config = EdgeConfig {
+            state_dir: &state_dir,
+            region: REGION,
+            name: "edge-1",
+            orchestrator: [format!("127.0.0.1:{}", self.link_port)],
+            join_token: self.join_token(JoinRole::Edge).await?,
+            listen_ip: "127.0.0.1",
+            public_host: "127.0.0.1",
+            port_first: first,
+            port_last: first + EDGE_PORTS - 1,
+            beacon_port: 0,
+        };
+        self.edge = Some(start_process(&self.options, "edge", &config)?);
+        self.wait_for_edge().await
+    }
+
+    /// Waits until an edge is connected.
+    pub async fn wait_for_edge(&mut self) -> anyhow::Result<()> {
+        let (admin, edge) = (&self.admin, &mut self.edge);
+        until("the edge to be connected", START_DEADLINE, async || {
+            edge.as_mut().map_or(Ok(()), Process::check_alive)?;
+            Ok(match admin.edges(None).await {
+                Ok(edges) => when(edges.items.iter().any(|edge| edge.connected), || "none is".to_owned()),
+                Err(error) if error.is_transient() => Look::NotYet(error.to_string()),
+                Err(error) => return Err(error.into()),
+            })
+        })
+        .await
+    }
+
+    /// Waits until the orchestrator answers, as after a restart.
+    pub async fn wait_for_orchestrator(&mut self) -> anyhow::Result<()> {
+        let (admin, orchestrator) = (&self.admin, &mut self.orchestrator);
+        until("the orchestrator to answer", START_DEADLINE, async || {
+            orchestrator.check_alive()?;
+            Ok(match admin.status().await {
+                Ok(_) => Look::Holds(()),
+                Err(error) => Look::NotYet(error.to_string()),
+            })
+        })
+        .await
+    }
+
+    async fn join_token(&self, role: JoinRole) -> anyhow::Result<String> {
+        let request = JoinTokenRequest { role, region: REGION.to_owned(), ttl_s: 600 };
+        Ok(self.admin.create_join_token(&request).await?.token)
+    }
+
+    /// Host and port at which agents and edges dial the orchestrator.
+    pub fn link_address(&self) -> String {
+        format!("127.0.0.1:{}", self.link_port)
+    }
+
+    /// Saves `image` from Docker, uploads it, and registers it under `tag` (`name:tag`).
+    pub async fn push_image(&self, image: &str, tag: &str) -> anyhow::Result<Build> {
+        docker::require_image(image).await?;
+        let archive = self.options.dir.join("state/image.tar");
+        docker::save(image, &archive).await?;
+        let digest = file_digest(&archive).await?;
+        self.studio.upload_file(&archive, &digest, |_| {}).await?;
+        std::fs::remove_file(&archive)?;
+        let request = BuildRequest { digest: Some(digest), reference: None, tags: vec![tag.to_owned()] };
+        Ok(self.studio.create_build(&request).await?)
+    }
+
+    /// Applies a fleet, and waits until its warm servers are ready.
+    pub async fn apply_fleet(&self, spec: &FleetSpec) -> anyhow::Result<Fleet> {
+        self.studio.apply_fleet(spec).await?;
+        self.wait_for_warm(&spec.name).await
+    }
+
+    /// Waits until the fleet `name` has its warm servers ready in all regions.
+    pub async fn wait_for_warm(&self, name: &str) -> anyhow::Result<Fleet> {
+        until("the fleet to be warm", FLEET_DEADLINE, async || {
+            let fleet = match self.studio.fleet(name).await {
+                Ok(fleet) => fleet,
+                Err(error) if error.is_transient() => return Ok(Look::NotYet(error.to_string())),
+                Err(error) => return Err(error.into()),
+            };
+            let warm = fleet
+                .spec
+                .regions
+                .iter()
+                .all(|(region, spec)| fleet.regions.get(region).is_some_and(|is| is.ready >= spec.warm));
+            Ok(if warm {
+                Look::Holds(fleet)
+            } else {
+                Look::NotYet(format!("it stands at {:?}, waiting for {:?}", fleet.regions, fleet.waiting_for))
+            })
+        })
+        .await
+    }
+
+    /// Applies a queue.
+    pub async fn apply_queue(&self, spec: &QueueSpec) -> anyhow::Result<()> {
+        self.studio.apply_queue(spec).await?;
+        Ok(())
+    }
+
+    /// Every server there is or was of a fleet.
+    pub async fn servers(&self, fleet: &str) -> anyhow::Result<Vec<Server>> {
+        let mut filter = muster_client::ServerFilter { fleet: Some(fleet.to_owned()), ..Default::default() };
+        let mut servers = Vec::new();
+        loop {
+            let page = self.studio.servers(&filter).await?;
+            servers.extend(page.items);
+            if page.next.is_none() {
+                return Ok(servers);
+            }
+            filter.after = page.next;
+        }
+    }
+
+    /// Containers of this stack's node, running or not.
+    pub async fn containers(&self) -> anyhow::Result<Vec<String>> {
+        match &self.node {
+            Some(node) => docker::containers(docker::NODE_LABEL, node).await,
+            None => Ok(Vec::new()),
+        }
+    }
+
+    /// The agent's id, once it has joined.
+    pub fn node(&self) -> Option<&str> {
+        self.node.as_deref()
+    }
+
+    /// Stops everything as an operator would: the servers of `fleets` first, then the processes.
+    ///
+    /// # Errors
+    /// If a container is left, or a process had to be killed.
+    pub async fn stop(mut self, fleets: &[&str]) -> anyhow::Result<()> {
+        for fleet in fleets {
+            for server in self.servers(fleet).await? {
+                let playing = matches!(server.state, ServerState::Allocated | ServerState::Draining);
+                if playing {
+                    self.studio.stop_server(&server.id, true).await?;
+                }
+            }
+            self.studio.delete_fleet(fleet).await?;
+        }
+        until("all containers to be gone", DRAIN_DEADLINE, async || {
+            let left = self.containers().await?;
+            Ok(when(left.is_empty(), || format!("{} are left", left.len())))
+        })
+        .await?;
+        for process in
+            [self.edge.as_mut(), self.agent.as_mut(), Some(&mut self.orchestrator)].into_iter().flatten()
+        {
+            process.stop(STOP_GRACE).await?;
+        }
+        let _ = std::fs::remove_dir_all(self.options.dir.join("state"));
+        Ok(())
+    }
+}
+
+impl Drop for Stack {
+    fn drop(&mut self) {
+        // The agent first: it would start again what is taken from it.
+        self.agent = None;
+        if let Some(node) = &self.node {
+            docker::remove_containers_blocking(node);
+        }
+    }
+}
+
+async fn client_of(admin: &Client, url: &str, role: Role) -> anyhow::Result<Client> {
+    let request = ApiTokenRequest {
+        role,
+        namespace: Some(NAMESPACE.to_owned()),
+        name: format!("load test, {}", role.as_str()),
+        ttl_s: None,
+    };
+    let token = admin.create_token(&request).await?.token.context("the new API token has no text")?;
+    Ok(Client::new(url, Some(&token), None, None)?)
+}
+
+fn start_process(options: &StackOptions, name: &str, config: &impl Serialize) -> anyhow::Result<Process> {
+    let file = options.dir.join(format!("state/{name}.toml"));
+    write_file(&file, &toml::to_string(config)?)?;
+    let args: [OsString; 3] = [name.into(), "--config".into(), file.into()];
+    Process::start(name, &options.muster, &args, &options.dir.join(format!("{name}.log")))
+}
