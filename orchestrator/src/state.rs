@@ -6,12 +6,13 @@
 //! which in `matchmaking` and `placement`.
 
 pub mod builds;
-pub mod credentials;
-mod desired;
+
+pub mod desired;
 pub mod edges;
 mod error;
 pub mod fleets;
 pub mod health;
+pub mod join_tokens;
 pub mod kv;
 pub mod matches;
 pub mod namespaces;
@@ -19,10 +20,11 @@ pub mod nodes;
 pub mod ports;
 pub mod queues;
 pub mod regions;
-mod routes;
+pub mod routes;
 pub mod servers;
 pub mod tickets;
 pub mod timers;
+pub mod tokens;
 
 pub use desired::{Desired, desired_for_node};
 pub use error::StateError;

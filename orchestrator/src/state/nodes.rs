@@ -113,6 +113,24 @@ pub async fn disconnected(
     Ok(())
 }
 
+/// Gives a disconnected node until `loss_due_ms` to come back, if it is not given up yet.
+pub(crate) async fn postpone_loss(
+    tx: &mut Transaction,
+    node: NodeId,
+    loss_due_ms: u64,
+) -> Result<(), StateError> {
+    if let Some(mut record) = load(tx, node).await?
+        && !record.connected
+        && !record.lost
+    {
+        timers::clear(tx, record.loss_due_ms, &Timer::NodeLoss(node));
+        timers::set(tx, loss_due_ms, &Timer::NodeLoss(node));
+        record.loss_due_ms = loss_due_ms;
+        save(tx, &record);
+    }
+    Ok(())
+}
+
 /// Records that the node is given up.
 pub(crate) fn mark_lost(tx: &mut Transaction, mut record: NodeRecord) {
     record.lost = true;

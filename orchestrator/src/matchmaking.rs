@@ -1,0 +1,19 @@
+//! Matchmaking: tickets of a queue become matches, matches get servers.
+//!
+//! [`former`] is pure: who plays with whom, and where. [`commit`] writes one match in one transaction,
+//! tickets, match and server together, so that of two matchmakers that race one loses cleanly. [`waiting`]
+//! serves matches that found no warm server. [`runner`] is the loop of one queue, [`supervisor`] keeps
+//! one for every queue there is.
+
+mod commit;
+pub mod former;
+mod outlook;
+mod runner;
+mod supervisor;
+mod waiting;
+
+pub use commit::MATCH_WAIT_MS;
+#[cfg(test)]
+pub(crate) use runner::{Pass, pass};
+pub(crate) use supervisor::run;
+pub(crate) use waiting::{Fate, assign_waiting, dissolve};

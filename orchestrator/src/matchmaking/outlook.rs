@@ -1,0 +1,154 @@
+//! What a queue's matches can hope for: where servers are or could be, and what is in the way.
+//!
+//! Read from the store without conflict; commits check again what matters.
+
+use std::collections::BTreeMap;
+
+use muster_store::Transaction;
+
+use super::former::RegionOffer;
+use crate::records::{FleetRecord, QueueRecord, ServerState};
+use crate::state::regions::{self, RegionMachines};
+use crate::state::{StateError, fleets, matches, servers};
+
+/// Where a queue's matches can be hosted now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Outlook {
+    /// Regions that can host matches, by name.
+    pub(super) offers: Vec<RegionOffer>,
+    /// In words: what is in the way of matches in other regions, or anywhere.
+    pub(super) waiting_for: Vec<String>,
+}
+
+/// The outlook of `queue`.
+pub(super) async fn of_queue(tx: &mut Transaction, queue: &QueueRecord) -> Result<Outlook, StateError> {
+    let (namespace, name) = (&queue.namespace, &queue.fleet);
+    let fleet = fleets::peek(tx, namespace, name).await?.filter(|fleet| !fleet.deleting);
+    let Some(fleet) = fleet else {
+        return Ok(Outlook {
+            offers: Vec::new(),
+            waiting_for: vec![format!(
+                "fleet {name} does not exist; apply it, or let the queue name another"
+            )],
+        });
+    };
+    let machines = regions::list(tx).await?;
+    let live = servers::live(tx, namespace, name).await?;
+    let waiting = matches::waiting(tx, namespace, name).await?;
+    let mut tallies: BTreeMap<&str, Tally> = BTreeMap::new();
+    for server in &live {
+        let tally = tallies.entry(&server.region).or_default();
+        tally.live += 1;
+        tally.warm += u32::from(server.state == ServerState::Ready);
+        tally.unclaimed += u32::from(server.state.is_unclaimed());
+    }
+    for (region, _) in &waiting {
+        tallies.entry(region).or_default().waiting += 1;
+    }
+    Ok(judge(queue, &fleet, &machines, &tallies))
+}
+
+/// Servers and waiting matches of a fleet in a region.
+#[derive(Clone, Copy, Debug, Default)]
+struct Tally {
+    live: u32,
+    warm: u32,
+    unclaimed: u32,
+    waiting: u32,
+}
+
+fn judge(
+    queue: &QueueRecord,
+    fleet: &FleetRecord,
+    machines: &BTreeMap<String, RegionMachines>,
+    tallies: &BTreeMap<&str, Tally>,
+) -> Outlook {
+    let mut outlook = Outlook::default();
+    let allowed: Vec<&String> = if queue.regions.is_empty() {
+        fleet.regions.keys().collect()
+    } else {
+        queue.regions.iter().collect()
+    };
+    if allowed.is_empty() {
+        outlook.waiting_for.push(format!("fleet {} is in no region; add one to its regions", fleet.name));
+    }
+    for region in allowed {
+        let Some(target) = fleet.regions.get(region) else {
+            outlook.waiting_for.push(format!(
+                "the queue allows region {region}, but fleet {} is not there; add {region} to the fleet's \
+                 regions",
+                fleet.name
+            ));
+            continue;
+        };
+        let unserved = RegionMachines::default();
+        if let Some(obstacle) = machines.get(region).unwrap_or(&unserved).obstacle(region) {
+            outlook.waiting_for.push(obstacle);
+            continue;
+        }
+        let tally = tallies.get(region.as_str()).copied().unwrap_or_default();
+        let startable = target.max.saturating_sub(tally.live);
+        let capacity = (tally.unclaimed + startable).saturating_sub(tally.waiting);
+        if capacity == 0 {
+            outlook.waiting_for.push(format!(
+                "fleet {} has its max of {} servers in region {region}; raise regions.{region}.max or wait \
+                 until games end",
+                fleet.name, target.max
+            ));
+            continue;
+        }
+        let warm = tally.warm.saturating_sub(tally.waiting);
+        outlook.offers.push(RegionOffer { name: region.clone(), warm, capacity });
+    }
+    outlook.offers.sort_by(|a, b| a.name.cmp(&b.name));
+    outlook
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::{EdgeRecord, NodeRecord, RegionTarget};
+
+    fn fixture() -> (QueueRecord, FleetRecord, BTreeMap<String, RegionMachines>) {
+        let queue = QueueRecord { name: "duel".into(), fleet: "arena".into(), ..Default::default() };
+        let target = RegionTarget { warm: 1, max: 4 };
+        let regions = [("eu".to_owned(), target), ("us".to_owned(), target)].into();
+        let fleet = FleetRecord { name: "arena".into(), regions, ..Default::default() };
+        let served = RegionMachines {
+            nodes: vec![NodeRecord { connected: true, ..Default::default() }],
+            edges: vec![EdgeRecord { connected: true, ..Default::default() }],
+        };
+        (queue, fleet, [("eu".to_owned(), served)].into())
+    }
+
+    #[test]
+    fn an_unserved_region_is_named_with_the_way_out() {
+        let (queue, fleet, machines) = fixture();
+        let outlook = judge(&queue, &fleet, &machines, &BTreeMap::new());
+        assert_eq!(outlook.offers, [RegionOffer { name: "eu".into(), warm: 0, capacity: 4 }]);
+        assert_eq!(outlook.waiting_for.len(), 1);
+        assert!(outlook.waiting_for[0].contains("region us has no node; join an agent"), "{outlook:?}");
+    }
+
+    #[test]
+    fn a_region_the_fleet_is_not_in_is_named() {
+        let (mut queue, fleet, machines) = fixture();
+        queue.regions = vec!["eu".into(), "mars".into()];
+        let outlook = judge(&queue, &fleet, &machines, &BTreeMap::new());
+        assert!(outlook.waiting_for[0].contains("add mars to the fleet's regions"), "{outlook:?}");
+    }
+
+    #[test]
+    fn waiting_matches_have_the_first_claim_on_servers() {
+        let (queue, fleet, machines) = fixture();
+        let tally = Tally { live: 4, warm: 2, unclaimed: 3, waiting: 2 };
+        let outlook = judge(&queue, &fleet, &machines, &[("eu", tally)].into());
+        assert_eq!(outlook.offers, [RegionOffer { name: "eu".into(), warm: 0, capacity: 1 }]);
+        let full = Tally { waiting: 3, ..tally };
+        let outlook = judge(&queue, &fleet, &machines, &[("eu", full)].into());
+        assert!(
+            outlook.offers.is_empty()
+                && outlook.waiting_for.iter().any(|w| w.contains("raise regions.eu.max"))
+        );
+    }
+}

@@ -1,0 +1,118 @@
+//! Matches that found no warm server: serving them when one is ready, and giving them up.
+
+use muster_protocol::id::MatchId;
+use muster_store::{Database, Transaction};
+
+use super::commit::{assign, assign_ticket};
+use crate::lifecycle::claim_warm;
+use crate::records::{Id, MatchRecord, MatchState, TicketState};
+use crate::state::{StateError, matches, tickets};
+
+/// Gives waiting matches of a fleet warm servers, oldest first, as far as those go. Returns how many.
+pub(crate) async fn assign_waiting(
+    db: &Database,
+    namespace: &str,
+    fleet: &str,
+    now_ms: u64,
+) -> Result<usize, StateError> {
+    let waiting =
+        db.read("matches_waiting", async |mut tx| matches::waiting(&mut tx, namespace, fleet).await).await?;
+    let mut served = 0;
+    let mut exhausted: Option<String> = None;
+    for (region, match_id) in waiting {
+        if exhausted.as_ref() == Some(&region) {
+            continue;
+        }
+        match assign_one(db, match_id, now_ms).await? {
+            Outcome::Assigned => served += 1,
+            Outcome::Gone => {}
+            Outcome::NoServer => exhausted = Some(region),
+        }
+    }
+    Ok(served)
+}
+
+enum Outcome {
+    Assigned,
+    Gone,
+    NoServer,
+}
+
+async fn assign_one(db: &Database, match_id: MatchId, now_ms: u64) -> Result<Outcome, StateError> {
+    db.run("assign_match", async |mut tx| {
+        let before = matches::load(&mut tx, match_id).await?;
+        let Some(before) = before.filter(|record| record.state() == MatchState::Waiting) else {
+            return Ok(Outcome::Gone);
+        };
+        let (namespace, fleet, region) = (&before.namespace, &before.fleet, &before.region);
+        let Some(server) = claim_warm(&mut tx, namespace, fleet, region, match_id, now_ms).await? else {
+            return Ok(Outcome::NoServer);
+        };
+        let mut after = before.clone();
+        assign(&mut after, &server, now_ms);
+        matches::save(&mut tx, Some(&before), &after);
+        for ticket in after.seats.iter().filter_map(|seat| seat.ticket).map(Id::typed) {
+            if let Some(before) = tickets::load(&mut tx, ticket).await?
+                && before.state() == TicketState::Matched
+            {
+                let mut after = before.clone();
+                assign_ticket(&mut after, &server, now_ms);
+                tickets::save(&mut tx, Some(&before), &after);
+            }
+        }
+        Ok(Outcome::Assigned)
+    })
+    .await
+}
+
+/// What becomes of the tickets of a match that is dissolved.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fate<'a> {
+    /// They search again, in their old place.
+    Search,
+    /// They fail, for this reason: a stable code and words.
+    Fail(&'a str, &'a str),
+}
+
+/// Dissolves a match that waits for a server; any other is left alone. Returns whether it was.
+pub(crate) async fn dissolve(
+    tx: &mut Transaction,
+    match_id: MatchId,
+    fate: Fate<'_>,
+    now_ms: u64,
+) -> Result<bool, StateError> {
+    let before = matches::load(tx, match_id).await?;
+    let Some(before) = before.filter(|record| record.state() == MatchState::Waiting) else {
+        return Ok(false);
+    };
+    let mut after: MatchRecord = before.clone();
+    after.set_state(MatchState::Dissolved);
+    after.ended_at_ms = now_ms;
+    if let Fate::Fail(reason, _) = fate {
+        reason.clone_into(&mut after.reason);
+    }
+    matches::save(tx, Some(&before), &after);
+    for ticket in before.seats.iter().filter_map(|seat| seat.ticket).map(Id::typed) {
+        let Some(before) = tickets::load(tx, ticket).await? else { continue };
+        if before.state() != TicketState::Matched {
+            continue;
+        }
+        let mut after = before.clone();
+        match fate {
+            Fate::Search => {
+                after.set_state(TicketState::Searching);
+                after.matched_at_ms = 0;
+                after.r#match = None;
+                after.seat = None;
+            }
+            Fate::Fail(reason, detail) => {
+                after.set_state(TicketState::Failed);
+                after.ended_at_ms = now_ms;
+                reason.clone_into(&mut after.reason);
+                detail.clone_into(&mut after.detail);
+            }
+        }
+        tickets::save(tx, Some(&before), &after);
+    }
+    Ok(true)
+}

@@ -1,0 +1,33 @@
+//! How loops sleep: until something they watch changes, a slow tick passes, or they are to end.
+//!
+//! The watch makes a loop prompt, the tick makes it certain: a change that no watch told of is found at
+//! the next tick.
+
+use std::time::Duration;
+
+use futures_util::future::select_all;
+use muster_store::Watch;
+use tokio_util::sync::CancellationToken;
+
+/// Pause after a pass that failed, for a disk to get room or a store to come back.
+pub(crate) const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Sleeps until one of `watches` fires or `tick` passes. Returns `false` once `shutdown` is asked for.
+pub(crate) async fn sleep(shutdown: &CancellationToken, watches: Vec<Watch>, tick: Duration) -> bool {
+    tokio::select! {
+        () = shutdown.cancelled() => false,
+        () = any_changed(watches) => !shutdown.is_cancelled(),
+        () = tokio::time::sleep(tick) => true,
+    }
+}
+
+async fn any_changed(mut watches: Vec<Watch>) {
+    if watches.is_empty() {
+        return std::future::pending().await;
+    }
+    let (outcome, ..) = select_all(watches.iter_mut().map(|watch| Box::pin(watch.changed()))).await;
+    if outcome.is_err() {
+        // The store is closing or refused the watch; the tick, or shutdown, is what is left.
+        std::future::pending().await
+    }
+}
