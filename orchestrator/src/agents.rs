@@ -8,5 +8,7 @@ mod desired;
 pub mod logs;
 mod reports;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use session::serve;

@@ -5,5 +5,7 @@
 
 mod routes;
 mod session;
+#[cfg(test)]
+mod tests;
 
 pub(crate) use session::serve;

@@ -57,7 +57,7 @@ pub(crate) async fn open(
     data_dir: &Path,
     now_ms: u64,
 ) -> Result<Authority, InstallationError> {
-    if let Some((authority, key)) = db.read("find installation", find).await? {
+    if let Some((authority, key)) = db.read("find installation", async |mut tx| find(&mut tx).await).await? {
         return Ok(Authority::from_records(&authority, &key)?);
     }
     let (authority, key) = Authority::generate(now_ms)?;
@@ -72,7 +72,7 @@ pub(crate) async fn open(
             }
             kv::save(&mut tx, &keyspace::authority(), &authority);
             kv::save(&mut tx, &keyspace::signing_key(&key.key_id), &key);
-            state::credentials::save_api_token(&mut tx, &token);
+            state::tokens::save(&mut tx, &token);
             let namespace = NamespaceRecord { name: FIRST_NAMESPACE.to_owned(), created_at_ms: now_ms };
             state::namespaces::save(&mut tx, &namespace);
             Ok(None)
@@ -160,7 +160,7 @@ mod tests {
         }
         let shown = Shown::parse(text.trim()).expect("a token");
         let record = db
-            .read("test", async |mut tx| state::credentials::load_api_token(&mut tx, shown.id).await)
+            .read("test", async |mut tx| state::tokens::load(&mut tx, shown.id).await)
             .await
             .expect("readable")
             .expect("kept");

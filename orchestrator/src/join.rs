@@ -6,6 +6,9 @@
 
 pub mod token;
 
+#[cfg(test)]
+mod tests;
+
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -133,11 +136,11 @@ async fn grant(app: &App, request: &JoinRequest, now_ms: u64) -> Result<JoinGran
     let name = machine_name(&request.name, &id);
     app.db
         .run("join", async |mut tx| {
-            let record = state::credentials::load_join_token(&mut tx, shown.id).await?;
+            let record = state::join_tokens::load(&mut tx, shown.id).await?;
             shown.admit(record.as_ref(), role, &request.region, now_ms)?;
             if let Some(mut record) = record {
                 record.used_at_ms = now_ms;
-                state::credentials::save_join_token(&mut tx, &record);
+                state::join_tokens::save(&mut tx, &record);
             }
             match role {
                 JoinRole::Agent => state::nodes::create(&mut tx, node, &name, &request.region, now_ms),

@@ -7,15 +7,32 @@
 //! [`start`] runs one orchestrator in the calling runtime; it is what `muster orchestrator` and
 //! `muster dev` do. Reading configuration files and installing loggers and recorders is the caller's.
 
-mod api;
-mod authority;
-mod blobs;
-mod clock;
+pub mod agents;
+pub mod allocate;
+pub mod api;
+pub mod app;
+pub mod authority;
+pub mod blobs;
+pub mod clock;
 pub mod config;
+pub mod edges;
+pub mod installation;
+pub mod join;
 pub mod keyspace;
-mod links;
-mod metrics;
+pub mod lifecycle;
+pub mod links;
+mod listener;
+pub mod matchmaking;
+pub mod metrics;
+pub mod placement;
+pub mod reconcile;
 pub mod records;
+pub mod run;
 pub mod state;
+#[cfg(test)]
+mod testing;
+pub mod tickets;
+mod wake;
 
 pub use config::Config;
+pub use run::{Orchestrator, StartError, start};

@@ -15,9 +15,11 @@ use crate::metrics;
 
 mod ended;
 mod pace;
+mod sweep;
 
 pub(crate) use ended::Ended;
 pub(crate) use pace::pause_after;
+pub(crate) use sweep::sweep;
 
 /// Agents and edges connected at a time, together. A further one is refused until others leave.
 pub const MAX_LINKS: usize = 4_096;

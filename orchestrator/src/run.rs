@@ -24,8 +24,8 @@ use crate::blobs::{BlobError, Blobs};
 use crate::config::{Config, ConfigError};
 use crate::installation::{self, ADMIN_TOKEN_FILE, InstallationError};
 use crate::links::Links;
-use crate::state::StateError;
-use crate::{clock, listener, metrics, reconcile};
+use crate::lifecycle::{self, StepError};
+use crate::{clock, links, listener, metrics, reconcile};
 
 /// File under `data_dir` that is the embedded store.
 pub const STORE_FILE: &str = "store.redb";
@@ -77,7 +77,7 @@ pub enum StartError {
     Api(#[from] ServeError),
     /// What the store holds cannot be taken up.
     #[error(transparent)]
-    State(#[from] StateError),
+    Recovery(#[from] StepError),
 }
 
 /// A running orchestrator. Dropped without [`Orchestrator::shutdown`] it goes on until its runtime ends.
@@ -137,10 +137,11 @@ async fn assemble(
         started_at_ms: now_ms,
         metrics,
     });
-    reconcile::recover(&app, now_ms).await?;
+    lifecycle::orchestrator_started(&app.db, now_ms, app.config.node_loss_timeout_ms()).await?;
     let api = ApiServer::start(&app.config.api, &app.authority, api::router(app.clone()), now_ms)?;
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     tasks.spawn(listener::accept(app.clone(), endpoint.clone(), stop.clone(), tasks.clone()));
+    tasks.spawn(links::sweep(app.clone(), stop.clone()));
     reconcile::spawn(&app, &stop, &tasks);
     tracing::info!(api = %api.url(), link = %link_address, data_dir = %app.config.data_dir.display(), "orchestrator started");
     Ok(Orchestrator { app, api, endpoint, link_address, stop, tasks })

@@ -76,18 +76,9 @@ async fn greet(app: &App, connection: &quinn::Connection, node: NodeId) -> Resul
         }
     });
     let (writer, reader, hello) = hello.await.map_err(|_| Ended::Silent)??;
-    let now_ms = clock::now_ms();
-    let (session, region) = app
-        .db
-        .run("agent hello", async |mut tx| {
-            let Some(session) = state::nodes::upsert_hello(&mut tx, node, &hello, now_ms).await? else {
-                return Ok(None);
-            };
-            let record = state::nodes::load(&mut tx, node).await?;
-            Ok::<_, StateError>(record.map(|record| (session, record.region)))
-        })
-        .await?
-        .ok_or(Ended::Unknown)?;
+    let session = lifecycle::node_connected(&app.db, node, &hello, clock::now_ms()).await?;
+    let record = app.db.read("node", async |mut tx| state::nodes::load(&mut tx, node).await).await?;
+    let region = record.ok_or(Ended::Unknown)?.region;
     Ok(Greeted { reader, writer, hello, session, region })
 }
 
@@ -117,9 +108,6 @@ async fn converse(
     let link = app.links.add_agent(node, session, connection.clone(), status)?;
     tracing::info!(%node, session, hostname = hello.hostname, servers = hello.servers.len(), "agent connected");
     let inbox = reports::Inbox::default();
-    for report in hello.servers {
-        inbox.push(report).map_err(|overflow| Ended::Protocol(overflow.to_string()))?;
-    }
     let welcome = AgentWelcome { token_keys: app.authority.token_keys() };
     send(&mut writer, to_agent::Body::Welcome(welcome), connection).await?;
     tokio::select! {
@@ -151,7 +139,7 @@ async fn listen(
         match message.body {
             Some(agent_message::Body::Usage(usage)) => {
                 if unable.as_ref() != Some(&usage.unable) {
-                    if let Err(error) = set_unable(app, node, &usage.unable).await {
+                    if let Err(error) = lifecycle::node_unable(&app.db, node, &usage.unable).await {
                         tracing::warn!(%node, %error, "not written that the agent is able or not; trying again");
                     } else {
                         unable = Some(usage.unable.clone());
@@ -176,12 +164,6 @@ async fn listen(
             None => link.seen(now_ms),
         }
     }
-}
-
-async fn set_unable(app: &App, node: NodeId, unable: &str) -> Result<(), StateError> {
-    app.db
-        .run("node unable", async |mut tx| state::nodes::set_unable(&mut tx, node, unable).await)
-        .await
 }
 
 /// Tells the agent what is wanted, again whenever that changes.
@@ -250,8 +232,8 @@ async fn serve_streams(app: &App, connection: &quinn::Connection) -> Result<Infa
     }
 }
 
-/// Records that the link is down. At a shutdown every link ends, which says nothing of the machines, and
-/// without a store it cannot be written; in both cases the next start finds the link down.
+/// Records that the link is down. At a shutdown every link ends, which says nothing of the machines: the
+/// next start takes all as down. Where it cannot be written now, `links::sweep` writes it later.
 async fn record_end(app: &App, node: NodeId, session: u64) {
     if app.links.is_closed() {
         return;
@@ -259,6 +241,6 @@ async fn record_end(app: &App, node: NodeId, session: u64) {
     let now_ms = clock::now_ms();
     let timeout_ms = app.config.node_loss_timeout_ms();
     if let Err(error) = lifecycle::node_disconnected(&app.db, node, session, now_ms, timeout_ms).await {
-        tracing::warn!(%node, %error, "not written that the link is down; the next start will find it so");
+        tracing::warn!(%node, %error, "not written that the link is down; it will be later");
     }
 }

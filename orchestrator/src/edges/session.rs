@@ -80,18 +80,9 @@ async fn greet(app: &App, connection: &quinn::Connection, edge: EdgeId) -> Resul
         let (first, last) = (hello.port_first, hello.port_last);
         return Err(Ended::Protocol(format!("{first} to {last} is no range of ports; mend the edge's configuration")));
     }
-    let now_ms = clock::now_ms();
-    let (session, region) = app
-        .db
-        .run("edge hello", async |mut tx| {
-            let Some(session) = state::edges::upsert_hello(&mut tx, edge, &hello, now_ms).await? else {
-                return Ok(None);
-            };
-            let record = state::edges::load(&mut tx, edge).await?;
-            Ok::<_, StateError>(record.map(|record| (session, record.region)))
-        })
-        .await?
-        .ok_or(Ended::Unknown)?;
+    let session = lifecycle::edge_connected(&app.db, edge, &hello, clock::now_ms()).await?;
+    let record = app.db.read("edge", async |mut tx| state::edges::load(&mut tx, edge).await).await?;
+    let region = record.ok_or(Ended::Unknown)?.region;
     Ok(Greeted { reader, writer, hello, session, region })
 }
 
@@ -241,14 +232,14 @@ async fn record_answers(
     Err(Ended::Left)
 }
 
-/// Records that the link is down. At a shutdown every link ends, which says nothing of the machines, and
-/// without a store it cannot be written; in both cases the next start finds the link down.
+/// Records that the link is down. At a shutdown every link ends, which says nothing of the machines: the
+/// next start takes all as down. Where it cannot be written now, `links::sweep` writes it later.
 async fn record_end(app: &App, edge: EdgeId, session: u64) {
     if app.links.is_closed() {
         return;
     }
     if let Err(error) = lifecycle::edge_disconnected(&app.db, edge, session, clock::now_ms()).await {
-        tracing::warn!(%edge, %error, "not written that the link is down; the next start will find it so");
+        tracing::warn!(%edge, %error, "not written that the link is down; it will be later");
     }
 }
 

@@ -4,6 +4,7 @@ use muster_transport::FrameIoError;
 use quinn::{Connection, ConnectionError, VarInt};
 
 use super::LinkRefused;
+use crate::lifecycle::StepError;
 use crate::state::StateError;
 
 /// Why a link is over. The numbers of [`Ended::code`] are part of the protocol.
@@ -87,6 +88,16 @@ impl Ended {
         match (error, connection.close_reason()) {
             (_, Some(reason)) => Self::of_connection(reason),
             (error, None) => Self::Protocol(error.to_string()),
+        }
+    }
+}
+
+impl From<StepError> for Ended {
+    fn from(error: StepError) -> Self {
+        match error {
+            StepError::State(error) => Self::Unavailable(error),
+            StepError::Unknown(_) => Self::Unknown,
+            other @ StepError::NotAServer(_) => Self::Protocol(other.to_string()),
         }
     }
 }
