@@ -1,0 +1,610 @@
+//! One server's state machine: facts are taken in, then [`Server::steer`] moves towards the goal.
+//!
+//! A server has one container in its life. It is never started a second time: what ended is reported
+//! and kept until the orchestrator has recorded it.
+
+use std::collections::BTreeSet;
+
+use muster_protocol::agent::{
+    PortProtocol, ServerExit, ServerFailure, ServerGoal, ServerPhase, ServerReport, ServerSpec,
+};
+use muster_protocol::id::{SeatId, ServerId};
+
+use super::{
+    Container, ENGINE_WAIT_MS, Effect, Exit, ImageError, LaunchError, Observed, ObservedStatus, Probe,
+    ProbePort, RoutePort, SdkCall, ServerView,
+};
+use crate::failure;
+
+/// Time to become ready, if the specification gives none, in milliseconds.
+const DEFAULT_READY_TIMEOUT_MS: u64 = 60_000;
+/// Pause before a failed stop is tried again, in milliseconds.
+const STOP_RETRY_MS: u64 = 5_000;
+/// Times an image may vanish between the check and the launch before that counts as failure.
+const MAX_IMAGE_LOSSES: u32 = 3;
+/// Seats a server may say are connected.
+const MAX_SEATS: usize = 4_096;
+/// Ports of one server: what the tunnel's port index can name.
+const MAX_PORTS: usize = 255;
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum State {
+    /// Wanted; nothing is under way.
+    Waiting,
+    /// Its image is being seen to.
+    Fetching,
+    /// Its container is being made and started.
+    Launching,
+    /// Its process runs; it is not ready yet.
+    Starting { since_ms: u64 },
+    /// Players may come.
+    Ready,
+    /// Told to end. `retry_at_ms`: the stop failed and is tried again then.
+    Stopping { retry_at_ms: Option<u64> },
+    /// Over; kept until the orchestrator has recorded it.
+    Ended,
+}
+
+/// One server.
+pub(super) struct Server {
+    id: ServerId,
+    spec: ServerSpec,
+    state: State,
+    container: Option<Container>,
+    /// When the container became known to this run of the agent.
+    container_since_ms: u64,
+    pulling_at_ms: u64,
+    starting_at_ms: u64,
+    running_at_ms: u64,
+    ready_at_ms: u64,
+    ended_at_ms: u64,
+    exit: Option<ServerExit>,
+    /// Why it is a failure; may be known before the process has ended.
+    failure: Option<ServerFailure>,
+    /// An end heard of while the launch had not answered yet.
+    early_exit: Option<(String, Exit)>,
+    seats: BTreeSet<SeatId>,
+    shutdown_requested: bool,
+    uses_sdk: bool,
+    /// It has called ready; may come before Docker has answered that it runs.
+    said_ready: bool,
+    last_health_ms: Option<u64>,
+    image_losses: u32,
+    /// Since when it has been waiting for an engine that does not answer.
+    engine_wait_from_ms: Option<u64>,
+    /// The orchestrator does not want to hear of it again once it has ended.
+    unwanted: bool,
+    told: Option<ServerReport>,
+    shown: Option<ServerView>,
+}
+
+impl Server {
+    pub(super) fn new(id: ServerId, spec: ServerSpec, now: u64) -> Self {
+        let failure = check(&spec).err();
+        Self {
+            id,
+            state: if failure.is_some() { State::Ended } else { State::Waiting },
+            ended_at_ms: if failure.is_some() { now } else { 0 },
+            spec,
+            container: None,
+            container_since_ms: 0,
+            pulling_at_ms: 0,
+            starting_at_ms: 0,
+            running_at_ms: 0,
+            ready_at_ms: 0,
+            exit: None,
+            failure,
+            early_exit: None,
+            seats: BTreeSet::new(),
+            shutdown_requested: false,
+            uses_sdk: false,
+            said_ready: false,
+            last_health_ms: None,
+            image_losses: 0,
+            engine_wait_from_ms: Some(now),
+            unwanted: false,
+            told: None,
+            shown: None,
+        }
+    }
+
+    /// The server as an earlier run of the agent left it. Where its container stands is for
+    /// [`Server::observed`] or [`Server::not_observed`] to say.
+    pub(super) fn restore(id: ServerId, spec: ServerSpec, report: ServerReport, now: u64) -> Self {
+        let mut server = Self::new(id, spec, now);
+        let has_container = !report.container_id.is_empty();
+        server.state = match report.phase() {
+            ServerPhase::Exited | ServerPhase::Failed => State::Ended,
+            ServerPhase::Ready if has_container => State::Ready,
+            ServerPhase::Stopping if has_container => State::Stopping { retry_at_ms: None },
+            ServerPhase::Starting if has_container => State::Starting { since_ms: now },
+            _ => State::Waiting,
+        };
+        server.container =
+            has_container.then(|| Container { id: report.container_id, pid: None, ports: Vec::new() });
+        server.pulling_at_ms = report.pulling_at_ms;
+        server.starting_at_ms = report.starting_at_ms;
+        server.running_at_ms = report.running_at_ms;
+        server.ready_at_ms = report.ready_at_ms;
+        server.ended_at_ms = report.ended_at_ms;
+        server.exit = report.exit;
+        server.failure = report.failure;
+        server.seats = report.connected_seats.iter().filter_map(|seat| seat.parse().ok()).collect();
+        server.shutdown_requested = report.shutdown_requested;
+        server.uses_sdk = report.uses_sdk;
+        server
+    }
+
+    pub(super) fn spec(&self) -> &ServerSpec {
+        &self.spec
+    }
+
+    pub(super) fn container_id(&self) -> Option<&str> {
+        self.container.as_ref().map(|container| container.id.as_str())
+    }
+
+    pub(super) fn is_ended(&self) -> bool {
+        self.state == State::Ended
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.unwanted && self.is_ended()
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        matches!(self.state, State::Starting { .. } | State::Ready | State::Stopping { .. })
+    }
+
+    pub(super) fn state_name(&self) -> &'static str {
+        match self.state {
+            State::Waiting => "waiting",
+            State::Fetching => "fetching",
+            State::Launching => "launching",
+            State::Starting { .. } => "starting",
+            State::Ready => "ready",
+            State::Stopping { .. } => "stopping",
+            State::Ended => "ended",
+        }
+    }
+
+    /// Takes a newer wish over; answers whether it was newer. A repeated one is taken as said again.
+    pub(super) fn aim(&mut self, spec: ServerSpec) -> bool {
+        if spec.generation < self.spec.generation {
+            return false;
+        }
+        self.unwanted = false;
+        let changed = spec != self.spec;
+        self.spec = spec;
+        changed
+    }
+
+    pub(super) fn dismiss(&mut self) {
+        self.unwanted = true;
+    }
+
+    pub(super) fn image(&mut self, result: Result<(), ImageError>, now: u64, out: &mut Vec<Effect>) {
+        if self.state != State::Fetching {
+            return;
+        }
+        match result {
+            Ok(()) => {
+                self.engine_wait_from_ms = None;
+                self.starting_at_ms = now;
+                self.state = State::Launching;
+                out.push(Effect::Launch(self.id, Box::new(self.spec.clone())));
+            }
+            Err(ImageError::EngineDown) => self.wait_for_engine(now),
+            Err(ImageError::Failed(failure)) => self.fail(failure, now),
+        }
+    }
+
+    pub(super) fn launched(
+        &mut self,
+        result: Result<(Container, ObservedStatus), LaunchError>,
+        now: u64,
+        out: &mut Vec<Effect>,
+    ) {
+        if self.state != State::Launching {
+            return;
+        }
+        match result {
+            Ok((container, status)) => {
+                let early = self.early_exit.take().filter(|(id, _)| *id == container.id);
+                self.adopt(container, status, now, out);
+                if let Some((id, exit)) = early {
+                    self.exited(&id, exit, out);
+                }
+            }
+            Err(LaunchError::EngineDown) => self.wait_for_engine(now),
+            Err(LaunchError::ImageGone) if self.image_losses < MAX_IMAGE_LOSSES => {
+                self.image_losses += 1;
+                self.state = State::Waiting;
+            }
+            Err(LaunchError::ImageGone) => {
+                self.fail(
+                    failure::image_fetch_failed(
+                        "the image keeps vanishing from Docker between fetch and start; stop whatever removes images on this node",
+                    ),
+                    now,
+                );
+            }
+            Err(LaunchError::Failed { failure, container_id }) => {
+                self.container = container_id.map(|id| Container { id, pid: None, ports: Vec::new() });
+                self.container_since_ms = now;
+                self.fail(failure, now);
+            }
+        }
+    }
+
+    pub(super) fn ports_listen(&mut self, now: u64) {
+        // A server that has spoken by the SDK says itself when it is ready.
+        if matches!(self.state, State::Starting { .. }) && !self.uses_sdk {
+            self.become_ready(now);
+        }
+    }
+
+    pub(super) fn exited(&mut self, container_id: &str, exit: Exit, out: &mut Vec<Effect>) {
+        match self.state {
+            State::Launching => self.early_exit = Some((container_id.to_owned(), exit)),
+            _ if self.container_id() != Some(container_id) => {}
+            State::Ended => {
+                self.exit.get_or_insert(exit.exit);
+            }
+            _ => {
+                let starting = matches!(self.state, State::Starting { .. });
+                if starting && self.failure.is_none() && self.goal() == ServerGoal::Run && !self.unwanted {
+                    self.failure = Some(failure::exited_before_ready(&exit.exit));
+                }
+                self.exit = Some(exit.exit);
+                self.end(exit.at_ms);
+                out.push(Effect::Shut(self.id));
+            }
+        }
+    }
+
+    pub(super) fn stop_failed(&mut self, now: u64) {
+        if let State::Stopping { retry_at_ms } = &mut self.state {
+            *retry_at_ms = Some(now + STOP_RETRY_MS);
+        }
+    }
+
+    pub(super) fn sdk(&mut self, call: SdkCall, now: u64) {
+        self.uses_sdk = true;
+        match call {
+            SdkCall::Used => {}
+            SdkCall::Ready => {
+                self.said_ready = true;
+                if matches!(self.state, State::Starting { .. }) {
+                    self.become_ready(now);
+                }
+            }
+            SdkCall::Health => self.last_health_ms = Some(now),
+            SdkCall::SeatConnected(seat) => {
+                if self.seats.len() < MAX_SEATS {
+                    self.seats.insert(seat);
+                }
+            }
+            SdkCall::SeatDisconnected(seat) => {
+                self.seats.remove(&seat);
+            }
+            SdkCall::Shutdown => self.shutdown_requested = true,
+        }
+    }
+
+    /// Takes in how Docker has the server's container.
+    pub(super) fn observed(&mut self, found: Observed, now: u64, out: &mut Vec<Effect>) {
+        match self.state {
+            // Its own launch will answer.
+            State::Fetching | State::Launching => {}
+            State::Waiting => match found.status {
+                // Left by a run that ended before it could start it.
+                ObservedStatus::Created => out.push(Effect::Remove(found.container.id)),
+                status => {
+                    self.starting_at_ms = if self.starting_at_ms == 0 { now } else { self.starting_at_ms };
+                    self.adopt(found.container, status, now, out);
+                }
+            },
+            State::Starting { .. } | State::Ready | State::Stopping { .. } => {
+                // One that was never started was looked at before it was.
+                if self.container_id() == Some(found.container.id.as_str())
+                    && found.status != ObservedStatus::Created
+                {
+                    self.adopt(found.container, found.status, now, out);
+                }
+            }
+            State::Ended => {
+                if let ObservedStatus::Running { .. } = found.status {
+                    out.push(Effect::Stop {
+                        server: self.id,
+                        container_id: found.container.id.clone(),
+                        grace_ms: self.spec.stop_grace_ms,
+                    });
+                }
+                self.container = Some(found.container);
+            }
+        }
+    }
+
+    /// Docker was asked for every container of this node, and this server's was not there.
+    pub(super) fn not_observed(&mut self, as_of_ms: u64, now: u64, out: &mut Vec<Effect>) {
+        if self.container_since_ms >= as_of_ms {
+            return;
+        }
+        if self.is_live() {
+            self.container = None;
+            self.fail(failure::container_lost(), now);
+            out.push(Effect::Shut(self.id));
+        } else if self.is_ended() {
+            self.container = None;
+        }
+    }
+
+    /// Whether [`Server::tick`] has something to do.
+    pub(super) fn due(&self, now: u64) -> bool {
+        let drained = self.drain_is_over(now);
+        match self.state {
+            State::Waiting => self.engine_wait_is_over(now),
+            State::Starting { since_ms } => {
+                drained || now >= since_ms + self.ready_timeout_ms() || self.health_is_over(now)
+            }
+            State::Ready => drained || self.health_is_over(now),
+            State::Stopping { retry_at_ms: Some(at) } => now >= at,
+            _ => false,
+        }
+    }
+
+    pub(super) fn tick(&mut self, now: u64) {
+        match self.state {
+            State::Waiting if self.engine_wait_is_over(now) => {
+                self.fail(
+                    failure::docker_unavailable(
+                        "Docker did not answer on this node; start the engine there, or look at the node's explanation in `muster node ls`",
+                    ),
+                    now,
+                );
+            }
+            State::Starting { since_ms } if now >= since_ms + self.ready_timeout_ms() => {
+                let ports: Vec<_> = self
+                    .spec
+                    .ports
+                    .iter()
+                    .map(|port| {
+                        format!("{} {}/{}", port.name, port.container_port, protocol_name(port.protocol()))
+                    })
+                    .collect();
+                self.failure.get_or_insert(failure::ready_timeout(
+                    self.ready_timeout_ms(),
+                    self.uses_sdk,
+                    &ports,
+                ));
+            }
+            State::Starting { .. } | State::Ready if self.health_is_over(now) => {
+                self.failure.get_or_insert(failure::unhealthy(self.spec.health_timeout_ms));
+            }
+            _ => {}
+        }
+    }
+
+    /// Takes the next step towards the goal, if one can be taken now.
+    pub(super) fn steer(&mut self, engine_up: bool, now: u64, out: &mut Vec<Effect>) {
+        let stop = self.unwanted
+            || self.failure.is_some()
+            || self.goal() == ServerGoal::Stop
+            || self.drain_is_over(now);
+        // Nobody can be on a server that never ran: there is nothing to drain.
+        let never_mind = stop || self.goal() == ServerGoal::Drain;
+        match self.state {
+            State::Waiting if never_mind => self.end(now),
+            State::Waiting if engine_up => {
+                if self.pulling_at_ms == 0 {
+                    self.pulling_at_ms = now;
+                }
+                self.state = State::Fetching;
+                let build = self.spec.build.clone().unwrap_or_default();
+                out.push(Effect::FetchImage(self.id, build));
+            }
+            State::Fetching if never_mind => {
+                out.push(Effect::CancelFetch(self.id));
+                self.end(now);
+            }
+            State::Starting { .. } | State::Ready if stop => self.stop(out),
+            State::Stopping { retry_at_ms: Some(at) } if now >= at => self.stop(out),
+            _ => {}
+        }
+    }
+
+    /// Pushes report and view if they changed; answers whether the report did.
+    pub(super) fn tell(&mut self, out: &mut Vec<Effect>) -> bool {
+        let report = self.report();
+        let changed = self.told.as_ref() != Some(&report);
+        if changed {
+            out.push(Effect::Report(report.clone()));
+            self.told = Some(report);
+        }
+        let view = self.view();
+        if self.shown.as_ref() != Some(&view) {
+            out.push(Effect::Show(self.id, Box::new(view.clone())));
+            self.shown = Some(view);
+        }
+        changed
+    }
+
+    pub(super) fn report(&self) -> ServerReport {
+        let phase = match self.state {
+            State::Waiting | State::Fetching => ServerPhase::Pulling,
+            State::Launching | State::Starting { .. } => ServerPhase::Starting,
+            State::Ready => ServerPhase::Ready,
+            State::Stopping { .. } => ServerPhase::Stopping,
+            State::Ended if self.failure.is_some() => ServerPhase::Failed,
+            State::Ended => ServerPhase::Exited,
+        };
+        ServerReport {
+            server_id: self.spec.server_id.clone(),
+            generation: self.spec.generation,
+            phase: phase.into(),
+            container_id: self.container_id().unwrap_or_default().to_owned(),
+            pulling_at_ms: self.pulling_at_ms,
+            starting_at_ms: self.starting_at_ms,
+            running_at_ms: self.running_at_ms,
+            ready_at_ms: self.ready_at_ms,
+            ended_at_ms: self.ended_at_ms,
+            exit: self.exit.clone(),
+            failure: self.failure.clone(),
+            connected_seats: self.seats.iter().map(ToString::to_string).collect(),
+            shutdown_requested: self.shutdown_requested,
+            uses_sdk: self.uses_sdk,
+        }
+    }
+
+    fn view(&self) -> ServerView {
+        let draining = self.goal() != ServerGoal::Run;
+        let state = match self.state {
+            State::Stopping { .. } | State::Ended => "stopping",
+            State::Ready if draining => "draining",
+            State::Ready if self.spec.allocation.is_some() => "allocated",
+            State::Ready => "ready",
+            _ => "starting",
+        };
+        ServerView::new(&self.spec, state, draining, self.seats.iter().map(ToString::to_string).collect())
+    }
+
+    fn goal(&self) -> ServerGoal {
+        match self.spec.goal() {
+            ServerGoal::Unspecified => ServerGoal::Run,
+            goal => goal,
+        }
+    }
+
+    fn ready_timeout_ms(&self) -> u64 {
+        if self.spec.ready_timeout_ms == 0 { DEFAULT_READY_TIMEOUT_MS } else { self.spec.ready_timeout_ms }
+    }
+
+    fn drain_is_over(&self, now: u64) -> bool {
+        self.goal() == ServerGoal::Drain
+            && self.spec.drain_deadline_ms != 0
+            && now >= self.spec.drain_deadline_ms
+    }
+
+    fn health_is_over(&self, now: u64) -> bool {
+        self.spec.health_timeout_ms != 0
+            && self.last_health_ms.is_some_and(|at| now >= at + self.spec.health_timeout_ms)
+    }
+
+    fn engine_wait_is_over(&self, now: u64) -> bool {
+        self.engine_wait_from_ms.is_some_and(|from| now >= from + ENGINE_WAIT_MS)
+    }
+
+    fn wait_for_engine(&mut self, now: u64) {
+        self.engine_wait_from_ms.get_or_insert(now);
+        self.state = State::Waiting;
+    }
+
+    /// The container is this server's; how it stands decides where the server is.
+    fn adopt(&mut self, container: Container, status: ObservedStatus, now: u64, out: &mut Vec<Effect>) {
+        let routes = self
+            .spec
+            .ports
+            .iter()
+            .zip(&container.ports)
+            .map(|(port, &address)| RoutePort { protocol: port.protocol(), address })
+            .collect();
+        let container_id = container.id.clone();
+        if self.container_id() != Some(container_id.as_str()) {
+            self.container_since_ms = now;
+        }
+        self.container = Some(container.clone());
+        match status {
+            ObservedStatus::Running { running_at_ms } => {
+                self.running_at_ms = running_at_ms;
+                out.push(Effect::Open(self.id, routes));
+                match self.state {
+                    State::Ready => {}
+                    State::Stopping { .. } => self.stop(out),
+                    _ if self.said_ready => self.become_ready(now),
+                    State::Starting { .. } => out.push(Effect::Probe(self.id, self.probe(&container))),
+                    _ => {
+                        self.state = State::Starting { since_ms: now };
+                        out.push(Effect::Probe(self.id, self.probe(&container)));
+                    }
+                }
+            }
+            ObservedStatus::Exited(exit) => {
+                if !self.is_live() {
+                    self.state = State::Starting { since_ms: now };
+                }
+                self.exited(&container_id, exit, out);
+            }
+            ObservedStatus::Created => {
+                self.fail(failure::container_start_failed("it was created and never ran"), now);
+                out.push(Effect::Shut(self.id));
+            }
+        }
+    }
+
+    fn probe(&self, container: &Container) -> Probe {
+        let ports = self.spec.ports.iter().zip(&container.ports);
+        Probe {
+            pid: container.pid,
+            ports: ports
+                .map(|(port, &address)| ProbePort {
+                    udp: port.protocol() == PortProtocol::Udp,
+                    container_port: port.container_port as u16,
+                    address,
+                })
+                .collect(),
+        }
+    }
+
+    fn become_ready(&mut self, now: u64) {
+        self.state = State::Ready;
+        self.ready_at_ms = now;
+    }
+
+    fn stop(&mut self, out: &mut Vec<Effect>) {
+        self.state = State::Stopping { retry_at_ms: None };
+        if let Some(container_id) = self.container_id() {
+            out.push(Effect::Stop {
+                server: self.id,
+                container_id: container_id.to_owned(),
+                grace_ms: self.spec.stop_grace_ms,
+            });
+        }
+    }
+
+    fn fail(&mut self, failure: ServerFailure, now: u64) {
+        self.failure.get_or_insert(failure);
+        self.end(now);
+    }
+
+    fn end(&mut self, at_ms: u64) {
+        self.state = State::Ended;
+        self.ended_at_ms = at_ms;
+        if self.failure.is_none() {
+            // A server that was stopped before it ran has ended as it should.
+            self.exit.get_or_insert_default();
+        }
+    }
+}
+
+/// What is spoken, in a word.
+fn protocol_name(protocol: PortProtocol) -> &'static str {
+    match protocol {
+        PortProtocol::Udp => "udp",
+        PortProtocol::Unspecified | PortProtocol::Tcp | PortProtocol::Ws => "tcp",
+    }
+}
+
+fn check(spec: &ServerSpec) -> Result<(), ServerFailure> {
+    let invalid = |what: &str| Err(failure::spec_invalid(what));
+    if !spec.build.as_ref().is_some_and(|build| !build.digest.is_empty() || !build.reference.is_empty()) {
+        return invalid("the server names no build");
+    }
+    if spec.ports.len() > MAX_PORTS {
+        return invalid("the server has more than 255 ports");
+    }
+    if let Some(port) = spec.ports.iter().find(|port| !(1..=65_535).contains(&port.container_port)) {
+        return invalid(&format!("port {} has the impossible number {}", port.name, port.container_port));
+    }
+    Ok(())
+}
