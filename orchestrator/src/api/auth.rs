@@ -155,7 +155,10 @@ struct NamespaceQuery {
 
 fn asked_namespace(uri: &Uri) -> ApiResult<Option<String>> {
     let Query(query) = Query::<NamespaceQuery>::try_from_uri(uri).map_err(|rejection| {
-        ApiProblem::invalid_request(rejection.body_text(), "name one namespace: `?namespace=game/environment`")
+        ApiProblem::invalid_request(
+            rejection.body_text(),
+            "name one namespace: `?namespace=game/environment`",
+        )
     })?;
     if let Some(namespace) = &query.namespace {
         validate::namespace(namespace)?;
@@ -176,7 +179,7 @@ fn admit(shown: &Shown, record: Option<&ApiTokenRecord>, now_ms: u64) -> ApiResu
     Ok(Caller { token: shown.id, role: record.role().into(), namespace })
 }
 
-fn allow(caller: &Caller, needs: Role) -> ApiResult<()> {
+pub(crate) fn allow(caller: &Caller, needs: Role) -> ApiResult<()> {
     if caller.role >= needs {
         return Ok(());
     }
@@ -189,7 +192,7 @@ fn allow(caller: &Caller, needs: Role) -> ApiResult<()> {
 
 /// What belongs to the installation is for admins of the whole of it; a lesser role that it is open to
 /// may be bound to a namespace.
-fn allow_installation(caller: &Caller, needs: Role) -> ApiResult<()> {
+pub(crate) fn allow_installation(caller: &Caller, needs: Role) -> ApiResult<()> {
     match &caller.namespace {
         Some(namespace) if needs == Role::Admin => Err(ApiProblem::new(
             ProblemCode::Forbidden,

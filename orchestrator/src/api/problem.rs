@@ -10,6 +10,11 @@ use axum::response::{IntoResponse, Response};
 use muster_protocol::problem::{PROBLEM_MEDIA_TYPE, Problem, ProblemCode};
 use muster_store::StoreError;
 
+use super::view::EndpointError;
+use crate::blobs::BlobError;
+use crate::lifecycle::StepError;
+use crate::state::StateError;
+
 /// Seconds after which a request that met contention or a busy store may come again.
 const RETRY_CONTENTION_S: u32 = 1;
 /// Seconds after which a request that met a full or unreachable store may come again.
@@ -55,6 +60,7 @@ impl ApiProblem {
     }
 
     /// The document.
+    #[cfg(test)]
     pub(crate) fn problem(&self) -> &Problem {
         &self.0
     }
@@ -95,6 +101,67 @@ impl From<StoreError> for ApiProblem {
             _ => {
                 tracing::error!(error = %detail, "a request broke a limit of the store");
                 Self::internal(detail)
+            }
+        }
+    }
+}
+
+impl From<StateError> for ApiProblem {
+    fn from(error: StateError) -> Self {
+        match error {
+            StateError::Store(error) => error.into(),
+            corrupt @ StateError::Corrupt { .. } => {
+                tracing::error!(error = %corrupt, "a record cannot be read");
+                Self::internal(corrupt.to_string())
+            }
+        }
+    }
+}
+
+impl From<StepError> for ApiProblem {
+    fn from(error: StepError) -> Self {
+        match error {
+            StepError::State(error) => error.into(),
+            // Links meet these, with ids that machines send; the API parses its own.
+            other => Self::internal(other.to_string()),
+        }
+    }
+}
+
+impl From<EndpointError> for ApiProblem {
+    fn from(error: EndpointError) -> Self {
+        Self::internal(error.to_string())
+    }
+}
+
+impl From<BlobError> for ApiProblem {
+    fn from(error: BlobError) -> Self {
+        let detail = error.to_string();
+        let resume = "ask where the upload stands (GET /v1/uploads/{id}) and go on from there";
+        match error {
+            BlobError::Offset { .. } => Self::new(ProblemCode::UploadOffset, detail, resume),
+            BlobError::Busy => {
+                Self::new(ProblemCode::UploadOffset, detail, resume).retry_after(RETRY_CONTENTION_S)
+            }
+            BlobError::Incomplete { .. } => Self::new(ProblemCode::UploadIncomplete, detail, resume),
+            BlobError::BeyondSize { .. } => {
+                Self::new(ProblemCode::TooLarge, detail, "begin an upload with the archive's real size")
+            }
+            BlobError::WrongDigest { .. } => Self::new(
+                ProblemCode::UploadDigest,
+                detail,
+                "push the file again; if this comes back, it changes while it is read or the way there is damaged",
+            ),
+            BlobError::Full { .. } => Self::new(
+                ProblemCode::StoreFull,
+                detail,
+                "free space on the disk that holds the orchestrator's data_dir, then go on with the upload",
+            )
+            .retry_after(RETRY_STORE_S),
+            BlobError::Io { .. } => {
+                tracing::error!(error = %detail, "an archive cannot be read or written");
+                Self::new(ProblemCode::StoreUnavailable, detail, "check the orchestrator's disk and its log")
+                    .retry_after(RETRY_STORE_S)
             }
         }
     }

@@ -31,7 +31,7 @@ pub(crate) const SHUTDOWN_GRACE: Duration = Duration::from_secs(3);
 
 /// Why the API cannot be served.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum ServeError {
+pub enum ServeError {
     /// Another program listens there.
     #[error("api.listen {0} is taken by another program; stop that one, or set api.listen to another port")]
     Taken(SocketAddr),

@@ -10,7 +10,7 @@ mod queue;
 mod ticket;
 mod token;
 
-pub(crate) use build::{BuildSource, build_request, is_digest, is_tag, upload_request};
+pub(crate) use build::{BuildSource, build_request, upload_request};
 pub(crate) use fleet::{allocate_request, fleet_spec};
 pub(crate) use queue::queue_spec;
 pub(crate) use ticket::ticket_request;

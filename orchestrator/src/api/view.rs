@@ -11,9 +11,9 @@ mod server;
 mod ticket;
 
 pub(crate) use build::{build, upload};
-pub(crate) use endpoint::{EndpointError, SeatAt, endpoints};
+pub(crate) use endpoint::EndpointError;
 pub(crate) use fleet::fleet;
-pub(crate) use machine::{edge, node, regions};
+pub(crate) use machine::{edge, node, node_state, region};
 pub(crate) use queue::queue;
 pub(crate) use server::server;
-pub(crate) use ticket::ticket;
+pub(crate) use ticket::{allocated, ticket};

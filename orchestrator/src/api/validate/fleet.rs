@@ -9,6 +9,7 @@ use muster_protocol::api::{
 use muster_protocol::problem::ProblemCode;
 
 use super::{Faults, MAX_REGIONS, build, ticket};
+use crate::allocate::MAX_DATA_BYTES;
 use crate::api::problem::ApiProblem;
 
 /// Most servers of one fleet in one region.
@@ -29,8 +30,6 @@ pub(crate) const MAX_ENV: usize = 256;
 pub(crate) const MAX_ARGS: usize = 256;
 /// Most bytes of environment and arguments together.
 pub(crate) const MAX_ENV_ARGS_BYTES: usize = 48 * 1024;
-/// Longest data handed over with an allocation, in bytes.
-pub(crate) const MAX_ALLOCATION_DATA_BYTES: usize = 16 * 1024;
 /// Longest timeout, in seconds: a week.
 pub(crate) const MAX_TIMEOUT_S: u32 = 7 * 86_400;
 /// Environment variables that begin so are Muster's own.
@@ -187,9 +186,9 @@ pub(crate) fn allocate_request(request: &AllocateRequest) -> Result<(), ApiProbl
     }
     let data = request.data.as_deref().unwrap_or_default();
     faults.check(
-        data.len() <= MAX_ALLOCATION_DATA_BYTES,
+        data.len() <= MAX_DATA_BYTES,
         "data",
-        format_args!("{} bytes are over the limit of {MAX_ALLOCATION_DATA_BYTES}", data.len()),
+        format_args!("{} bytes are over the limit of {MAX_DATA_BYTES}", data.len()),
     );
     faults.into_result(ProblemCode::InvalidRequest)
 }
@@ -311,7 +310,7 @@ mod tests {
         let request = AllocateRequest {
             regions: vec!["local".into()],
             players: vec!["ann".into(), "ann".into(), String::new()],
-            data: Some("x".repeat(MAX_ALLOCATION_DATA_BYTES + 1)),
+            data: Some("x".repeat(MAX_DATA_BYTES + 1)),
         };
         let detail = allocate_request(&request).expect_err("three faults").problem().detail.clone();
         for field in ["players: \"ann\" is there twice", "players[2]:", "data:"] {

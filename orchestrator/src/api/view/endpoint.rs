@@ -171,7 +171,10 @@ mod tests {
         assert!(endpoints[4].token.is_none() && endpoints[4].token_expires_at_ms.is_none());
         assert!(endpoints[0].url.is_none() && endpoints[0].token.is_some());
         let urls: Vec<&str> = endpoints.iter().filter_map(|endpoint| endpoint.url.as_deref()).collect();
-        assert!(urls.iter().any(|url| url.starts_with("wss://a.example:20001/?token=v4.public.")), "{urls:?}");
+        assert!(
+            urls.iter().any(|url| url.starts_with("wss://a.example:20001/?token=v4.public.")),
+            "{urls:?}"
+        );
         assert!(urls.iter().any(|url| url.starts_with("wss://[2001:db8::1]:20001/?token=")), "{urls:?}");
     }
 

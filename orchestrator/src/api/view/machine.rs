@@ -1,25 +1,14 @@
 //! Nodes, edges and the regions they form, as the API tells them.
 
-use std::collections::BTreeMap;
-
 use muster_protocol::api::{self, NodeState};
 
 use crate::links::{AgentStatus, EdgeStatus};
 use crate::records::{EdgeRecord, NodeRecord};
-
-/// What a node has promised to servers.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct NodeReservations {
-    /// Thousandths of a CPU.
-    pub(crate) cpu_millis: u32,
-    /// Bytes.
-    pub(crate) memory_bytes: u64,
-    /// Servers.
-    pub(crate) servers: u32,
-}
+use crate::state::nodes::Promised;
+use crate::state::regions::RegionMachines;
 
 /// A node, with what it promised and, if it is connected here, what it last said.
-pub(crate) fn node(record: NodeRecord, reserved: NodeReservations, link: Option<&AgentStatus>) -> api::Node {
+pub(crate) fn node(record: NodeRecord, promised: &Promised, link: Option<&AgentStatus>) -> api::Node {
     let (state, explanation) = node_state(&record);
     api::Node {
         id: record.typed_id(),
@@ -29,10 +18,10 @@ pub(crate) fn node(record: NodeRecord, reserved: NodeReservations, link: Option<
         explanation,
         version: record.version,
         cpu_millis: record.cpu_millis,
-        cpu_millis_reserved: reserved.cpu_millis,
+        cpu_millis_reserved: promised.cpu_millis as u32,
         memory_bytes: record.memory_bytes,
-        memory_bytes_reserved: reserved.memory_bytes,
-        servers: reserved.servers,
+        memory_bytes_reserved: promised.memory_bytes,
+        servers: promised.servers,
         last_seen_ms: link.map_or(record.link_changed_at_ms, |link| link.last_seen_ms),
     }
 }
@@ -71,66 +60,48 @@ pub(crate) fn edge(record: EdgeRecord, link: Option<&EdgeStatus>) -> api::Edge {
     }
 }
 
-/// The regions that `nodes` and `edges` form, by name. Beacons are those of connected edges.
-pub(crate) fn regions(nodes: &[NodeRecord], edges: &[EdgeRecord]) -> Vec<api::Region> {
-    #[derive(Default)]
-    struct Found {
-        usable_node: bool,
-        connected_edge: bool,
-        beacons: Vec<api::Beacon>,
-    }
-    let mut regions: BTreeMap<&str, Found> = BTreeMap::new();
-    for node in nodes {
-        regions.entry(&node.region).or_default().usable_node |= node_state(node).0 == NodeState::Ready;
-    }
-    for edge in edges {
-        let region = regions.entry(&edge.region).or_default();
-        if !edge.connected {
-            continue;
-        }
-        region.connected_edge = true;
-        if edge.beacon_port > 0 {
-            region
-                .beacons
-                .push(api::Beacon { host: edge.public_host.clone(), port: edge.beacon_port as u16 });
-        }
-    }
-    let region = |(name, found): (&str, Found)| api::Region {
+/// A region, as clients see it. Beacons are those of connected edges.
+pub(crate) fn region(name: &str, machines: &RegionMachines) -> api::Region {
+    let beacon =
+        |edge: &EdgeRecord| api::Beacon { host: edge.public_host.clone(), port: edge.beacon_port as u16 };
+    let answering = machines.edges.iter().filter(|edge| edge.connected && edge.beacon_port > 0);
+    api::Region {
         name: name.to_owned(),
-        served: found.usable_node && found.connected_edge,
-        beacons: found.beacons,
-    };
-    regions.into_iter().map(region).collect()
+        served: machines.is_served(),
+        beacons: answering.map(beacon).collect(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn node_in(region: &str, connected: bool, unable: &str) -> NodeRecord {
-        NodeRecord { region: region.into(), connected, unable: unable.into(), ..NodeRecord::default() }
+    fn node_in(connected: bool, unable: &str) -> NodeRecord {
+        NodeRecord { connected, unable: unable.into(), ..NodeRecord::default() }
     }
 
-    fn edge_in(region: &str, connected: bool, beacon_port: u32) -> EdgeRecord {
-        EdgeRecord { region: region.into(), connected, beacon_port, ..EdgeRecord::default() }
+    fn edge_in(connected: bool, beacon_port: u32) -> EdgeRecord {
+        EdgeRecord { connected, beacon_port, ..EdgeRecord::default() }
     }
 
     #[test]
-    fn a_region_is_served_by_a_node_and_an_edge() {
-        let nodes = [node_in("a", true, ""), node_in("b", false, ""), node_in("c", true, "no Docker")];
-        let edges = [edge_in("a", true, 7), edge_in("a", false, 8), edge_in("b", true, 0), edge_in("d", true, 9)];
-        let regions = regions(&nodes, &edges);
-        let served: Vec<(&str, bool, usize)> =
-            regions.iter().map(|r| (r.name.as_str(), r.served, r.beacons.len())).collect();
-        assert_eq!(served, [("a", true, 1), ("b", false, 0), ("c", false, 0), ("d", false, 1)]);
+    fn a_region_shows_the_beacons_that_answer() {
+        let machines = RegionMachines {
+            nodes: vec![node_in(true, "")],
+            edges: vec![edge_in(true, 7), edge_in(false, 8), edge_in(true, 0)],
+        };
+        let region = region("eu", &machines);
+        assert!(region.served);
+        assert_eq!(region.beacons.iter().map(|beacon| beacon.port).collect::<Vec<_>>(), [7]);
+        assert!(!super::region("eu", &RegionMachines::default()).served);
     }
 
     #[test]
     fn a_node_that_cannot_serve_says_why() {
-        assert_eq!(node_state(&node_in("a", true, "")), (NodeState::Ready, String::new()));
-        assert_eq!(node_state(&node_in("a", true, "no Docker")), (NodeState::Unable, "no Docker".to_owned()));
-        assert_eq!(node_state(&node_in("a", false, "")).0, NodeState::Disconnected);
-        let lost = NodeRecord { lost: true, ..node_in("a", false, "") };
+        assert_eq!(node_state(&node_in(true, "")), (NodeState::Ready, String::new()));
+        assert_eq!(node_state(&node_in(true, "no Docker")), (NodeState::Unable, "no Docker".to_owned()));
+        assert_eq!(node_state(&node_in(false, "")).0, NodeState::Disconnected);
+        let lost = NodeRecord { lost: true, ..node_in(false, "") };
         assert_eq!(node_state(&lost).0, NodeState::Lost);
         assert!(!node_state(&lost).1.is_empty());
     }

@@ -7,8 +7,13 @@ use muster_protocol::id::SeatId;
 
 use crate::records::{Id, MatchRecord, Port, ServerRecord};
 
-/// A server, with the match that claimed it and the flows that its edges report.
-pub(crate) fn server(record: ServerRecord, claimed_by: Option<&MatchRecord>, flows: u32) -> api::Server {
+/// A server, with why it is where it is, the match that claimed it and the flows that its edges report.
+pub(crate) fn server(
+    record: ServerRecord,
+    explanation: String,
+    claimed_by: Option<&MatchRecord>,
+    flows: u32,
+) -> api::Server {
     let seats = claimed_by.map(|claimed| seats(claimed, &record.connected_seats)).unwrap_or_default();
     let mut entered_ms = BTreeMap::new();
     for entry in &record.entered {
@@ -34,7 +39,7 @@ pub(crate) fn server(record: ServerRecord, claimed_by: Option<&MatchRecord>, flo
         fleet: record.fleet,
         region: record.region,
         build_digest: record.build_digest,
-        explanation: record.detail,
+        explanation,
         reason: record.reason,
     }
 }
@@ -79,11 +84,15 @@ mod tests {
         let record = ServerRecord {
             id: Some(ServerId::new().into()),
             state: ServerState::Allocated.into(),
-            entered: vec![entry(ServerState::Pending, 1), entry(ServerState::Ready, 5), entry(ServerState::Ready, 9)],
+            entered: vec![
+                entry(ServerState::Pending, 1),
+                entry(ServerState::Ready, 5),
+                entry(ServerState::Ready, 9),
+            ],
             connected_seats: vec![here.into()],
             ..ServerRecord::default()
         };
-        let server = server(record, Some(&claimed), 3);
+        let server = server(record, String::new(), Some(&claimed), 3);
         assert_eq!(server.state, api::ServerState::Allocated);
         assert_eq!(server.entered_ms[&api::ServerState::Ready], 5);
         assert_eq!(server.seats.iter().map(|seat| seat.connected).collect::<Vec<_>>(), [true, false]);

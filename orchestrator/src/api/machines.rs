@@ -1,0 +1,20 @@
+//! `/v1/nodes`, `/v1/edges`, `/v1/regions`: the machines, and what they form.
+
+mod edges;
+mod nodes;
+mod regions;
+
+use std::sync::Arc;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+
+/// The routes.
+pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new()
+        .routes(routes!(nodes::list_nodes))
+        .routes(routes!(edges::list_edges))
+        .routes(routes!(regions::list_regions))
+}

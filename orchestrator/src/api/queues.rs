@@ -1,0 +1,47 @@
+//! `/v1/queues`: matchmaking modes.
+
+mod apply;
+mod delete;
+mod list;
+mod show;
+
+use std::sync::Arc;
+
+use muster_protocol::api::Queue;
+use muster_protocol::problem::ProblemCode;
+use muster_store::Transaction;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::problem::ApiProblem;
+use super::view;
+use crate::app::App;
+use crate::records::{QueueRecord, TicketState};
+use crate::state::{self, StateError};
+
+/// The routes.
+pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
+    OpenApiRouter::new().routes(routes!(list::list_queues)).routes(routes!(
+        apply::apply_queue,
+        show::show_queue,
+        delete::delete_queue
+    ))
+}
+
+/// No queue of that name.
+pub(crate) fn unknown(name: &str) -> ApiProblem {
+    ApiProblem::new(
+        ProblemCode::QueueUnknown,
+        format!("there is no queue {name:?} in the namespace"),
+        "apply it with `muster queue apply FILE`, or see `muster queue ls`",
+    )
+}
+
+/// A queue and how it stands.
+async fn standing(tx: &mut Transaction, record: &QueueRecord) -> Result<Queue, StateError> {
+    let (namespace, name) = (&record.namespace, &record.name);
+    let status = state::queues::status(tx, namespace, name).await?;
+    let searching = state::tickets::count(tx, namespace, name, TicketState::Searching).await?;
+    let matched = state::tickets::count(tx, namespace, name, TicketState::Matched).await?;
+    Ok(view::queue(record, status, searching, matched))
+}

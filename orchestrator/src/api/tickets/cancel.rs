@@ -1,0 +1,40 @@
+//! `DELETE /v1/tickets/{id}`: withdraws a ticket.
+
+use std::sync::Arc;
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use muster_protocol::id::TicketId;
+use muster_protocol::problem::ProblemCode;
+
+use super::unknown;
+use crate::api::NamespaceParam;
+use crate::api::auth::{Client, Scope};
+use crate::api::extract::ApiPath;
+use crate::api::problem::{ApiProblem, ApiResult};
+use crate::app::App;
+use crate::records::TicketState;
+use crate::{clock, tickets};
+
+/// Withdraw a ticket
+///
+/// If its match still waits for a server, the others of it search again. One that has its server is not
+/// withdrawn.
+#[utoipa::path(delete, path = "/v1/tickets/{id}", tag = "tickets",
+    params(NamespaceParam, ("id" = String, Path, description = "Ticket")), responses((status = 204)))]
+pub(super) async fn cancel_ticket(
+    State(app): State<Arc<App>>,
+    scope: Scope<Client>,
+    ApiPath(id): ApiPath<TicketId>,
+) -> ApiResult<StatusCode> {
+    let record = tickets::cancel(&app.db, &scope.namespace, id, clock::now_ms()).await?;
+    let record = record.ok_or_else(|| unknown(id))?;
+    if record.state() == TicketState::Assigned {
+        return Err(ApiProblem::new(
+            ProblemCode::TicketState,
+            format!("the ticket {id} has its server already"),
+            "do not connect; the seat is given back when the match ends",
+        ));
+    }
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,50 @@
+//! `POST /v1/tickets`: asks for a match.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::State;
+use muster_protocol::api::{Ticket, TicketRequest};
+use muster_protocol::problem::ProblemCode;
+
+use super::{tell, unknown};
+use crate::api::auth::{Client, Scope};
+use crate::api::extract::ApiJson;
+use crate::api::problem::{ApiProblem, ApiResult};
+use crate::api::{NamespaceParam, queues, validate};
+use crate::app::App;
+use crate::clock;
+use crate::tickets::{self, RETRY_AFTER_S, TicketError};
+
+/// Ask for a match
+///
+/// Then wait for it with `GET /v1/tickets/{id}?state=searching&wait_s=30`, and so on until the ticket is
+/// assigned.
+#[utoipa::path(post, path = "/v1/tickets", tag = "tickets", params(NamespaceParam),
+    request_body = TicketRequest, responses((status = 200, body = Ticket)))]
+pub(super) async fn create_ticket(
+    State(app): State<Arc<App>>,
+    scope: Scope<Client>,
+    ApiJson(request): ApiJson<TicketRequest>,
+) -> ApiResult<Json<Ticket>> {
+    validate::ticket_request(&request)?;
+    let now_ms = clock::now_ms();
+    let record = tickets::create(&app.db, &scope.namespace, &request, now_ms).await.map_err(refusal)?;
+    let id = record.typed_id();
+    let view = tickets::get(&app.db, &scope.namespace, id, now_ms).await?.ok_or_else(|| unknown(id))?;
+    Ok(Json(tell(&app, view, now_ms)?))
+}
+
+fn refusal(error: TicketError) -> ApiProblem {
+    let detail = error.to_string();
+    match error {
+        TicketError::UnknownQueue(queue) => queues::unknown(&queue),
+        TicketError::QueueFull(_) => {
+            ApiProblem::new(ProblemCode::TooMany, detail, "ask again later").retry_after(RETRY_AFTER_S)
+        }
+        TicketError::BadPlayer | TicketError::BadLatencies => {
+            ApiProblem::invalid_request(detail, "mend the field named and send it again")
+        }
+        TicketError::State(error) => error.into(),
+    }
+}
