@@ -7,6 +7,8 @@
 mod admission;
 mod flows;
 mod forward;
+#[cfg(test)]
+mod forward_tests;
 mod hot_loop;
 mod port;
 mod worker;

@@ -113,18 +113,19 @@ mod tests {
         }
 
         #[test]
-        fn a_cut_head_waits_for_the_rest(cut in 0usize..190) {
+        fn a_cut_head_waits_for_the_rest(cut in any::<proptest::sample::Index>()) {
             let whole = request("/?token=abc");
-            prop_assert!(cut < whole.len());
+            let cut = cut.index(whole.len());
             prop_assert_eq!(parse(&whole.as_bytes()[..cut]), Ok(None));
             prop_assert_eq!(parse(whole.as_bytes()), Ok(Some(Head { token: Some("abc".into()) })));
         }
 
         #[test]
         fn a_mangled_head_never_yields_a_token_that_is_not_in_it(
-            at in 0usize..180, byte in any::<u8>(),
+            at in any::<proptest::sample::Index>(), byte in any::<u8>(),
         ) {
             let mut bytes = request("/?token=abc").into_bytes();
+            let at = at.index(bytes.len());
             bytes[at] = byte;
             if let Ok(Some(Head { token: Some(token) })) = parse(&bytes) {
                 prop_assert!(bytes.windows(token.len()).any(|window| window == token.as_bytes()));

@@ -225,7 +225,7 @@ mod tests {
         Flow {
             id: FlowId(u64::from(n)),
             port,
-            node: NodeId::default(),
+            node: NodeId::new(),
             client: client(n),
             local_ip: None,
             opened_on: 0,
