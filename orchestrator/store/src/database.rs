@@ -100,7 +100,7 @@ impl Database {
 
     pub(crate) fn start(path: &Path, storage: Box<dyn Storage>) -> Result<Self, OpenError> {
         metrics::describe();
-        let io = |source| OpenError::Io { path: path.to_owned(), source };
+        let io = |reason| OpenError::Io { path: path.to_owned(), reason };
         let (version, snapshot) =
             storage.snapshot().map_err(|failure| io(std::io::Error::other(failure.reason())))?;
         let published = Arc::new(Published::new(version, storage.generation(), snapshot));

@@ -1,7 +1,8 @@
 //! What can go wrong, as values whose text names the fix.
 //!
 //! [`OpenError`] is about the file, before there is a store; [`StoreError`] is about transactions.
-//! Neither carries a source chain: both are cloned to every transaction of a failed batch.
+//! Neither has a source chain: the cause is part of the text, and a `StoreError` is cloned to every
+//! transaction of a failed batch.
 
 use std::path::PathBuf;
 
@@ -141,13 +142,13 @@ pub enum OpenError {
     },
     /// The operating system refused.
     #[error(
-        "cannot open the store {path}: {source}; check that its directory exists, is writable and has \
+        "cannot open the store {path}: {reason}; check that its directory exists, is writable and has \
              room"
     )]
     Io {
         /// Store file.
         path: PathBuf,
         /// What the operating system said.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
 }

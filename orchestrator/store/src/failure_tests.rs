@@ -8,13 +8,19 @@ use std::time::Duration;
 
 use crate::faults::Faults;
 use crate::redb_storage::{RedbOptions, RedbStorage};
-use crate::{Database, StoreError, Transaction};
+use crate::{Database, StoreError, Transaction, Watch};
 
 fn open(path: &Path) -> (Database, Arc<Faults>) {
     let faults = Arc::<Faults>::default();
     let options = RedbOptions { cache_bytes: 1 << 20, verify: true, faults: faults.clone() };
     let storage = RedbStorage::open(path, options).unwrap();
     (Database::start(path, Box::new(storage)).unwrap(), faults)
+}
+
+/// Waits for a watch that must fire; a lost one is a failure and not a hang.
+async fn fired(watch: &mut Watch) {
+    let changed = tokio::time::timeout(Duration::from_secs(30), watch.changed()).await;
+    changed.expect("the watch fires before the deadline").unwrap();
 }
 
 fn switch(fault: &AtomicBool, on: bool) {
@@ -53,7 +59,7 @@ async fn a_failed_sync_is_unknown_and_the_state_shown_is_the_files() {
     assert!(error.to_string().contains("read back"), "{error}");
     // The write had reached the file, so readers see it and its watch has fired.
     assert_eq!(count(&database).await, Ok(2));
-    watch.changed().await.unwrap();
+    fired(&mut watch).await;
     add(&database).await.unwrap();
     assert_eq!(count(&database).await, Ok(3));
     database.shutdown().await;
@@ -144,7 +150,7 @@ async fn a_store_that_cannot_be_reopened_says_so_and_comes_back_by_itself() {
         tokio::task::yield_now().await;
     };
     assert_eq!(found, 2, "the file had taken the write whose sync failed");
-    watch.changed().await.unwrap();
+    fired(&mut watch).await;
     add(&database).await.unwrap();
     assert_eq!(count(&database).await, Ok(3));
 }

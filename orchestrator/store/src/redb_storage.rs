@@ -102,7 +102,7 @@ impl Snapshot for RedbSnapshot {
 impl RedbStorage {
     /// Opens the store at `path`, or makes a new one where there is no file.
     pub(crate) fn open(path: &Path, options: RedbOptions) -> Result<Self, OpenError> {
-        if !path.try_exists().map_err(|source| OpenError::Io { path: path.to_owned(), source })? {
+        if !path.try_exists().map_err(|reason| OpenError::Io { path: path.to_owned(), reason })? {
             create(path)?;
         }
         let database = open_file(path, &options, options.verify)?;
@@ -193,7 +193,7 @@ impl Storage for RedbStorage {
                 self.generation += 1;
                 Ok(())
             }
-            Err(OpenError::Io { source, .. }) => Err(StorageFailure::of_io(&source)),
+            Err(OpenError::Io { reason, .. }) => Err(StorageFailure::of_io(&reason)),
             Err(other) => Err(StorageFailure::Io(other.to_string())),
         }
     }
@@ -203,7 +203,7 @@ impl Storage for RedbStorage {
 /// that is empty or cut short is always damage and never a beginning. One that another process has
 /// put there meanwhile stays.
 fn create(path: &Path) -> Result<(), OpenError> {
-    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    let io = |reason| OpenError::Io { path: path.to_owned(), reason };
     let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
     // Readable by its owner alone, as temporary files are.
     let fresh = tempfile::Builder::new().prefix(".muster-store-").tempfile_in(directory).map_err(io)?;
@@ -217,7 +217,7 @@ fn create(path: &Path) -> Result<(), OpenError> {
         Ok(())
     };
     init().map_err(|error| match error {
-        redb::Error::Io(source) => io(source),
+        redb::Error::Io(reason) => io(reason),
         other => io(io::Error::other(other.to_string())),
     })?;
     match fresh.persist_noclobber(path) {
@@ -234,7 +234,7 @@ fn sync_directory(directory: &Path) -> io::Result<()> {
 
 /// Opens an existing file, leaving it untouched if it is not sound.
 fn open_file(path: &Path, options: &RedbOptions, verify: bool) -> Result<Database, OpenError> {
-    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    let io = |reason| OpenError::Io { path: path.to_owned(), reason };
     let damaged = |reason: String| OpenError::Damaged { path: path.to_owned(), reason };
     #[cfg(test)]
     options.faults.on_open().map_err(io)?;

@@ -106,7 +106,8 @@ async fn a_full_disk_is_said_loses_nothing_and_is_survived() {
     std::fs::remove_file(&filler).unwrap();
     write(&database, 1000).await.unwrap();
     there.push(1000);
-    watch.changed().await.unwrap();
+    let fired = tokio::time::timeout(std::time::Duration::from_secs(30), watch.changed()).await;
+    fired.expect("the watch fires before the deadline").unwrap();
     assert_eq!(rows(&database).await.unwrap(), expected(&there));
     database.shutdown().await;
     let database = Database::open(&path, OpenOptions::default()).unwrap();
