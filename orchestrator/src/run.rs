@@ -23,8 +23,8 @@ use crate::authority::AuthorityError;
 use crate::blobs::{BlobError, Blobs};
 use crate::config::{Config, ConfigError};
 use crate::installation::{self, ADMIN_TOKEN_FILE, InstallationError};
-use crate::links::Links;
 use crate::lifecycle::{self, StepError};
+use crate::links::Links;
 use crate::{clock, links, listener, metrics, reconcile};
 
 /// File under `data_dir` that is the embedded store.
@@ -39,12 +39,20 @@ pub enum StartError {
     #[error("configuration: {0}")]
     Config(#[from] ConfigError),
     /// `data_dir` cannot be made or written.
-    #[error("data_dir {path} cannot be written: {source}; make it writable for this user, or set data_dir to another directory")]
+    #[error(
+        "data_dir {path} cannot be written: {source}; make it writable for this user, or set data_dir to another directory"
+    )]
     DataDir {
         /// The directory.
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// The disk of `data_dir` has no room.
+    #[error("the disk of data_dir {path} is full; free some space, or set data_dir to one on another disk")]
+    DiskFull {
+        /// The directory.
+        path: PathBuf,
     },
     /// The store cannot be opened: it is in use, damaged, or the disk does not let us.
     #[error(transparent)]
@@ -65,7 +73,9 @@ pub enum StartError {
     #[error("link.listen {0} is taken by another program; stop that one, or set link.listen to another port")]
     LinkTaken(SocketAddr),
     /// The links' address cannot be listened on.
-    #[error("cannot listen on link.listen {address}: {source}; set link.listen to an address of this machine")]
+    #[error(
+        "cannot listen on link.listen {address}: {source}; set link.listen to an address of this machine"
+    )]
     LinkListen {
         /// The address.
         address: SocketAddr,
@@ -99,7 +109,7 @@ pub async fn start(config: Config, metrics: Option<PrometheusHandle>) -> Result<
     config.validate()?;
     metrics::describe();
     let data_dir = config.data_dir.clone();
-    prepare(&data_dir).map_err(|source| StartError::DataDir { path: data_dir.clone(), source })?;
+    prepare(&data_dir).map_err(|source| data_dir_error(&data_dir, source))?;
     let db = open_store(data_dir.join(STORE_FILE)).await?;
     match assemble(config, metrics, db.clone()).await {
         Ok(orchestrator) => Ok(orchestrator),
@@ -182,7 +192,10 @@ impl Orchestrator {
             self.endpoint.wait_idle().await;
         };
         if tokio::time::timeout(SHUTDOWN_TIMEOUT, done).await.is_err() {
-            tracing::warn!(tasks = self.tasks.len(), "some tasks did not end in time; the store is closed anyway");
+            tracing::warn!(
+                tasks = self.tasks.len(),
+                "some tasks did not end in time; the store is closed anyway"
+            );
         }
         self.app.db.clone().shutdown().await;
     }
@@ -198,6 +211,14 @@ fn prepare(data_dir: &Path) -> io::Result<()> {
     let probe = data_dir.join(".write-check");
     fs::write(&probe, b"x")?;
     fs::remove_file(&probe)
+}
+
+fn data_dir_error(path: &Path, source: io::Error) -> StartError {
+    let path = path.to_owned();
+    match source.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StartError::DiskFull { path },
+        _ => StartError::DataDir { path, source },
+    }
 }
 
 async fn open_store(path: PathBuf) -> Result<Database, StartError> {
@@ -219,4 +240,16 @@ fn bind(address: SocketAddr, server: quinn::ServerConfig) -> Result<(Endpoint, S
     let endpoint = muster_transport::bind(address, Some(server)).map_err(failed)?;
     let bound = endpoint.local_addr().map_err(failed)?;
     Ok((endpoint, bound))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_is_told_apart_from_a_forbidden_one() {
+        let of = |kind| data_dir_error(Path::new("state"), io::Error::from(kind)).to_string();
+        assert!(of(io::ErrorKind::StorageFull).contains("free some space"));
+        assert!(of(io::ErrorKind::PermissionDenied).contains("this user may write"));
+    }
 }
