@@ -1,3 +1,22 @@
 //! Benchmarks: figures in one schema, every yardstick measured in the same run.
 
+pub mod alloc;
+mod cpu;
+pub mod edge;
 pub mod figures;
+mod nginx;
+mod stand_in;
+pub mod start;
+
+use std::path::PathBuf;
+
+/// What every benchmark is told.
+#[derive(Clone, Debug)]
+pub struct BenchOptions {
+    /// The program `muster`.
+    pub muster: PathBuf,
+    /// The example game server's image, in this machine's Docker.
+    pub image: String,
+    /// Directory for results, logs and state.
+    pub out: PathBuf,
+}

@@ -1,5 +1,6 @@
 //! The commands, one file each.
 
+mod bench;
 mod bots;
 mod demo;
 
@@ -12,6 +13,8 @@ pub(crate) enum Command {
     Bots(bots::Options),
     /// Run a whole Muster on this machine, play on it, and stop it again
     Demo(demo::Options),
+    /// Measure; figures go to the terminal and to JSON files
+    Bench(bench::Options),
 }
 
 impl Command {
@@ -19,6 +22,25 @@ impl Command {
         match self {
             Self::Bots(options) => bots::run(options).await,
             Self::Demo(options) => demo::run(options).await,
+            Self::Bench(options) => bench::run(options).await,
         }
+    }
+}
+
+/// Ends when the person at the terminal or the system says so.
+async fn interrupted() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+            return;
+        }
+    }
+    if tokio::signal::ctrl_c().await.is_err() {
+        std::future::pending::<()>().await;
     }
 }

@@ -14,6 +14,8 @@ use muster_loadtest::harness::steps::Steps;
 use muster_loadtest::report::Report;
 use muster_loadtest::summary;
 
+use super::interrupted;
+
 const FLEET: &str = "arena";
 const QUEUE: &str = "quick";
 /// Players of one match.
@@ -133,22 +135,4 @@ async fn nodes_of(stack: &Stack) -> anyhow::Result<BTreeMap<String, String>> {
         Some((server.id.to_string(), name))
     });
     Ok(named.collect())
-}
-
-/// Ends when the person at the terminal or the system says so.
-async fn interrupted() {
-    #[cfg(unix)]
-    {
-        use tokio::signal::unix::{SignalKind, signal};
-        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-            return;
-        }
-    }
-    if tokio::signal::ctrl_c().await.is_err() {
-        std::future::pending::<()>().await;
-    }
 }

@@ -1,0 +1,185 @@
+//! What the edge costs per packet, beside nginx's stream module.
+//!
+//! The same flows play with the same game server in its container at the same pace, in turn through
+//! Muster (edge, encrypted tunnel, agent) and through nginx; all on loopback, one after the other.
+//! Counted is the CPU time of the proxy process alone, the edge's or nginx's; packets are those sent
+//! and those returned. Every figure is the median of the rounds.
+
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+use muster_protocol::api::{AllocateRequest, Endpoint, PortProtocol, TokenMode};
+use tokio::task::JoinSet;
+
+use super::figures::{Figure, Figures};
+use super::{BenchOptions, cpu, nginx};
+use crate::bot::{Pace, play};
+use crate::exchange::Exchange;
+use crate::harness::docker::{SERVER_LABEL, containers, docker};
+use crate::harness::ports;
+use crate::harness::process::Process;
+use crate::harness::specs::arena_fleet;
+use crate::harness::stack::{REGION, Stack, StackOptions};
+use crate::harness::steps::Steps;
+use crate::latency::{Latencies, median};
+use crate::link;
+
+const FLEET: &str = "arena";
+/// The game's UDP port in its container.
+const GAME_PORT: u16 = 7777;
+/// CPU of the game server, in thousandths: it must not be what is measured.
+const GAME_CPU_MILLIS: u32 = 1_500;
+/// Length that messages are filled up with, so that packets are about 100 bytes.
+const PAD: &str = "------------";
+
+/// How hard to drive the proxies.
+#[derive(Clone, Copy, Debug)]
+pub struct EdgeLoad {
+    /// Flows at once.
+    pub flows: usize,
+    /// Messages per second of each.
+    pub rate: f64,
+    /// Seconds of one round.
+    pub seconds: u64,
+    /// Rounds through each.
+    pub rounds: usize,
+}
+
+impl Default for EdgeLoad {
+    fn default() -> Self {
+        Self { flows: 64, rate: 100.0, seconds: 8, rounds: 5 }
+    }
+}
+
+/// Runs the benchmark.
+pub async fn run(options: &BenchOptions, load: EdgeLoad, steps: &mut Steps) -> anyhow::Result<Figures> {
+    let (muster, dir) = (options.muster.clone(), options.out.join("run-edge"));
+    let stack_options = StackOptions { muster, dir: dir.clone(), cpu_millis: Some(4_000) };
+    let stack = Stack::start(stack_options, steps).await?;
+    steps.run("push", "push the image", stack.push_image(&options.image, "arena:bench")).await?;
+    let mut spec = arena_fleet(FLEET, "arena:bench", REGION, 1, 1);
+    spec.limits.cpu_millis = GAME_CPU_MILLIS;
+    spec.timeouts.idle_s = 0;
+    steps.run("fleet", "one warm server", stack.apply_fleet(&spec)).await?;
+    let request = AllocateRequest {
+        regions: Vec::new(),
+        players: (0..load.flows).map(|number| format!("flow-{number:04}")).collect(),
+        data: None,
+    };
+    let claimed = stack.studio.allocate(FLEET, &request).await?;
+    let through_muster: Vec<Endpoint> = claimed
+        .seats
+        .iter()
+        .filter_map(|seat| seat.endpoints.iter().find(|endpoint| endpoint.protocol == PortProtocol::Udp))
+        .cloned()
+        .collect();
+    ensure!(through_muster.len() == load.flows, "not every seat has a UDP endpoint");
+    let game = format!("{}:{GAME_PORT}", address_of(&claimed.server_id.to_string()).await?);
+    let port = ports::free_udp()?;
+    let nginx = nginx::start(&dir, port, &game).await?;
+    let through_nginx = vec![plain(port); load.flows];
+    let edge = stack.edge.as_ref().context("the edge runs")?;
+
+    let (mut muster, mut yardstick) = (Vec::new(), Vec::new());
+    for round in 1..=load.rounds {
+        let text = |who: &str| format!("round {round} of {} through {who}", load.rounds);
+        muster.push(steps.run("muster", &text("Muster"), measure(edge, &through_muster, load)).await?);
+        yardstick.push(steps.run("nginx", &text("nginx"), measure(&nginx, &through_nginx, load)).await?);
+    }
+    drop(nginx);
+    stack.stop(&[FLEET]).await?;
+    Ok(Figures::new(figures(&muster, &yardstick)))
+}
+
+/// One round through one proxy.
+#[derive(Clone, Copy, Debug)]
+struct Measured {
+    packets_per_cpu_s: f64,
+    p50_us: f64,
+    p99_us: f64,
+    loss_pct: f64,
+    round_trips_per_s: f64,
+}
+
+fn figures(muster: &[Measured], nginx: &[Measured]) -> Vec<Figure> {
+    let middle = |rounds: &[Measured], of: fn(&Measured) -> f64| {
+        median(&rounds.iter().map(of).collect::<Vec<_>>()).unwrap_or(f64::NAN)
+    };
+    let figure = |name: &str, unit: &str, of: fn(&Measured) -> f64| {
+        Figure::alone(name, middle(muster, of), unit).against("nginx stream", middle(nginx, of))
+    };
+    vec![
+        figure("edge.packets_per_cpu_s", "packets/cpu-s", |round| round.packets_per_cpu_s),
+        figure("edge.p50_us", "us", |round| round.p50_us),
+        figure("edge.p99_us", "us", |round| round.p99_us),
+        figure("edge.loss_pct", "%", |round| round.loss_pct),
+        figure("edge.round_trips_per_s", "1/s", |round| round.round_trips_per_s),
+    ]
+}
+
+/// Plays one round through `endpoints` and reads what it cost `proxy`.
+async fn measure(proxy: &Process, endpoints: &[Endpoint], load: EdgeLoad) -> anyhow::Result<Measured> {
+    let pid = proxy.pid().context("the proxy has ended")?;
+    // Connected before the clock starts: tokens are checked once per flow, not per packet.
+    let mut links = Vec::new();
+    for endpoint in endpoints {
+        links.push(link::open(endpoint, None).await?);
+    }
+    let before = cpu::used(pid)?;
+    let pace = Pace { play: Duration::from_secs(load.seconds), rate: load.rate };
+    let mut flows = JoinSet::new();
+    for (number, (outgoing, incoming)) in links.into_iter().enumerate() {
+        let exchange = Arc::new(Mutex::new(Exchange::new(
+            &format!("flow-{number:04}"),
+            None,
+            rand::random(),
+            PAD.into(),
+        )));
+        flows.spawn(async move {
+            play(outgoing, incoming, &exchange, &pace, || {}).await?;
+            anyhow::Ok(exchange)
+        });
+    }
+    let (mut sent, mut returned, mut latencies) = (0, 0, Latencies::default());
+    while let Some(flow) = flows.join_next().await {
+        let exchange = flow??;
+        let exchange = exchange.lock().expect("no holder of the lock panics");
+        ensure!(exchange.mixed() == 0, "an answer was not the flow's own: {:?}", exchange.last_mix());
+        sent += exchange.sent();
+        returned += exchange.returned();
+        latencies.merge(exchange.latencies());
+    }
+    let used = cpu::used(pid)?.saturating_sub(before);
+    ensure!(returned > 0 && !used.is_zero(), "nothing came back, or the proxy used no CPU time at all");
+    Ok(Measured {
+        packets_per_cpu_s: (sent + returned) as f64 / used.as_secs_f64(),
+        p50_us: latencies.percentile(50.0) as f64,
+        p99_us: latencies.percentile(99.0) as f64,
+        loss_pct: 100.0 * (sent - returned) as f64 / sent as f64,
+        round_trips_per_s: returned as f64 / load.seconds as f64,
+    })
+}
+
+fn plain(port: u16) -> Endpoint {
+    Endpoint {
+        port_name: "game-udp".to_owned(),
+        protocol: PortProtocol::Udp,
+        host: "127.0.0.1".to_owned(),
+        port,
+        url: None,
+        token_mode: TokenMode::Open,
+        token: None,
+        token_expires_at_ms: None,
+    }
+}
+
+/// Bridge address of a server's container.
+async fn address_of(server: &str) -> anyhow::Result<String> {
+    let ids = containers(SERVER_LABEL, server).await?;
+    let id = ids.first().with_context(|| format!("server {server} has no container"))?;
+    let format = "{{range .NetworkSettings.Networks}}{{.IPAddress}} {{end}}";
+    let addresses = docker(&["inspect", "--format", format, id]).await?;
+    let address = addresses.split_whitespace().next();
+    address.map(str::to_owned).with_context(|| format!("container {id} has no bridge address"))
+}

@@ -1,0 +1,250 @@
+//! Stand-ins for an agent and an edge: they join and speak the link protocols as the real ones do, but
+//! run no container and open no port. A server is ready as soon as it is wanted.
+//!
+//! For benchmarks of the orchestrator alone, with more servers than one machine has room for
+//! containers. Not for tests: what these say is not true.
+
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::{Context as _, bail};
+use muster_client::Client;
+use muster_protocol::agent::{
+    AgentHello, AgentMessage, DesiredServers, NodeCapacity, NodeUsage, ServerExit, ServerGoal, ServerPhase,
+    ServerReport, ServerSpec, ToAgent, agent_message, to_agent,
+};
+use muster_protocol::api::{JoinRole, JoinTokenRequest};
+use muster_protocol::edge::{
+    EdgeHello, EdgeMessage, EdgeReport, RoutesApplied, ToEdge, edge_message, to_edge,
+};
+use muster_transport::{
+    FrameReader, FrameWriter, JoinToken, Profile, Role, alpn, bind, client_config, dial, join, server_name,
+};
+use tokio::task::JoinHandle;
+
+/// How often a link says that it is there.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// How long the orchestrator may take to answer a dial.
+const DIAL_TIMEOUT: Duration = Duration::from_secs(10);
+/// Ports the edge says it has; none is opened.
+const EDGE_PORTS: std::ops::RangeInclusive<u32> = 10_000..=60_000;
+/// What a node says it has: room for as many servers as the orchestrator places on one node.
+const CAPACITY: NodeCapacity = NodeCapacity { cpu_millis: 64_000_000, memory_bytes: 1 << 50 };
+
+/// A stand-in; its link ends when this is dropped.
+pub(super) struct StandIn(JoinHandle<anyhow::Result<()>>);
+
+impl StandIn {
+    /// An error if its link ended.
+    pub(super) async fn check_alive(&mut self) -> anyhow::Result<()> {
+        if !self.0.is_finished() {
+            return Ok(());
+        }
+        (&mut self.0).await?.context("a stand-in's link broke")?;
+        bail!("a stand-in's link ended; the orchestrator's log says why")
+    }
+}
+
+impl Drop for StandIn {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
+}
+
+/// A link to the orchestrator at `orchestrator`, joined as `role` with a fresh token.
+async fn connect(
+    admin: &Client,
+    orchestrator: &str,
+    role: Role,
+    region: &str,
+    name: &str,
+) -> anyhow::Result<Link> {
+    let join_role = if role == Role::Agent { JoinRole::Agent } else { JoinRole::Edge };
+    let request = JoinTokenRequest { role: join_role, region: region.to_owned(), ttl_s: 600 };
+    let token: JoinToken = admin.create_join_token(&request).await?.token.parse()?;
+    let addresses = [orchestrator.to_owned()];
+    let identity = join(&addresses, &token, role, region, name, &[]).await?;
+    let endpoint = bind("0.0.0.0:0".parse().expect("a literal address"), None)?;
+    let config = client_config(&identity, alpn::LINK, Profile::Link)?;
+    let orchestrator = server_name(Role::Orchestrator, "orchestrator");
+    let connection = dial(&endpoint, config, &addresses, &orchestrator, DIAL_TIMEOUT).await?;
+    let (send, receive) = connection.open_bi().await?;
+    Ok(Link { reader: FrameReader::new(receive), writer: FrameWriter::new(send), _connection: connection })
+}
+
+struct Link {
+    reader: FrameReader,
+    writer: FrameWriter,
+    /// Closes when the last handle goes.
+    _connection: quinn::Connection,
+}
+
+/// Joins as a node.
+pub(super) async fn agent(
+    admin: &Client,
+    orchestrator: &str,
+    region: &str,
+    name: &str,
+) -> anyhow::Result<StandIn> {
+    let mut link = connect(admin, orchestrator, Role::Agent, region, name).await?;
+    let hello = AgentHello {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        region: region.to_owned(),
+        hostname: name.to_owned(),
+        // Nobody dials it: the stand-in edge has no players.
+        tunnel_addresses: vec!["127.0.0.1:9".to_owned()],
+        capacity: Some(CAPACITY),
+        ..AgentHello::default()
+    };
+    link.writer.send(&AgentMessage { body: Some(agent_message::Body::Hello(hello)) }).await?;
+    Ok(StandIn(tokio::spawn(run_agent(link))))
+}
+
+async fn run_agent(mut link: Link) -> anyhow::Result<()> {
+    let mut reader = link.reader;
+    let (messages, mut inbox) = tokio::sync::mpsc::channel(64);
+    // Reading on its own: a frame half read must not be dropped for a heartbeat.
+    let reading = async move {
+        while let Some(message) = reader.recv::<ToAgent>().await? {
+            if messages.send(message).await.is_err() {
+                break;
+            }
+        }
+        anyhow::Ok(())
+    };
+    let telling = async move {
+        let mut told = Told::default();
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        loop {
+            let bodies = tokio::select! {
+                _ = heartbeat.tick() => vec![agent_message::Body::Usage(NodeUsage::default())],
+                message = inbox.recv() => match message {
+                    None => return anyhow::Ok(()),
+                    Some(ToAgent { body: Some(to_agent::Body::Desired(desired)) }) => {
+                        told.take(&desired, now_ms()).into_iter().map(agent_message::Body::Report).collect()
+                    }
+                    Some(_) => Vec::new(),
+                },
+            };
+            for body in bodies {
+                link.writer.send(&AgentMessage { body: Some(body) }).await?;
+            }
+        }
+    };
+    tokio::select! { read = reading => read, told = telling => told }
+}
+
+/// What the orchestrator was told of each server: generation and phase.
+#[derive(Default)]
+struct Told(HashMap<String, (u64, ServerPhase)>);
+
+impl Told {
+    /// What to report after the orchestrator said `desired`.
+    fn take(&mut self, desired: &DesiredServers, now_ms: u64) -> Vec<ServerReport> {
+        for id in &desired.forget {
+            self.0.remove(id);
+        }
+        desired.servers.iter().filter_map(|spec| self.report(spec, now_ms)).collect()
+    }
+
+    fn report(&mut self, spec: &ServerSpec, now_ms: u64) -> Option<ServerReport> {
+        let phase = if spec.goal() == ServerGoal::Run { ServerPhase::Ready } else { ServerPhase::Exited };
+        let says = (spec.generation, phase);
+        if self.0.insert(spec.server_id.clone(), says) == Some(says) {
+            return None;
+        }
+        let ended = phase == ServerPhase::Exited;
+        Some(ServerReport {
+            server_id: spec.server_id.clone(),
+            generation: spec.generation,
+            phase: phase.into(),
+            container_id: "none".to_owned(),
+            pulling_at_ms: now_ms,
+            starting_at_ms: now_ms,
+            running_at_ms: now_ms,
+            ready_at_ms: now_ms,
+            ended_at_ms: if ended { now_ms } else { 0 },
+            exit: ended.then(ServerExit::default),
+            ..ServerReport::default()
+        })
+    }
+}
+
+/// Joins as an edge.
+pub(super) async fn edge(
+    admin: &Client,
+    orchestrator: &str,
+    region: &str,
+    name: &str,
+) -> anyhow::Result<StandIn> {
+    let mut link = connect(admin, orchestrator, Role::Edge, region, name).await?;
+    let hello = EdgeHello {
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        region: region.to_owned(),
+        hostname: name.to_owned(),
+        public_host: "127.0.0.1".to_owned(),
+        port_first: *EDGE_PORTS.start(),
+        port_last: *EDGE_PORTS.end(),
+        beacon_port: 9,
+        tls_certificate_given: false,
+    };
+    link.writer.send(&EdgeMessage { body: Some(edge_message::Body::Hello(hello)) }).await?;
+    Ok(StandIn(tokio::spawn(run_edge(link))))
+}
+
+async fn run_edge(mut link: Link) -> anyhow::Result<()> {
+    let mut reader = link.reader;
+    let (messages, mut inbox) = tokio::sync::mpsc::channel(64);
+    let reading = async move {
+        while let Some(message) = reader.recv::<ToEdge>().await? {
+            if messages.send(message).await.is_err() {
+                break;
+            }
+        }
+        anyhow::Ok(())
+    };
+    let telling = async move {
+        let mut heartbeat = tokio::time::interval(HEARTBEAT);
+        loop {
+            let body = tokio::select! {
+                _ = heartbeat.tick() => edge_message::Body::Report(EdgeReport::default()),
+                message = inbox.recv() => match message {
+                    None => return anyhow::Ok(()),
+                    Some(ToEdge { body: Some(to_edge::Body::Routes(table)) }) => {
+                        let failures = Vec::new();
+                        edge_message::Body::Applied(RoutesApplied { revision: table.revision, failures })
+                    }
+                    Some(_) => continue,
+                },
+            };
+            link.writer.send(&EdgeMessage { body: Some(body) }).await?;
+        }
+    };
+    tokio::select! { read = reading => read, told = telling => told }
+}
+
+fn now_ms() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(id: &str, generation: u64, goal: ServerGoal) -> ServerSpec {
+        ServerSpec { server_id: id.into(), generation, goal: goal.into(), ..ServerSpec::default() }
+    }
+
+    #[test]
+    fn a_server_is_ready_when_wanted_and_over_when_not_and_each_is_said_once() {
+        let mut told = Told::default();
+        let want = |servers: Vec<ServerSpec>| DesiredServers { full: false, servers, forget: Vec::new() };
+        let phases = |reports: Vec<ServerReport>| reports.iter().map(ServerReport::phase).collect::<Vec<_>>();
+        let run = want(vec![spec("a", 1, ServerGoal::Run)]);
+        assert_eq!(phases(told.take(&run, 5)), [ServerPhase::Ready]);
+        assert_eq!(phases(told.take(&run, 6)), []);
+        // A claim counts the generation up; the agent answers for the new one.
+        assert_eq!(phases(told.take(&want(vec![spec("a", 2, ServerGoal::Run)]), 7)), [ServerPhase::Ready]);
+        assert_eq!(phases(told.take(&want(vec![spec("a", 3, ServerGoal::Stop)]), 8)), [ServerPhase::Exited]);
+    }
+}
