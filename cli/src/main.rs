@@ -1,2 +1,23 @@
-//! muster-cli.
-fn main() {}
+//! `muster`: the one program. Parses the command line and hands over; nothing is decided here.
+
+mod args;
+mod commands;
+mod context;
+mod output;
+mod process;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = args::Cli::parse();
+    match commands::run(args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            output::error(&error);
+            ExitCode::FAILURE
+        }
+    }
+}

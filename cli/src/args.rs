@@ -1,0 +1,82 @@
+//! The command line: commands, and the options that every ops command shares.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::commands;
+use crate::process;
+
+/// Run and operate Muster, the game-server orchestrator.
+#[derive(Parser)]
+#[command(name = "muster", version, max_term_width = 110)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) global: Global,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// How ops commands reach an orchestrator. What is not given is taken from the stack that
+/// `muster dev` runs in this directory, if one does.
+#[derive(Args)]
+pub(crate) struct Global {
+    /// URL of the orchestrator's API
+    #[arg(long, global = true, env = "MUSTER_URL", value_name = "URL")]
+    pub(crate) url: Option<String>,
+    /// API token
+    #[arg(long, global = true, env = "MUSTER_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub(crate) token: Option<String>,
+    /// Namespace, game/environment; needed with admin tokens
+    #[arg(long, short = 'n', global = true, env = "MUSTER_NAMESPACE", value_name = "GAME/ENV")]
+    pub(crate) namespace: Option<String>,
+    /// PEM file of the CA to trust for https; the system's if not given
+    #[arg(long, global = true, env = "MUSTER_CA", value_name = "FILE")]
+    pub(crate) ca: Option<PathBuf>,
+    /// Print JSON instead of tables
+    #[arg(long, global = true)]
+    pub(crate) json: bool,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Command {
+    /// Run everything in one process, for development; state in ./.muster
+    Dev(process::dev::Options),
+    /// Run an orchestrator
+    Orchestrator(process::Options<process::orchestrator::Keys>),
+    /// Run a node's agent
+    Agent(process::Options<process::agent::Keys>),
+    /// Run an edge proxy
+    Edge(process::Options<process::edge::Keys>),
+    /// Push and list game-server builds
+    #[command(subcommand)]
+    Build(commands::build::Command),
+    /// Apply and list fleets
+    #[command(subcommand)]
+    Fleet(commands::fleet::Command),
+    /// Apply and list matchmaking queues
+    #[command(subcommand)]
+    Queue(commands::queue::Command),
+    /// See, follow and stop servers
+    #[command(subcommand)]
+    Server(commands::server::Command),
+    /// See nodes
+    #[command(subcommand)]
+    Node(commands::node::Command),
+    /// See edges
+    #[command(subcommand)]
+    Edges(commands::edges::Command),
+    /// Make and list namespaces
+    #[command(subcommand)]
+    Namespace(commands::namespace::Command),
+    /// Make, list and revoke API tokens; make join tokens
+    #[command(subcommand)]
+    Token(commands::token::Command),
+    /// Ask for a match, as a game client would
+    #[command(subcommand)]
+    Ticket(commands::ticket::Command),
+    /// How the installation is, and what is wrong
+    Status,
+    /// Print a completion script for a shell
+    Completion(commands::completion::Options),
+}

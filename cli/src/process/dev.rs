@@ -1,0 +1,218 @@
+//! `muster dev`: orchestrator, agent and edge in one process, for a developer at one terminal.
+//!
+//! State lies in `./.muster`, so the second start knows what the first did. What ops commands need to
+//! reach it is left in `.muster/client.toml`, where they find it by themselves.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::Args;
+use metrics_exporter_prometheus::PrometheusHandle;
+use muster_agent::Agent;
+use muster_client::Client;
+use muster_edge_proxy::Edge;
+use muster_orchestrator::Orchestrator;
+use muster_protocol::api::{ApiTokenRequest, JoinRole, JoinTokenRequest, Role};
+use muster_transport::Identity;
+
+use super::{block_on, until_stopped};
+use crate::context::{CLIENT_FILE, ClientFile, DEV_DIR};
+use crate::telemetry::{self, LogConfig};
+
+/// The one region of a development stack.
+const REGION: &str = "local";
+/// The namespace that a development stack works in.
+const NAMESPACE: &str = "default/dev";
+/// Seconds in which the agent and the edge have joined.
+const JOIN_TTL_S: u64 = 300;
+/// File of the client token within the state directory, so that restarts keep it.
+const CLIENT_TOKEN_FILE: &str = "client-token";
+
+/// Options of `muster dev`.
+#[derive(Args)]
+pub(crate) struct Options {
+    /// State directory
+    #[arg(long, default_value = DEV_DIR, value_name = "DIR")]
+    state: PathBuf,
+    /// Port of the HTTP API; the link, tunnel and beacon take the three after it
+    #[arg(long, default_value_t = 7400)]
+    port: u16,
+    /// First port for players; a hundred are taken from here on
+    #[arg(long, default_value_t = 20_000)]
+    players_from: u16,
+    /// Address that players reach this machine by
+    #[arg(long, default_value = "127.0.0.1")]
+    host: String,
+    /// Log level, or directives as info,muster_agent=debug
+    #[arg(long, default_value = "warn", env = "MUSTER_LOG_LEVEL")]
+    log_level: String,
+}
+
+/// Ports players get on a development machine.
+const PLAYER_PORTS: u16 = 100;
+
+pub(crate) fn run(options: Options) -> anyhow::Result<()> {
+    telemetry::start_logs(&LogConfig { level: options.log_level.clone(), json: false })?;
+    let metrics = telemetry::start_metrics()?;
+    block_on(async move {
+        let stack = start(&options, metrics).await?;
+        print_welcome(&stack, &options);
+        until_stopped().await?;
+        eprintln!("\nstopping the servers and everything else …");
+        stack.stop().await;
+        eprintln!("stopped; `muster dev` goes on from {}", options.state.display());
+        Ok(())
+    })
+}
+
+struct Stack {
+    orchestrator: Orchestrator,
+    agent: Agent,
+    edge: Edge,
+    client_token: String,
+}
+
+impl Stack {
+    /// Outer parts first: nothing then speaks to what is gone.
+    async fn stop(self) {
+        self.edge.shutdown().await;
+        // A developer who presses Ctrl-C wants no containers left behind.
+        self.agent.shutdown_and_stop_servers().await;
+        self.orchestrator.shutdown().await;
+    }
+}
+
+async fn start(options: &Options, metrics: PrometheusHandle) -> anyhow::Result<Stack> {
+    let orchestrator = start_orchestrator(options, metrics).await?;
+    let admin_file = orchestrator.admin_token_path();
+    let admin_token = std::fs::read_to_string(&admin_file).with_context(|| {
+        format!("cannot read {}; remove {} to begin anew", admin_file.display(), options.state.display())
+    })?;
+    let url = orchestrator.api_url();
+    let client = Client::new(&url, Some(&admin_token), Some(NAMESPACE), None)?;
+    let (game, environment) = NAMESPACE.split_once('/').context("the namespace is a literal with a slash")?;
+    client.create_namespace(game, environment).await?;
+    let agent = start_agent(options, &client).await?;
+    let edge = start_edge(options, &client).await?;
+    let client_token = client_token(options, &client).await?;
+    let file = ClientFile { url, token: admin_token.trim().to_owned(), namespace: NAMESPACE.to_owned() };
+    write_private(&options.state.join(CLIENT_FILE), &toml::to_string(&file)?)?;
+    Ok(Stack { orchestrator, agent, edge, client_token })
+}
+
+fn loopback(port: u16) -> SocketAddr {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port))
+}
+
+async fn start_orchestrator(options: &Options, metrics: PrometheusHandle) -> anyhow::Result<Orchestrator> {
+    let mut config =
+        muster_orchestrator::Config { data_dir: options.state.join("orchestrator"), ..Default::default() };
+    config.api.listen = loopback(options.port);
+    config.link.listen = loopback(options.port + 1);
+    muster_orchestrator::start(config, Some(metrics)).await.context("the orchestrator cannot start")
+}
+
+async fn start_agent(options: &Options, client: &Client) -> anyhow::Result<Agent> {
+    let state_dir = options.state.join("agent");
+    let join_token = join_token(client, &state_dir, JoinRole::Agent).await?;
+    let config = muster_agent::Config {
+        state_dir,
+        region: REGION.to_owned(),
+        orchestrator: vec![loopback(options.port + 1).to_string()],
+        join_token,
+        tunnel_listen: loopback(options.port + 2),
+        tunnel_advertise: vec![loopback(options.port + 2).to_string()],
+        ..Default::default()
+    };
+    muster_agent::start(config).await.context("the agent cannot start")
+}
+
+async fn start_edge(options: &Options, client: &Client) -> anyhow::Result<Edge> {
+    let state_dir = options.state.join("edge");
+    let join_token = join_token(client, &state_dir, JoinRole::Edge).await?;
+    let config = muster_edge_proxy::Config {
+        state_dir,
+        region: REGION.to_owned(),
+        orchestrator: vec![loopback(options.port + 1).to_string()],
+        join_token,
+        public_host: options.host.clone(),
+        port_first: options.players_from,
+        port_last: options.players_from.saturating_add(PLAYER_PORTS - 1),
+        beacon_port: options.port + 3,
+        ..Default::default()
+    };
+    muster_edge_proxy::start(config).await.context("the edge cannot start")
+}
+
+/// A token to join with, unless an earlier start has joined.
+async fn join_token(client: &Client, state_dir: &Path, role: JoinRole) -> anyhow::Result<Option<String>> {
+    if Identity::load(state_dir)?.is_some() {
+        return Ok(None);
+    }
+    let request = JoinTokenRequest { role, region: REGION.to_owned(), ttl_s: JOIN_TTL_S };
+    Ok(Some(client.create_join_token(&request).await?.token))
+}
+
+/// The token for game clients, the same at every start.
+async fn client_token(options: &Options, client: &Client) -> anyhow::Result<String> {
+    let path = options.state.join(CLIENT_TOKEN_FILE);
+    if let Ok(token) = std::fs::read_to_string(&path) {
+        return Ok(token.trim().to_owned());
+    }
+    let request = ApiTokenRequest {
+        role: Role::Client,
+        namespace: Some(NAMESPACE.to_owned()),
+        name: "game clients of muster dev".to_owned(),
+        ttl_s: None,
+    };
+    let token = client.create_token(&request).await?.token.context("a new token comes with its text")?;
+    write_private(&path, &token)?;
+    Ok(token)
+}
+
+/// Writes a file that only its owner reads.
+fn write_private(path: &Path, text: &str) -> anyhow::Result<()> {
+    let mut options = std::fs::OpenOptions::new();
+    options.write(true).create(true).truncate(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written =
+        options.open(path).and_then(|mut file| std::io::Write::write_all(&mut file, text.as_bytes()));
+    written.with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn print_welcome(stack: &Stack, options: &Options) {
+    let url = stack.orchestrator.api_url();
+    let last = options.players_from.saturating_add(PLAYER_PORTS - 1);
+    println!(
+        "\
+Muster is up, all in this process. Ctrl-C stops it and the servers it runs.
+
+  API          {url}   (OpenAPI: {url}/v1/openapi.json)
+  metrics      {url}/metrics
+  players      {host}, ports {first}-{last}, region {REGION}, beacon UDP {beacon}
+  namespace    {NAMESPACE}
+  state        {state}
+
+In another terminal, in this directory:
+
+  muster build push my-game:latest
+  muster fleet apply -f fleet.toml
+  muster queue apply -f queue.toml
+  muster status
+
+A game client asks for a match with the client token:
+
+  curl -s {url}/v1/tickets \\
+    -H 'Authorization: Bearer {token}' \\
+    -H 'Content-Type: application/json' \\
+    -d '{{\"queue\": \"quick\", \"player\": \"me\", \"latencies_ms\": {{\"{REGION}\": 5}}}}'
+",
+        host = options.host,
+        first = options.players_from,
+        beacon = options.port + 3,
+        state = options.state.display(),
+        token = stack.client_token,
+    );
+}
