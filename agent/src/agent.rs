@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use muster_protocol::agent::DesiredServers;
 use muster_protocol::id::NodeId;
 use muster_protocol::token::TokenVerifier;
 use muster_transport::{
@@ -17,6 +18,7 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Config, ConfigError};
 use crate::images::Images;
 use crate::link::{self, Link, NodeFacts, Reports};
+use crate::reconcile::Input;
 use crate::routes::Routes;
 use crate::sdk::{Endpoint, Registry, SdkState};
 use crate::state_file::StateDir;
@@ -30,6 +32,8 @@ const JOIN_PATIENCE: Duration = Duration::from_secs(60);
 const JOIN_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
 /// Time tasks have to end at shutdown.
 const SHUTDOWN_PATIENCE: Duration = Duration::from_secs(5);
+/// Time servers have to end when all of them are stopped.
+const STOP_PATIENCE: Duration = Duration::from_secs(30);
 
 /// Why an agent did not start. Each says what mends it.
 #[derive(Debug, thiserror::Error)]
@@ -79,7 +83,10 @@ pub enum StartError {
 pub struct Agent {
     node: NodeId,
     tunnel: SocketAddr,
+    inputs: mpsc::Sender<Input>,
+    containers: watch::Receiver<u32>,
     tasks: TaskTracker,
+    link: CancellationToken,
     cancel: CancellationToken,
     _stop_on_drop: DropGuard,
 }
@@ -93,6 +100,21 @@ impl Agent {
     /// Where the tunnel listens.
     pub fn tunnel_address(&self) -> SocketAddr {
         self.tunnel
+    }
+
+    /// Stops every server, each with its grace, and then the agent: for a development stack, which
+    /// leaves nothing behind. Servers that take longer than 30 s are left running.
+    pub async fn shutdown_and_stop_servers(mut self) {
+        // Without its link nobody wants the servers back.
+        self.link.cancel();
+        let nothing = DesiredServers { full: true, ..DesiredServers::default() };
+        if self.inputs.send(Input::Desired(nothing)).await.is_ok() {
+            let stopped = self.containers.wait_for(|count| *count == 0);
+            if tokio::time::timeout(STOP_PATIENCE, stopped).await.is_err() {
+                tracing::warn!("some servers did not stop in time and are left running");
+            }
+        }
+        self.shutdown().await;
     }
 
     /// Stops the agent, after what it knows is on disk. Containers go on; the next start adopts them.
@@ -181,23 +203,41 @@ pub async fn start(config: Config) -> Result<Agent, StartError> {
         reports,
         inputs: inputs.clone(),
         engine: engine_status,
-        containers: container_count,
+        containers: container_count.clone(),
         keys,
         connection,
     };
-    let watch = EngineWatch { config, node: identity.id.clone(), sdk, registry, status: engine, inputs };
+    let engine_inputs = inputs.clone();
+    let watch = EngineWatch {
+        config,
+        node: identity.id.clone(),
+        sdk,
+        registry,
+        status: engine,
+        inputs: engine_inputs,
+    };
 
     tasks.spawn(supervisor.run(inbox));
     spawn(&tasks, &cancel, tunnel.run());
     spawn(&tasks, &cancel, watch.run());
-    spawn(&tasks, &cancel, async move {
+    let link_cancel = cancel.child_token();
+    spawn(&tasks, &link_cancel, async move {
         if let Err(error) = link.run(identity).await {
             tracing::error!(%error, "this node's certificate cannot be used for the link");
         }
     });
     tracing::info!(%node, tunnel = %tunnel_address, "agent is up");
     let stop_on_drop = cancel.clone().drop_guard();
-    Ok(Agent { node, tunnel: tunnel_address, tasks, cancel, _stop_on_drop: stop_on_drop })
+    Ok(Agent {
+        node,
+        tunnel: tunnel_address,
+        inputs,
+        containers: container_count,
+        tasks,
+        link: link_cancel,
+        cancel,
+        _stop_on_drop: stop_on_drop,
+    })
 }
 
 fn spawn(tasks: &TaskTracker, cancel: &CancellationToken, work: impl Future<Output = ()> + Send + 'static) {
