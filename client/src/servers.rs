@@ -62,8 +62,8 @@ impl Client {
     }
 
     /// Stops a server: told to drain if players may be on it, at once if `force`.
-    pub async fn stop_server(&self, id: &ServerId, force: bool) -> Result<(), ClientError> {
-        self.call(Method::POST, &["servers", &id.to_string(), "stop"]).query(&[("force", force)]).done().await
+    pub async fn stop_server(&self, id: &ServerId, force: bool) -> Result<Server, ClientError> {
+        self.call(Method::POST, &["servers", &id.to_string(), "stop"]).query(&[("force", force)]).read().await
     }
 
     /// A server's output; ends with the log, or never while `query.follow` and the server runs.
