@@ -10,6 +10,8 @@ pub mod former;
 mod outlook;
 mod runner;
 mod supervisor;
+#[cfg(test)]
+mod tests;
 mod waiting;
 
 pub use commit::MATCH_WAIT_MS;

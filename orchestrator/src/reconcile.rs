@@ -53,3 +53,21 @@ pub(crate) fn spawn_on(
     tasks.spawn(idle::run(db.clone(), flows.clone(), stop.clone()));
     tasks.spawn(matchmaking::run(db.clone(), stop.clone()));
 }
+
+/// One turn of the loops that follow changes, for tests with a time of their own.
+#[cfg(test)]
+pub(crate) async fn turn(db: &Database, now_ms: u64) -> Result<(), crate::state::StateError> {
+    fleets::pass(db, false, now_ms).await?;
+    placement::pass(db, now_ms).await?;
+    Ok(())
+}
+
+/// Everything due at `now_ms`, for tests with a time of their own.
+#[cfg(test)]
+pub(crate) async fn fire_timers(
+    db: &Database,
+    settings: Settings,
+    now_ms: u64,
+) -> Result<(), crate::state::StateError> {
+    timers::pass(db, settings, now_ms).await
+}

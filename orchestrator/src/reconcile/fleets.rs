@@ -36,7 +36,7 @@ pub(super) async fn run(db: Database, shutdown: CancellationToken) {
     let mut last_full: Option<Instant> = None;
     loop {
         let full = last_full.is_none_or(|at| at.elapsed() >= FULL_PASS);
-        let (watches, tick) = match pass(&db, full).await {
+        let (watches, tick) = match pass(&db, full, clock::now_ms()).await {
             Ok(watch) => {
                 if full {
                     last_full = Some(Instant::now());
@@ -55,7 +55,7 @@ pub(super) async fn run(db: Database, shutdown: CancellationToken) {
 }
 
 /// One pass over marked fleets, or over all. The watch fires on the next mark.
-pub(super) async fn pass(db: &Database, full: bool) -> Result<Watch, StateError> {
+pub(super) async fn pass(db: &Database, full: bool, now_ms: u64) -> Result<Watch, StateError> {
     let watch = db.watch(&keyspace::dirty_revision()).await?;
     if full {
         let mut after: Option<Vec<u8>> = None;
@@ -65,7 +65,7 @@ pub(super) async fn pass(db: &Database, full: bool) -> Result<Watch, StateError>
             let Some((last, _)) = page.last() else { break };
             after = Some(last.to_vec());
             for (_, record) in page {
-                look_at(db, &record.namespace, &record.name).await;
+                look_at(db, &record.namespace, &record.name, now_ms).await;
             }
         }
     }
@@ -84,7 +84,7 @@ pub(super) async fn pass(db: &Database, full: bool) -> Result<Watch, StateError>
             })
             .await?;
             if let Some((namespace, fleet)) = keyspace::split_fleet_dirty(&key) {
-                look_at(db, &namespace, &fleet).await;
+                look_at(db, &namespace, &fleet, now_ms).await;
             }
         }
         if found < MAX_DIRTY {
@@ -94,8 +94,7 @@ pub(super) async fn pass(db: &Database, full: bool) -> Result<Watch, StateError>
 }
 
 /// Reconciles one fleet. A failure concerns it alone: it is logged, and the next full pass comes by.
-async fn look_at(db: &Database, namespace: &str, name: &str) {
-    let now_ms = clock::now_ms();
+async fn look_at(db: &Database, namespace: &str, name: &str, now_ms: u64) {
     if let Err(error) = reconcile(db, namespace, name, now_ms).await {
         tracing::warn!(namespace, fleet = name, %error, "cannot reconcile fleet");
     }
@@ -111,12 +110,7 @@ struct Found {
 }
 
 /// Compares a fleet with what is wanted and acts.
-pub(super) async fn reconcile(
-    db: &Database,
-    namespace: &str,
-    name: &str,
-    now_ms: u64,
-) -> Result<(), StateError> {
+async fn reconcile(db: &Database, namespace: &str, name: &str, now_ms: u64) -> Result<(), StateError> {
     assign_waiting(db, namespace, name, now_ms).await?;
     let found = db
         .run("reconcile_fleet", async |mut tx| compare_and_create(&mut tx, namespace, name, now_ms).await)

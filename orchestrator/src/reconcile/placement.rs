@@ -24,7 +24,7 @@ const MAX_PENDING: usize = 10_000;
 /// Runs until `shutdown`.
 pub(super) async fn run(db: Database, shutdown: CancellationToken) {
     loop {
-        let (watches, tick) = match pass(&db).await {
+        let (watches, tick) = match pass(&db, clock::now_ms()).await {
             Ok(watch) => (vec![watch], TICK),
             Err(error) => {
                 tracing::warn!(%error, "placement pass failed");
@@ -39,7 +39,7 @@ pub(super) async fn run(db: Database, shutdown: CancellationToken) {
 
 /// One pass over pending servers, oldest first in each region. The watch fires when there are new ones,
 /// or room for them.
-pub(super) async fn pass(db: &Database) -> Result<Watch, StateError> {
+pub(super) async fn pass(db: &Database, now_ms: u64) -> Result<Watch, StateError> {
     let watch = db.watch(&keyspace::placement_revision()).await?;
     let keys = db
         .read("servers_pending", async |mut tx| {
@@ -49,7 +49,6 @@ pub(super) async fn pass(db: &Database) -> Result<Watch, StateError> {
     // What one server has no room for, its likes behind it have no room for either.
     let mut hopeless: BTreeMap<String, BTreeMap<(u64, u64), String>> = BTreeMap::new();
     for (region, server) in keys.iter().filter_map(|key| keyspace::split_server_pending(key)) {
-        let now_ms = clock::now_ms();
         let known = hopeless.entry(region).or_default();
         let outcome =
             db.run("place_server", async |mut tx| place(&mut tx, server, known, now_ms).await).await?;

@@ -19,9 +19,9 @@ const TICK: Duration = Duration::from_millis(500);
 /// Timers taken at a time.
 const BATCH: usize = 512;
 /// Most servers that are over and kept, in one namespace; beyond, they are removed as they end.
-pub const MAX_ENDED_SERVERS: u32 = 10_000;
+const MAX_ENDED_SERVERS: u32 = 10_000;
 /// Most tickets that are over and kept, in one namespace; beyond, they are removed as they end.
-pub const MAX_ENDED_TICKETS: u32 = 200_000;
+const MAX_ENDED_TICKETS: u32 = 200_000;
 
 /// Runs until `shutdown`.
 pub(super) async fn run(db: Database, settings: Settings, shutdown: CancellationToken) {
