@@ -1,0 +1,223 @@
+//! Machines that speak the links' protocol and start nothing: every server they are given is ready at once.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use bytes::Bytes;
+use muster_protocol::agent::{
+    AgentHello, AgentMessage, DesiredServers, LogChunk, LogsRequest, NodeCapacity, NodeUsage, ServerExit,
+    ServerFailure, ServerGoal, ServerPhase, ServerReport, ServerSpec, ToAgent, agent_message, log_chunk,
+    to_agent,
+};
+use muster_protocol::api::JoinToken as IssuedToken;
+use muster_protocol::edge::{
+    EdgeHello, EdgeMessage, EdgeReport, RoutesApplied, ServerTraffic, ToEdge, edge_message, to_edge,
+};
+use muster_transport::{FrameReader, FrameWriter, Identity, Profile, Role, alpn, bind, client_config, dial, join, server_name};
+use quinn::Connection;
+use serde_json::json;
+use tokio::task::JoinHandle;
+
+use crate::support::{Bench, DEADLINE, REGION, eventually};
+
+/// How often a machine says that it is there.
+const HEARTBEAT: Duration = Duration::from_millis(500);
+/// What a server writes.
+pub const LOG: &str = "level loaded\nlistening\n";
+
+/// A node and an edge of the region, until dropped.
+pub struct Machines {
+    tasks: [JoinHandle<()>; 2],
+}
+
+impl Drop for Machines {
+    fn drop(&mut self) {
+        self.tasks.iter().for_each(JoinHandle::abort);
+    }
+}
+
+/// How the node's servers behave.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Servers {
+    /// Ready at once.
+    Ready,
+    /// Exit at once, with an error on their log.
+    Exit,
+}
+
+impl Machines {
+    /// Joins a node and an edge, and waits until the region is served.
+    pub async fn start(bench: &Bench, servers: Servers) -> Self {
+        let (node, edge) = (identity(bench, Role::Agent).await, identity(bench, Role::Edge).await);
+        let (node_link, edge_link) = (connect(bench, &node).await, connect(bench, &edge).await);
+        let tasks = [tokio::spawn(run_node(node_link, servers)), tokio::spawn(run_edge(edge_link))];
+        eventually("the region to be served", async || {
+            let regions: serde_json::Value = bench.admin.get("/v1/regions").await.ok().await;
+            (regions["items"][0]["served"] == true).then_some(())
+        })
+        .await;
+        Self { tasks }
+    }
+}
+
+async fn identity(bench: &Bench, role: Role) -> Identity {
+    let named = if role == Role::Agent { "agent" } else { "edge" };
+    let issued: IssuedToken =
+        bench.admin.post("/v1/join-tokens", json!({"role": named, "region": REGION})).await.ok().await;
+    let token = issued.token.parse().expect("a join token");
+    let addresses = [bench.orchestrator.link_addr().to_string()];
+    join(&addresses, &token, role, REGION, "box-1", &[]).await.expect("joined")
+}
+
+struct Link {
+    connection: Connection,
+    writer: FrameWriter,
+    reader: FrameReader,
+}
+
+async fn connect(bench: &Bench, identity: &Identity) -> Link {
+    let endpoint = bind("127.0.0.1:0".parse().expect("an address"), None).expect("bound");
+    let config = client_config(identity, alpn::LINK, Profile::Link).expect("TLS");
+    let name = server_name(Role::Orchestrator, "orchestrator");
+    let mut address = bench.orchestrator.link_addr();
+    if address.ip().is_unspecified() {
+        address.set_ip([127, 0, 0, 1].into());
+    }
+    let connection =
+        dial(&endpoint, config, &[address.to_string()], &name, DEADLINE).await.expect("dialled");
+    let (send, receive) = connection.open_bi().await.expect("a stream");
+    Link { connection, writer: FrameWriter::new(send), reader: FrameReader::new(receive) }
+}
+
+async fn run_node(mut link: Link, servers: Servers) {
+    let hello = AgentHello {
+        version: "0.0.0-test".into(),
+        region: REGION.into(),
+        hostname: "box-1".into(),
+        tunnel_addresses: vec!["127.0.0.1:7402".into()],
+        capacity: Some(NodeCapacity { cpu_millis: 16_000, memory_bytes: 16 << 30 }),
+        ..AgentHello::default()
+    };
+    say(&mut link.writer, agent_message::Body::Hello(hello)).await;
+    let mut told: HashMap<String, (u64, i32)> = HashMap::new();
+    let mut heartbeat = tokio::time::interval(HEARTBEAT);
+    loop {
+        tokio::select! {
+            _ = heartbeat.tick() => {
+                say(&mut link.writer, agent_message::Body::Usage(NodeUsage::default())).await;
+            }
+            message = link.reader.recv::<ToAgent>() => {
+                let Ok(Some(message)) = message else { return };
+                if let Some(to_agent::Body::Desired(desired)) = message.body {
+                    obey(&mut link.writer, &mut told, desired, servers).await;
+                }
+            }
+            stream = link.connection.accept_bi() => {
+                let Ok((send, receive)) = stream else { return };
+                tokio::spawn(tell_log(FrameWriter::new(send), FrameReader::new(receive), servers));
+            }
+        }
+    }
+}
+
+/// Reports each server's outcome once for every goal it is given.
+async fn obey(
+    writer: &mut FrameWriter,
+    told: &mut HashMap<String, (u64, i32)>,
+    desired: DesiredServers,
+    servers: Servers,
+) {
+    for spec in desired.servers {
+        let asked = (spec.generation, spec.goal);
+        if told.insert(spec.server_id.clone(), asked) == Some(asked) {
+            continue;
+        }
+        let phase = match (spec.goal(), servers) {
+            (ServerGoal::Stop, _) | (_, Servers::Exit) => ServerPhase::Exited,
+            _ => ServerPhase::Ready,
+        };
+        let code = i64::from(spec.goal() != ServerGoal::Stop);
+        let exit = ServerExit { code, out_of_memory: false, log_tail: "cannot open level\n".into() };
+        let report = ServerReport {
+            exit: (phase == ServerPhase::Exited).then_some(exit),
+            ..report(&spec, phase)
+        };
+        say(writer, agent_message::Body::Report(report)).await;
+    }
+}
+
+fn report(spec: &ServerSpec, phase: ServerPhase) -> ServerReport {
+    let at_ms = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("after 1970");
+    let at_ms = at_ms.as_millis() as u64;
+    ServerReport {
+        server_id: spec.server_id.clone(),
+        generation: spec.generation,
+        phase: phase.into(),
+        container_id: "c0ffee".into(),
+        pulling_at_ms: at_ms,
+        starting_at_ms: at_ms,
+        running_at_ms: at_ms,
+        ready_at_ms: if phase == ServerPhase::Ready { at_ms } else { 0 },
+        ended_at_ms: if phase == ServerPhase::Exited { at_ms } else { 0 },
+        ..ServerReport::default()
+    }
+}
+
+async fn say(writer: &mut FrameWriter, body: agent_message::Body) {
+    // The orchestrator may be gone already, at the end of a test.
+    let _ = writer.send(&AgentMessage { body: Some(body) }).await;
+}
+
+async fn tell_log(mut writer: FrameWriter, mut reader: FrameReader, servers: Servers) {
+    let Ok(Some(request)) = reader.recv::<LogsRequest>().await else { return };
+    let body = match servers {
+        Servers::Ready => log_chunk::Body::Output(Bytes::from_static(LOG.as_bytes()).into()),
+        Servers::Exit => log_chunk::Body::Refused(ServerFailure {
+            code: "log_gone".into(),
+            detail: format!("the container of {} is gone", request.server_id),
+        }),
+    };
+    let _ = writer.send(&LogChunk { body: Some(body) }).await;
+    writer.finish();
+    // Wait for the other side to close, so that what was sent arrives.
+    let _ = writer.into_inner().stopped().await;
+}
+
+async fn run_edge(mut link: Link) {
+    let hello = EdgeHello {
+        version: "0.0.0-test".into(),
+        region: REGION.into(),
+        hostname: "box-1".into(),
+        public_host: "edge.example".into(),
+        port_first: 20_000,
+        port_last: 20_999,
+        beacon_port: 19_999,
+        tls_certificate_given: false,
+    };
+    tell(&mut link.writer, edge_message::Body::Hello(hello)).await;
+    let mut servers: Vec<String> = Vec::new();
+    let mut heartbeat = tokio::time::interval(HEARTBEAT);
+    loop {
+        tokio::select! {
+            _ = heartbeat.tick() => {
+                let traffic = |id: &String| ServerTraffic { server_id: id.clone(), flows: 2, ..Default::default() };
+                let report = EdgeReport { servers: servers.iter().map(traffic).collect() };
+                tell(&mut link.writer, edge_message::Body::Report(report)).await;
+            }
+            message = link.reader.recv::<ToEdge>() => {
+                let Ok(Some(message)) = message else { return };
+                if let Some(to_edge::Body::Routes(table)) = message.body {
+                    servers.extend(table.routes.iter().map(|route| route.server_id.clone()));
+                    servers.sort();
+                    servers.dedup();
+                    let applied = RoutesApplied { revision: table.revision, failures: Vec::new() };
+                    tell(&mut link.writer, edge_message::Body::Applied(applied)).await;
+                }
+            }
+        }
+    }
+}
+
+async fn tell(writer: &mut FrameWriter, body: edge_message::Body) {
+    let _ = writer.send(&EdgeMessage { body: Some(body) }).await;
+}

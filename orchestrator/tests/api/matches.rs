@@ -1,0 +1,291 @@
+//! Tickets, allocations and servers, with machines that pretend.
+
+use muster_protocol::api::{
+    Allocated, Edge, Fleet, Node, NodeState, Page, PortProtocol, Region, Server, ServerState, Status, Ticket,
+    TicketState,
+};
+use muster_protocol::id::TicketId;
+use muster_protocol::problem::ProblemCode;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::machines::{LOG, Machines, Servers};
+use crate::pushes::push;
+use crate::support::{Answer, Bench, Caller, REGION, eventually, fleet, queue};
+
+async fn apply(api: &Caller, warm: u32, players: u32) {
+    push(api, "arena:1").await;
+    let mut spec = fleet("arena", "arena:1");
+    spec["regions"][REGION]["warm"] = json!(warm);
+    api.put("/v1/fleets/arena", spec).await.done().await;
+    api.put("/v1/queues/duel", queue("duel", "arena", players)).await.done().await;
+}
+
+async fn ticket(api: &Caller, player: &str) -> Ticket {
+    let body = json!({"queue": "duel", "player": player, "latencies_ms": {REGION: 5}});
+    api.post("/v1/tickets", body).await.ok().await
+}
+
+/// Long-polls until the ticket is in its last state.
+async fn settled(api: &Caller, mut ticket: Ticket) -> Ticket {
+    while !ticket.state.is_final() {
+        let path = format!("/v1/tickets/{}?state={}&wait_s=60", ticket.id, ticket.state.as_str());
+        ticket = api.get(&path).await.ok().await;
+    }
+    ticket
+}
+
+async fn servers(api: &Caller, filter: &str) -> Vec<Server> {
+    let page: Page<Server> = api.get(&format!("/v1/servers?{filter}")).await.ok().await;
+    page.items
+}
+
+async fn ready_servers(api: &Caller, count: usize) -> Vec<Server> {
+    eventually("warm servers", async || {
+        Some(servers(api, "state=ready").await).filter(|servers| servers.len() == count)
+    })
+    .await
+}
+
+#[tokio::test]
+async fn players_get_a_server_and_tokens_for_it() {
+    let bench = Bench::start().await;
+    let _machines = Machines::start(&bench, Servers::Ready).await;
+    apply(&bench.admin, 1, 2).await;
+    ready_servers(&bench.admin, 1).await;
+    // All a player needs is a client's token.
+    let api = bench.caller("client", "default/dev").await;
+    let ann = ticket(&api, "ann").await;
+    assert_eq!(ann.state, TicketState::Searching);
+    assert!(ann.explanation.contains("of 2 players"), "{}", ann.explanation);
+    let bob = ticket(&api, "bob").await;
+    let (ann, bob) = (settled(&api, ann).await, settled(&api, bob).await);
+    assert_eq!((ann.state, bob.state), (TicketState::Assigned, TicketState::Assigned));
+    assert!(ann.matched_at_ms.is_some() && ann.assigned_at_ms.is_some());
+    let (at, other) = (ann.assignment.expect("assigned"), bob.assignment.expect("assigned"));
+    assert_eq!((at.server_id, at.match_id), (other.server_id, other.match_id));
+    assert_ne!(at.seat_id, other.seat_id);
+    let by_name = |name: &str| at.endpoints.iter().find(|endpoint| endpoint.port_name == name).expect("a port");
+    let (game, web, free) = (by_name("game"), by_name("web"), by_name("free"));
+    assert_eq!((game.protocol, game.host.as_str()), (PortProtocol::Udp, "edge.example"));
+    assert!((20_000..=20_999).contains(&game.port));
+    assert!(game.token.as_deref().is_some_and(|token| token.starts_with("v4.public.")));
+    let url = web.url.as_deref().expect("a WebSocket has a URL");
+    assert!(url.starts_with(&format!("wss://edge.example:{}/?token=v4.public.", web.port)), "{url}");
+    assert!(free.token.is_none());
+    // What one asks for again is minted again.
+    let again: Ticket = api.get(&format!("/v1/tickets/{}", ann.id)).await.ok().await;
+    assert_eq!(again.assignment.expect("assigned").seat_id, at.seat_id);
+    // A ticket that has its server is not withdrawn.
+    api.delete(&format!("/v1/tickets/{}", ann.id)).await.problem(ProblemCode::TicketState).await;
+
+    // The studio sees the server, its seats and flows.
+    let server = eventually("the edge to report flows", async || {
+        let server: Server = bench.admin.get(&format!("/v1/servers/{}", at.server_id)).await.ok().await;
+        (server.flows > 0).then_some(server)
+    })
+    .await;
+    assert_eq!((server.state, server.match_id), (ServerState::Allocated, Some(at.match_id)));
+    assert_eq!(server.seats.len(), 2);
+    for state in [ServerState::Pending, ServerState::Placing, ServerState::Ready, ServerState::Allocated] {
+        assert!(server.entered_ms.contains_key(&state), "{state:?} in {:?}", server.entered_ms);
+    }
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_server_is_claimed_by_request_until_none_is_free() {
+    let bench = Bench::start().await;
+    let api = bench.caller("deploy", "default/dev").await;
+    let empty = json!({});
+    let answer = api.post("/v1/fleets/arena/allocate", empty.clone()).await;
+    answer.problem(ProblemCode::FleetUnknown).await;
+    push(&api, "arena:1").await;
+    let mut spec = fleet("arena", "arena:1");
+    spec["regions"][REGION] = json!({"warm": 1, "max": 1});
+    api.put("/v1/fleets/arena", spec).await.done().await;
+    // Nobody serves the region yet.
+    let answer = api.post("/v1/fleets/arena/allocate", empty.clone()).await;
+    let problem = answer.problem(ProblemCode::RegionUnserved).await;
+    assert!(problem.detail.contains("no node"), "{}", problem.detail);
+
+    let _machines = Machines::start(&bench, Servers::Ready).await;
+    ready_servers(&api, 1).await;
+    let answer = api.post("/v1/fleets/arena/allocate", json!({"regions": ["mars"]})).await;
+    let problem = answer.problem(ProblemCode::RegionUnserved).await;
+    assert!(problem.detail.contains("mars"));
+    let players: Vec<String> = (0..20).map(|n| format!("player-{n}")).collect();
+    let body = json!({"regions": [REGION], "players": players, "data": "{\"map\":\"dust\"}"});
+    let claimed: Allocated = api.post("/v1/fleets/arena/allocate", body).await.ok().await;
+    assert_eq!(claimed.region, REGION);
+    let named: Vec<String> = claimed.seats.iter().map(|seat| seat.player.clone()).collect();
+    assert_eq!(named, players);
+    assert!(claimed.seats.iter().all(|seat| seat.endpoints.len() == 3));
+    let answer = api.post("/v1/fleets/arena/allocate", empty).await;
+    let problem = answer.problem(ProblemCode::NoCapacity).await;
+    assert!(problem.detail.contains("max"), "{}", problem.detail);
+    let answer = api.post("/v1/fleets/arena/allocate", json!({"players": ["a", "a"]})).await;
+    answer.problem(ProblemCode::InvalidRequest).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn servers_are_listed_read_and_stopped() {
+    let bench = Bench::start().await;
+    let api = &bench.admin;
+    let _machines = Machines::start(&bench, Servers::Ready).await;
+    apply(api, 3, 2).await;
+    let warm = ready_servers(api, 3).await;
+    for filter in ["fleet=other", "region=mars", "state=failed"] {
+        assert!(servers(api, filter).await.is_empty(), "{filter}");
+    }
+    assert_eq!(servers(api, &format!("fleet=arena&region={REGION}&state=ready")).await.len(), 3);
+    let first: Page<Server> = api.get("/v1/servers?limit=2").await.ok().await;
+    let after = first.next.expect("a third");
+    let second: Page<Server> = api.get(&format!("/v1/servers?limit=2&after={after}")).await.ok().await;
+    let mut ids: Vec<_> = first.items.iter().chain(&second.items).map(|server| server.id).collect();
+    assert!(ids.is_sorted_by(|newer, older| newer.uuid() > older.uuid()), "newest first: {ids:?}");
+    ids.reverse();
+    let mut known: Vec<_> = warm.iter().map(|server| server.id).collect();
+    known.sort_by_key(muster_protocol::id::ServerId::uuid);
+    assert_eq!(ids, known);
+    for query in ["state=sleepy", "after=nonsense", "flet=arena"] {
+        api.get(&format!("/v1/servers?{query}")).await.problem(ProblemCode::InvalidRequest).await;
+    }
+
+    let id = warm[0].id;
+    let answer = Answer::of(api.request(Method::GET, &format!("/v1/servers/{id}/logs?tail=10"))).await;
+    assert_eq!(answer.0.headers()["content-type"], "text/plain; charset=utf-8");
+    assert_eq!(answer.0.text().await.expect("a log"), LOG);
+
+    let stopped: Server = api.post(&format!("/v1/servers/{id}/stop?force=true"), json!(null)).await.ok().await;
+    assert!(matches!(stopped.state, ServerState::Draining | ServerState::Stopped), "{stopped:?}");
+    let over = eventually("the server to be over", async || {
+        let server: Server = api.get(&format!("/v1/servers/{id}")).await.ok().await;
+        server.state.is_final().then_some(server)
+    })
+    .await;
+    assert_eq!((over.state, over.reason.as_str()), (ServerState::Stopped, "stopped_by_request"));
+    // The fleet replaces it, and stopping what is over is no harm.
+    eventually("a replacement", async || (servers(api, "state=ready").await.len() == 3).then_some(())).await;
+    let again: Server = api.post(&format!("/v1/servers/{id}/stop"), json!(null)).await.ok().await;
+    assert_eq!(again.state, ServerState::Stopped);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_container_that_exits_at_once_is_explained() {
+    let bench = Bench::start().await;
+    let api = &bench.admin;
+    let _machines = Machines::start(&bench, Servers::Exit).await;
+    apply(api, 1, 2).await;
+    let failed = eventually("a failed server", async || {
+        servers(api, "state=failed").await.into_iter().next()
+    })
+    .await;
+    let exit = failed.exit.expect("how it ended");
+    assert_eq!((exit.code, exit.log_tail.as_str()), (1, "cannot open level\n"));
+    assert!(!failed.reason.is_empty() && !failed.explanation.is_empty());
+    // Its container is gone with its log, but what it said last is kept.
+    let log = Answer::of(api.request(Method::GET, &format!("/v1/servers/{}/logs", failed.id))).await;
+    assert_eq!(log.0.text().await.expect("a log"), "cannot open level\n");
+    let waiting = eventually("the fleet to say so", async || {
+        let fleet: Fleet = api.get("/v1/fleets/arena").await.ok().await;
+        fleet.waiting_for.into_iter().find(|why| why.contains("fail"))
+    })
+    .await;
+    assert!(waiting.contains(REGION) && waiting.contains("muster server"), "{waiting}");
+    let status: Status = api.get("/v1/status").await.ok().await;
+    assert!(status.problems.iter().any(|problem| problem.contains("fleet arena")), "{:?}", status.problems);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn machines_and_regions_are_shown() {
+    let bench = Bench::start().await;
+    let api = &bench.admin;
+    let machines = Machines::start(&bench, Servers::Ready).await;
+    let nodes: Page<Node> = api.get("/v1/nodes").await.ok().await;
+    let node = &nodes.items[0];
+    assert_eq!((node.state, node.region.as_str(), node.cpu_millis), (NodeState::Ready, REGION, 16_000));
+    let edges: Page<Edge> = api.get("/v1/edges").await.ok().await;
+    assert!(edges.items[0].connected);
+    assert_eq!(edges.items[0].public_host, "edge.example");
+    let client = bench.caller("client", "default/dev").await;
+    let regions: Page<Region> = client.get("/v1/regions").await.ok().await;
+    assert_eq!(regions.items[0].beacons[0].port, 19_999);
+    apply(api, 2, 2).await;
+    ready_servers(api, 2).await;
+    let nodes: Page<Node> = api.get("/v1/nodes").await.ok().await;
+    assert_eq!((nodes.items[0].servers, nodes.items[0].cpu_millis_reserved), (2, 200));
+    let status: Status = api.get("/v1/status").await.ok().await;
+    assert_eq!((status.nodes_ready, status.edges_connected), (1, 1));
+    assert_eq!(status.servers[&ServerState::Ready], 2);
+    assert!(status.problems.is_empty(), "{:?}", status.problems);
+
+    drop(machines);
+    let status = eventually("the machines to be missed", async || {
+        let status: Status = api.get("/v1/status").await.ok().await;
+        (status.nodes_ready == 0 && status.edges_connected == 0).then_some(status)
+    })
+    .await;
+    assert!(status.problems.iter().any(|problem| problem.contains("disconnected")), "{:?}", status.problems);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_ticket_without_a_match_is_explained_withdrawn_or_expires() {
+    let bench = Bench::start().await;
+    let api = &bench.admin;
+    let body = json!({"queue": "duel", "player": "ann"});
+    let problem = api.post("/v1/tickets", body.clone()).await.problem(ProblemCode::QueueUnknown).await;
+    assert!(problem.fix.contains("muster queue apply"));
+    apply(api, 0, 2).await;
+    let bad: [(Value, &str); 4] = [
+        (json!({"queue": "duel", "player": ""}), "player"),
+        (json!({"queue": "duel", "player": "x".repeat(129)}), "player"),
+        (json!({"queue": "no such", "player": "ann"}), "queue"),
+        (json!({"queue": "duel", "player": "ann", "latencies_ms": {"Mars!": 1}}), "latencies_ms"),
+    ];
+    for (body, field) in bad {
+        let problem = api.post("/v1/tickets", body).await.problem(ProblemCode::InvalidRequest).await;
+        assert!(problem.detail.contains(field), "{}", problem.detail);
+    }
+    // A region nobody serves: not lost, and told with the region and the way out.
+    let ann: Ticket = api.post("/v1/tickets", body).await.ok().await;
+    let path = format!("/v1/tickets/{}", ann.id);
+    let why = eventually("the explanation", async || {
+        let ticket: Ticket = api.get(&path).await.ok().await;
+        assert_eq!(ticket.state, TicketState::Searching);
+        Some(ticket.explanation).filter(|why| why.contains("no node"))
+    })
+    .await;
+    assert!(why.contains(REGION), "{why}");
+    // A poll for a state that it has left answers at once; an unknown one is refused.
+    let now: Ticket = api.get(&format!("{path}?state=matched&wait_s=60")).await.ok().await;
+    assert_eq!(now.state, TicketState::Searching);
+    api.get(&format!("{path}?state=lost&wait_s=1")).await.problem(ProblemCode::InvalidRequest).await;
+
+    // A poll that waits is woken by the withdrawal.
+    let (poll, ()) = tokio::join!(
+        async { api.get(&format!("{path}?state=searching&wait_s=60")).await.ok::<Ticket>().await },
+        async { api.delete(&path).await.done().await },
+    );
+    assert_eq!(poll.state, TicketState::Cancelled);
+    api.delete(&path).await.done().await;
+    let unknown = TicketId::new();
+    api.get(&format!("/v1/tickets/{unknown}")).await.problem(ProblemCode::TicketUnknown).await;
+    let poll = api.get(&format!("/v1/tickets/{unknown}?state=searching&wait_s=60")).await;
+    poll.problem(ProblemCode::TicketUnknown).await;
+    api.delete(&format!("/v1/tickets/{unknown}")).await.problem(ProblemCode::TicketUnknown).await;
+
+    // One that finds nobody expires.
+    let mut spec = queue("duel", "arena", 2);
+    spec["ticket_ttl_s"] = json!(1);
+    api.put("/v1/queues/duel", spec).await.done().await;
+    let bob = ticket(api, "bob").await;
+    let bob = settled(api, bob).await;
+    assert_eq!(bob.state, TicketState::Expired);
+    assert!(bob.explanation.contains("ticket_ttl_s"), "{}", bob.explanation);
+    bench.stop().await;
+}
