@@ -10,6 +10,7 @@ use bytes::{BufMut, BytesMut};
 use muster_protocol::flow::FlowId;
 use muster_protocol::tunnel::{Header, OpenTarget};
 use quinn::Connection;
+use socket2::SockRef;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
@@ -81,11 +82,12 @@ impl Flow {
 
     /// Gives a packet to the server; answers whether its socket took it.
     pub(super) fn to_server(&self, payload: &[u8]) -> bool {
-        match self.socket.try_send(payload) {
+        // Not tokio's try_send: it says WouldBlock of a new socket until the reactor has seen it writable,
+        // and a flow's first packet would be lost.
+        let socket = SockRef::from(&self.socket);
+        match socket.send(payload) {
             // What is reported is an earlier packet's fate: nothing listened then. This one was not sent.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
-                self.socket.try_send(payload).is_ok()
-            }
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => socket.send(payload).is_ok(),
             result => result.is_ok(),
         }
     }
