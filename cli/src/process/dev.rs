@@ -5,6 +5,7 @@
 
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::Context as _;
 use clap::Args;
@@ -58,6 +59,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     block_on(async move {
         let stack = start(&options, metrics).await?;
         print_welcome(&stack, &options);
+        print_problems(&stack.client).await?;
         until_stopped().await?;
         eprintln!("\nstopping the servers and everything else …");
         stack.stop().await;
@@ -70,6 +72,7 @@ struct Stack {
     orchestrator: Orchestrator,
     agent: Agent,
     edge: Edge,
+    client: Client,
     client_token: String,
 }
 
@@ -98,7 +101,34 @@ async fn start(options: &Options, metrics: PrometheusHandle) -> anyhow::Result<S
     let client_token = client_token(options, &client).await?;
     let file = ClientFile { url, token: admin_token.trim().to_owned(), namespace: NAMESPACE.to_owned() };
     write_private(&options.state.join(CLIENT_FILE), &toml::to_string(&file)?)?;
-    Ok(Stack { orchestrator, agent, edge, client_token })
+    await_links(&client).await?;
+    Ok(Stack { orchestrator, agent, edge, client, client_token })
+}
+
+/// Time in which agent and edge have found their orchestrator; without Docker the node stays unable.
+const LINKS_PATIENCE: Duration = Duration::from_secs(5);
+/// Pause between two looks.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
+
+/// Waits until the node can take servers and the edge is there, so that the first command works.
+async fn await_links(client: &Client) -> anyhow::Result<()> {
+    let deadline = Instant::now() + LINKS_PATIENCE;
+    while Instant::now() < deadline {
+        let status = client.status().await?;
+        if status.nodes_ready > 0 && status.edges_connected > 0 {
+            break;
+        }
+        tokio::time::sleep(LOOK_EVERY).await;
+    }
+    Ok(())
+}
+
+/// What is wrong, such as a missing Docker engine, and what mends it.
+async fn print_problems(client: &Client) -> anyhow::Result<()> {
+    for problem in client.status().await?.problems {
+        println!("! {problem}");
+    }
+    Ok(())
 }
 
 fn loopback(port: u16) -> SocketAddr {
