@@ -1,6 +1,6 @@
 //! Typed ids: a prefix that says of what, and 128 bits that sort by time.
 //!
-//! The text form is TypeID 0.3 (`srv_01h455vb4pex5vsknk084sn02q`): `UUIDv7` in lowercase Crockford
+//! The text form is `TypeID` 0.3 (`srv_01h455vb4pex5vsknk084sn02q`): `UUIDv7` in lowercase Crockford
 //! base32 behind a prefix. A `ServerId` cannot be given where a `NodeId` is wanted, in Rust by its
 //! type, on the wire by its prefix. This module holds no allocation of ids and no uniqueness check:
 //! a `UUIDv7` has 74 random bits.

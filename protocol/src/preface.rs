@@ -13,7 +13,7 @@
 
 use crate::token::{MAX_TOKEN_BYTES, TokenError};
 
-/// What every preface and answer begins with. No game protocol in use does (ENet's first bytes are a
+/// What every preface and answer begins with. No game protocol in use does (`ENet`'s first bytes are a
 /// peer id with its top bits set by command flags; 0x4D53 would be peer 0xD53 with flags no client sends first).
 pub const MAGIC: [u8; 4] = *b"MSTR";
 /// Version of this format.

@@ -176,6 +176,7 @@ mod rfc3339_ms {
     use super::{OffsetDateTime, Rfc3339};
     use serde::{Deserialize, Deserializer, Serializer, de, ser};
 
+    #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives `with` functions a reference")]
     pub(super) fn serialize<S: Serializer>(ms: &u64, serializer: S) -> Result<S::Ok, S::Error> {
         let seconds = i64::try_from(ms / 1000).map_err(ser::Error::custom)?;
         let at = OffsetDateTime::from_unix_timestamp(seconds).map_err(ser::Error::custom)?;
