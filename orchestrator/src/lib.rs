@@ -9,6 +9,8 @@
 
 pub mod agents;
 pub mod allocate;
+#[cfg(test)]
+mod allocate_tests;
 pub mod api;
 pub mod app;
 pub mod authority;
@@ -33,6 +35,8 @@ pub mod state;
 mod testing;
 pub mod tickets;
 mod wake;
+#[cfg(test)]
+mod world;
 
 pub use config::Config;
 pub use run::{Orchestrator, StartError, start};
