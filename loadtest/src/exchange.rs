@@ -135,6 +135,11 @@ impl Exchange {
         self.sent() - self.returned
     }
 
+    /// Sequence numbers of messages not answered yet, in order.
+    pub fn unanswered(&self) -> impl Iterator<Item = u32> {
+        self.sent.iter().zip(1..).filter_map(|((_, answered), seq)| (!answered).then_some(seq))
+    }
+
     /// Answers that were not the bot's own.
     pub fn mixed(&self) -> u64 {
         self.mixed
@@ -187,6 +192,7 @@ mod tests {
         let (first, second) = (exchange.next(100), exchange.next(200));
         assert_eq!(exchange.receive(&bytes(&answer(&second, "p", 1)), 250), Verdict::Own);
         assert_eq!(exchange.missing(), 1);
+        assert_eq!(exchange.unanswered().collect::<Vec<_>>(), [1]);
         assert_eq!(exchange.receive(&bytes(&answer(&first, "p", 2)), 250), Verdict::Own);
         assert_eq!((exchange.sent(), exchange.returned(), exchange.missing()), (2, 2, 0));
         assert_eq!((exchange.mixed(), exchange.sessions()), (0, 1));

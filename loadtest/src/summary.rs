@@ -10,6 +10,8 @@ use crate::report::Report;
 
 /// Failures listed one by one; of the rest only their number.
 const MAX_FAILURES: usize = 10;
+/// Messages without an answer listed per bot.
+const MAX_UNANSWERED: usize = 8;
 
 /// Matches and the exchange by protocol.
 pub fn exchange(report: &Report) -> String {
@@ -45,7 +47,9 @@ pub fn failures(bots: &[BotOutcome]) -> String {
         }
         let Some(exchange) = &bot.exchange else { continue };
         if exchange.missing() > 0 {
-            lines.push(format!("{name}: {} of {} not answered", exchange.missing(), exchange.sent()));
+            let (missing, sent) = (exchange.missing(), exchange.sent());
+            let first: Vec<u32> = exchange.unanswered().take(MAX_UNANSWERED).collect();
+            lines.push(format!("{name}: {missing} of {sent} not answered, first {first:?}"));
         }
         if let Some(why) = exchange.last_mix() {
             lines.push(format!("{name}: {} answers not its own, the last because {why}", exchange.mixed()));

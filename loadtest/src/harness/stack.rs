@@ -328,11 +328,14 @@ impl Stack {
         self.node.as_deref()
     }
 
-    /// Stops everything as an operator would: the servers of `fleets` first, then the processes.
+    /// Stops everything as an operator would: queues, the servers of `fleets`, then the processes.
     ///
     /// # Errors
     /// If a container is left, or a process had to be killed.
     pub async fn stop(mut self, fleets: &[&str]) -> anyhow::Result<()> {
+        for queue in self.studio.queues(None).await?.items {
+            self.studio.delete_queue(&queue.spec.name).await?;
+        }
         for fleet in fleets {
             for server in self.servers(fleet).await? {
                 let playing = matches!(server.state, ServerState::Allocated | ServerState::Draining);
