@@ -38,7 +38,7 @@ impl Beacon {
                 return;
             }
             match self.socket.receive(&mut batch) {
-                Ok(()) => self.answer(&batch),
+                Ok(_) => self.answer(&batch),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => warn!(%error, "the beacon's receiving failed"),
             }

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use muster_protocol::edge::EdgeHello;
@@ -27,6 +28,9 @@ use crate::traffic::Traffic;
 use crate::trust::Trust;
 use crate::tunnel::{StreamTunnels, client_endpoint};
 use crate::udp::{UdpWorker, WorkerSetup};
+
+/// How long ending connections get to say so.
+const FAREWELL: Duration = Duration::from_millis(200);
 
 /// Why an edge does not start.
 #[derive(Debug, thiserror::Error)]
@@ -172,7 +176,8 @@ impl Edge {
         self.tasks.wait().await;
         self.serving.shutdown().await;
         self.endpoint.close(0u32.into(), b"edge is shutting down");
-        self.endpoint.wait_idle().await;
+        // Peers that do not hear it notice by themselves.
+        let _ = tokio::time::timeout(FAREWELL, self.endpoint.wait_idle()).await;
     }
 }
 

@@ -1,6 +1,6 @@
 //! The listeners that are open, brought to what a route table says: closes what is over, opens what is new.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
@@ -21,6 +21,8 @@ pub(crate) struct Listeners {
     traffic: Arc<Traffic>,
     open: BTreeMap<RouteKey, Arc<Route>>,
     accepting: BTreeMap<RouteKey, StreamListener>,
+    // Those that failed when last tried, so that trying again says nothing new twice.
+    failing: BTreeSet<RouteKey>,
 }
 
 impl Listeners {
@@ -31,7 +33,15 @@ impl Listeners {
         streams: Arc<StreamSetup>,
         traffic: Arc<Traffic>,
     ) -> Self {
-        Self { listen_ip, udp, streams, traffic, open: BTreeMap::new(), accepting: BTreeMap::new() }
+        Self {
+            listen_ip,
+            udp,
+            streams,
+            traffic,
+            open: BTreeMap::new(),
+            accepting: BTreeMap::new(),
+            failing: BTreeSet::new(),
+        }
     }
 
     /// Listeners open now.
@@ -49,6 +59,7 @@ impl Listeners {
         self.streams.tunnels.follow(&agents);
         self.udp.follow(agents).await;
         let mut failures = Vec::new();
+        let failed_before = std::mem::take(&mut self.failing);
         for route in changes.open {
             match self.open(&route).await {
                 Ok(()) => {
@@ -56,7 +67,11 @@ impl Listeners {
                     self.open.insert(route.key, route);
                 }
                 Err(failure) => {
-                    warn!(route = %route.key, code = failure.code, detail = failure.detail, "not listening");
+                    if !failed_before.contains(&route.key) {
+                        let RouteFailure { code, detail, .. } = &failure;
+                        warn!(route = %route.key, code, detail, "not listening; trying again until it is free");
+                    }
+                    self.failing.insert(route.key);
                     failures.push(failure);
                 }
             }

@@ -24,7 +24,7 @@ use crate::routes::{Proof, Protocol, Route, RouteKey};
 use crate::traffic::Traffic;
 use crate::trust::Trust;
 
-const IDLE: Duration = Duration::from_secs(60);
+const IDLE: Duration = Duration::from_mins(1);
 const START_MS: u64 = 1_800_000_000_000;
 const PORT: u16 = 20_000;
 /// Number of the agent's connection that stands in these tests.

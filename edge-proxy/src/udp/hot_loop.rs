@@ -63,12 +63,12 @@ impl HotLoop {
         Self { forwarder, ports: HashMap::new(), batch: Batch::new(), metrics }
     }
 
-    /// One turn inwards: a batch of `port`'s packets to its agent.
+    /// One turn inwards: a batch of `port`'s packets to its agent. Says whether there may be more.
     ///
     /// # Errors
     /// `WouldBlock` if there was none; otherwise what the system says of the socket.
-    pub(crate) fn turn_in(&mut self, port: &Port) -> io::Result<()> {
-        port.socket.receive(&mut self.batch)?;
+    pub(crate) fn turn_in(&mut self, port: &Port) -> io::Result<bool> {
+        let more = port.socket.receive(&mut self.batch)?;
         let now = Now::read();
         let connection = port.tunnel.connection_number();
         for packet in self.batch.packets() {
@@ -98,7 +98,7 @@ impl HotLoop {
                 Verdict::Drop(reason) => self.metrics.drop(reason),
             }
         }
-        Ok(())
+        Ok(more)
     }
 
     /// One turn outwards: `first` and what else `connection` has brought, to its clients.

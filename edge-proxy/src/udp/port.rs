@@ -53,19 +53,24 @@ impl UdpSocket {
         self.io.readable().await
     }
 
-    /// Receives what is there into `batch`.
+    /// Receives what is there into `batch`; says whether there may be more.
     ///
     /// # Errors
     /// `WouldBlock` if nothing is there; otherwise what the system says.
-    pub(crate) fn receive(&self, batch: &mut Batch) -> io::Result<()> {
+    pub(crate) fn receive(&self, batch: &mut Batch) -> io::Result<bool> {
         batch.filled = 0;
         let mut rooms = batch.storage.chunks_exact_mut(RECEIVE_BYTES);
         let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
             std::array::from_fn(|_| IoSliceMut::new(rooms.next().expect("storage is BATCH_SIZE rooms long")));
-        batch.filled = self.io.try_io(Interest::READABLE, || {
-            self.state.recv(UdpSockRef::from(&self.io), &mut slices, &mut batch.metas)
-        })?;
-        Ok(())
+        let more = self.io.try_io(Interest::READABLE, || {
+            batch.filled = self.state.recv(UdpSockRef::from(&self.io), &mut slices, &mut batch.metas)?;
+            // A batch that is not full has emptied the socket: saying so here saves asking once more.
+            if batch.filled < BATCH_SIZE { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        });
+        match more {
+            Err(_) if batch.filled > 0 => Ok(false),
+            more => more.map(|()| true),
+        }
     }
 
     /// Sends one packet, from `local_ip` if it is known.

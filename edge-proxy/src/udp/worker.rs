@@ -255,14 +255,16 @@ async fn serve_port(hot_loop: Rc<RefCell<HotLoop>>, port: Rc<Port>) {
         }
         let turn = hot_loop.borrow_mut().turn_in(&port);
         match turn {
-            Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+            // What this turn appended leaves before the next, and others have theirs.
+            Ok(true) => yield_now().await,
+            Ok(false) => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+            Err(error) => {
                 // Such as an ICMP error on some systems; the socket lives on.
                 warn!(port = port.number, %error, "receiving failed");
+                yield_now().await;
             }
-            _ => {}
         }
-        // The turn's packets leave now, and others have theirs.
-        yield_now().await;
     }
 }
 

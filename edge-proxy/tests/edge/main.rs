@@ -1,5 +1,7 @@
 //! An edge on real sockets, between clients, a fake agent and a fake orchestrator.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests fail as tests do")]
+
 mod agent;
 mod authority;
 mod link;
