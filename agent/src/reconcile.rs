@@ -283,13 +283,14 @@ impl Table {
         self.changed = true;
     }
 
-    /// Servers by the phase they are in, and how many of them have a live container.
+    /// Servers by the phase they are in, and how many of them have a live container,
+    /// or are about to.
     pub(crate) fn count(&self) -> (BTreeMap<&'static str, u32>, u32) {
         let mut phases = BTreeMap::new();
         let mut containers = 0;
         for server in self.servers.values() {
             *phases.entry(server.state_name()).or_default() += 1;
-            containers += u32::from(server.is_live());
+            containers += u32::from(server.has_container());
         }
         (phases, containers)
     }

@@ -25,7 +25,7 @@ use crate::reconcile::{Container, LaunchError, ObservedStatus};
 
 pub(crate) use container::SdkAccess;
 pub(crate) use error::EngineError;
-pub(crate) use events::Event;
+pub(crate) use events::Died;
 pub(crate) use image::{LoadError, image_of};
 pub(crate) use network::Gateway;
 pub(crate) use observe::Found;

@@ -156,6 +156,10 @@ impl Server {
         matches!(self.state, State::Starting { .. } | State::Ready | State::Stopping { .. })
     }
 
+    pub(super) fn has_container(&self) -> bool {
+        self.is_live() || self.state == State::Launching
+    }
+
     pub(super) fn state_name(&self) -> &'static str {
         match self.state {
             State::Waiting => "waiting",

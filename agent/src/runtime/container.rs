@@ -83,6 +83,9 @@ fn host_config(limits: &ServerLimits, network_id: &str) -> HostConfig {
         network_mode: Some(network_id.to_owned()),
         cap_drop: Some(vec!["ALL".to_owned()]),
         security_opt: Some(vec!["no-new-privileges".to_owned()]),
+        // The kernel spares process 1 every signal it has no handler for: a game without a handler of
+        // its own would sit out SIGTERM until SIGKILL.
+        init: Some(true),
         readonly_rootfs: Some(limits.read_only_root),
         tmpfs: limits.read_only_root.then(|| HashMap::from([(SCRATCH.0.to_owned(), SCRATCH.1.to_owned())])),
         log_config: Some(HostConfigLogConfig {
@@ -186,6 +189,7 @@ mod tests {
         assert_eq!(host.cap_drop, Some(vec!["ALL".to_owned()]));
         assert_eq!(host.security_opt, Some(vec!["no-new-privileges".to_owned()]));
         assert_eq!(host.readonly_rootfs, Some(true));
+        assert_eq!(host.init, Some(true));
         assert_eq!(host.port_bindings, None);
     }
 

@@ -9,29 +9,21 @@ use muster_protocol::id::ServerId;
 use super::container::{LABEL_NODE, LABEL_SERVER};
 use super::{Engine, EngineError};
 
-/// Something that happened to a container.
+/// A container's process has ended.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Event {
-    /// Its process has ended.
-    Died {
-        /// The server.
-        server: ServerId,
-        /// Docker's id.
-        container_id: String,
-    },
-    /// One of its processes ran into its memory limit.
-    OutOfMemory {
-        /// Docker's id.
-        container_id: String,
-    },
+pub(crate) struct Died {
+    /// The server.
+    pub(crate) server: ServerId,
+    /// Docker's id.
+    pub(crate) container_id: String,
 }
 
 impl Engine {
     /// The ends of this node's containers, from `since_s` (Unix seconds) on. Ends when the engine does.
-    pub(crate) fn events(&self, since_s: u64) -> impl Stream<Item = Result<Event, EngineError>> + use<> {
+    pub(crate) fn events(&self, since_s: u64) -> impl Stream<Item = Result<Died, EngineError>> + use<> {
         let filters = HashMap::from([
             ("type".to_owned(), vec!["container".to_owned()]),
-            ("event".to_owned(), vec!["die".to_owned(), "oom".to_owned()]),
+            ("event".to_owned(), vec!["die".to_owned()]),
             ("label".to_owned(), vec![format!("{LABEL_NODE}={}", self.node)]),
         ]);
         let options = EventsOptionsBuilder::default().since(&since_s.to_string()).filters(&filters).build();
@@ -42,14 +34,8 @@ impl Engine {
             };
             let actor = message.actor?;
             let container_id = actor.id?;
-            match message.action?.as_str() {
-                "die" => {
-                    let server = actor.attributes?.get(LABEL_SERVER)?.parse().ok()?;
-                    Some(Ok(Event::Died { server, container_id }))
-                }
-                "oom" => Some(Ok(Event::OutOfMemory { container_id })),
-                _ => None,
-            }
+            let server = actor.attributes?.get(LABEL_SERVER)?.parse().ok()?;
+            Some(Ok(Died { server, container_id }))
         })
     }
 }

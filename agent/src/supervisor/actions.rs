@@ -103,7 +103,8 @@ impl Running {
 
     pub(super) fn remove(&self, container_id: String) {
         let (stops, engine) = (Arc::clone(&self.stops), self.engine());
-        self.spawn(self.cancel.clone(), async move {
+        // Not cancelled: what a stopped server leaves goes even while the agent shuts down.
+        self.spawn(CancellationToken::new(), async move {
             let _permit = stops.acquire_owned().await.ok()?;
             let engine = engine?;
             let mut backoff = Backoff::new(REMOVE_PAUSE.0, REMOVE_PAUSE.1);

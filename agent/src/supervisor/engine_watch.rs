@@ -12,7 +12,7 @@ use crate::clock::now_ms;
 use crate::config::Config;
 use crate::metrics;
 use crate::reconcile::Input;
-use crate::runtime::{Connected, Engine, EngineError, Event, Found};
+use crate::runtime::{Connected, Died, Engine, EngineError, Found};
 use crate::sdk::{Endpoint, Registry};
 
 /// First and longest pause between attempts at connecting.
@@ -115,14 +115,15 @@ impl EngineWatch {
         // First: what comes of looking around needs the engine.
         self.status.send_replace(EngineStatus::Up(Arc::clone(engine)));
         self.look_around(engine).await?;
-        let events = engine.events(since_s).try_for_each_concurrent(MAX_EXITS, |event| async move {
-            if let Event::Died { server, container_id } = event
-                && let Some(exit) = exit_of(engine, &container_id).await?
-            {
-                let _ = self.inputs.send(Input::Exited { server, container_id, exit }).await;
-            }
-            Ok(())
-        });
+        let events = engine.events(since_s).try_for_each_concurrent(
+            MAX_EXITS,
+            |Died { server, container_id }| async move {
+                if let Some(exit) = exit_of(engine, &container_id).await? {
+                    let _ = self.inputs.send(Input::Exited { server, container_id, exit }).await;
+                }
+                Ok(())
+            },
+        );
         let mut looks = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut events = std::pin::pin!(events);

@@ -154,6 +154,8 @@ mod tests {
     }
 
     proptest! {
+        #![proptest_config(ProptestConfig::with_cases(64))]
+
         #[test]
         fn what_is_split_is_joined_in_any_order(
             payload in proptest::collection::vec(any::<u8>(), 1..65_507),
