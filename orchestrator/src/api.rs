@@ -7,6 +7,7 @@
 
 mod auth;
 mod builds;
+mod connections;
 pub(crate) mod credentials;
 mod extract;
 mod fleets;

@@ -17,11 +17,12 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::task::JoinHandle;
 
+use super::connections::Bounded;
 use crate::authority::{Authority, AuthorityError};
 use crate::config::{ApiConfig, ApiTls, TlsFiles};
 
 /// How long a client may take to send the head of a request, idle time on a kept connection included.
-pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_secs(60);
+pub(crate) const HEADER_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long a new connection may take to send its first request.
 pub(crate) const FIRST_REQUEST_TIMEOUT: Duration = Duration::from_secs(15);
 /// Most requests at once on one HTTP/2 connection.
@@ -95,8 +96,11 @@ impl ApiServer {
         let server = server.first_request_timeout(FIRST_REQUEST_TIMEOUT);
         let scheme = if tls.is_some() { "https" } else { "http" };
         let task = match tls {
-            None => tokio::spawn(server.serve(service)),
-            Some(tls) => tokio::spawn(server.acceptor(RustlsAcceptor::new(tls)).serve(service)),
+            None => tokio::spawn(server.acceptor(Bounded::new()).serve(service)),
+            Some(tls) => {
+                let acceptor = RustlsAcceptor::new(tls).acceptor(Bounded::new());
+                tokio::spawn(server.acceptor(acceptor).serve(service))
+            }
         };
         Ok(Self { address, scheme, handle, task })
     }
@@ -195,10 +199,10 @@ mod tests {
         let directory = tempfile::tempdir().expect("a directory");
         let certificate = directory.path().join("cert.pem");
         let files = TlsFiles { certificate: certificate.clone(), key: certificate.clone() };
-        let missing = given_tls(&files).err().expect("missing").to_string();
+        let missing = given_tls(&files).expect_err("missing").to_string();
         assert!(missing.contains("api.tls.certificate") && missing.contains("cert.pem"), "{missing}");
         std::fs::write(&certificate, "not PEM").expect("written");
-        let empty = given_tls(&files).err().expect("no PEM").to_string();
+        let empty = given_tls(&files).expect_err("no PEM").to_string();
         assert!(empty.contains("api.tls.certificate"), "{empty}");
     }
 }

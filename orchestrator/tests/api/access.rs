@@ -119,7 +119,8 @@ async fn another_namespace_is_invisible() {
     for name in ["arena/prod", "other/prod"] {
         admin.put(&format!("/v1/namespaces/{name}"), json!(null)).await.done().await;
     }
-    let (arena, other) = (bench.caller("deploy", "arena/prod").await, bench.caller("deploy", "other/prod").await);
+    let (arena, other) =
+        (bench.caller("deploy", "arena/prod").await, bench.caller("deploy", "other/prod").await);
     push(&arena, "arena:1").await;
     arena.put("/v1/fleets/arena", fleet("arena", "arena:1")).await.done().await;
     arena.put("/v1/queues/duel", queue("duel", "arena", 2)).await.done().await;
@@ -189,8 +190,10 @@ async fn tokens_are_made_listed_revoked_and_expire() {
     let request = json!({"role": "client", "namespace": "default/dev", "ttl_s": 1});
     let short: ApiToken = admin.post("/v1/tokens", request).await.ok().await;
     let short = admin.with_token(&short.token.expect("its text")).within(None);
-    eventually("the token to expire", async || (short.get("/v1/regions").await.status() == 401).then_some(()))
-        .await;
+    eventually("the token to expire", async || {
+        (short.get("/v1/regions").await.status() == 401).then_some(())
+    })
+    .await;
     let problem = short.get("/v1/regions").await.problem(ProblemCode::TokenExpired).await;
     assert!(problem.fix.contains("muster token create"));
 
@@ -214,7 +217,9 @@ async fn tokens_are_made_listed_revoked_and_expire() {
     }
     let body = json!({"role": "client", "namespace": "no/where"});
     admin.post("/v1/tokens", body).await.problem(ProblemCode::NamespaceUnknown).await;
-    for body in [json!({"role": "agent", "region": "No!"}), json!({"role": "edge", "region": "eu", "ttl_s": 0})] {
+    for body in
+        [json!({"role": "agent", "region": "No!"}), json!({"role": "edge", "region": "eu", "ttl_s": 0})]
+    {
         admin.post("/v1/join-tokens", body).await.problem(ProblemCode::InvalidRequest).await;
     }
     bench.stop().await;

@@ -22,6 +22,33 @@ async fn anybody_may_ask_for_health_and_ca() {
 }
 
 #[tokio::test]
+async fn requests_are_measured() {
+    let recorder = metrics_exporter_prometheus::PrometheusBuilder::new().install_recorder();
+    let handle = recorder.expect("no other test of this process installs one");
+    let directory = tempfile::tempdir().expect("a directory");
+    let mut config = Config { data_dir: directory.path().to_owned(), ..Config::default() };
+    config.api.listen = "127.0.0.1:0".parse().expect("an address");
+    config.link.listen = "127.0.0.1:0".parse().expect("an address");
+    let measured = muster_orchestrator::start(config, Some(handle)).await.expect("started");
+    let bench = Bench::start().await;
+    let mut nobody = bench.admin.without_token().within(None);
+    nobody.url = measured.api_url();
+    nobody.get("/v1/no/such/path").await.problem(ProblemCode::NotFound).await;
+    nobody.get("/v1/fleets/arena").await.problem(ProblemCode::TokenMissing).await;
+    let text = nobody.get("/metrics").await.0.text().await.expect("text");
+    for line in [
+        "# HELP muster_orchestrator_api_requests_total Requests answered",
+        "muster_orchestrator_api_requests_total{method=\"GET\",route=\"none\",status=\"404\"}",
+        "muster_orchestrator_api_requests_total{method=\"GET\",route=\"/v1/fleets/{name}\",status=\"401\"}",
+        "muster_orchestrator_api_request_seconds",
+    ] {
+        assert!(text.contains(line), "{line} is not in {text}");
+    }
+    measured.shutdown().await;
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn behind_a_proxy_metrics_ask_for_a_token() {
     let bench = Bench::start_with(|config| config.api.insecure = true).await;
     bench.admin.without_token().get("/metrics").await.problem(ProblemCode::TokenMissing).await;

@@ -9,11 +9,14 @@ use muster_protocol::agent::{
     ServerFailure, ServerGoal, ServerPhase, ServerReport, ServerSpec, ToAgent, agent_message, log_chunk,
     to_agent,
 };
-use muster_protocol::api::JoinToken as IssuedToken;
+use muster_protocol::api::{JoinToken as IssuedToken, Page, Region};
 use muster_protocol::edge::{
-    EdgeHello, EdgeMessage, EdgeReport, RoutesApplied, ServerTraffic, ToEdge, edge_message, to_edge,
+    EdgeHello, EdgeMessage, EdgeReport, Route, RouteFailure, RoutesApplied, ServerTraffic, ToEdge,
+    edge_message, to_edge,
 };
-use muster_transport::{FrameReader, FrameWriter, Identity, Profile, Role, alpn, bind, client_config, dial, join, server_name};
+use muster_transport::{
+    FrameReader, FrameWriter, Identity, Profile, Role, alpn, bind, client_config, dial, join, server_name,
+};
 use quinn::Connection;
 use serde_json::json;
 use tokio::task::JoinHandle;
@@ -43,17 +46,22 @@ pub enum Servers {
     Ready,
     /// Exit at once, with an error on their log.
     Exit,
+    /// Cannot be started: the node has no Docker engine.
+    NoDocker,
+    /// Ready at once, but the edge cannot open the first port it is asked to.
+    PortTaken,
 }
 
 impl Machines {
-    /// Joins a node and an edge, and waits until the region is served.
+    /// Joins a node and an edge, and waits until both are connected.
     pub async fn start(bench: &Bench, servers: Servers) -> Self {
         let (node, edge) = (identity(bench, Role::Agent).await, identity(bench, Role::Edge).await);
         let (node_link, edge_link) = (connect(bench, &node).await, connect(bench, &edge).await);
-        let tasks = [tokio::spawn(run_node(node_link, servers)), tokio::spawn(run_edge(edge_link))];
-        eventually("the region to be served", async || {
-            let regions: serde_json::Value = bench.admin.get("/v1/regions").await.ok().await;
-            (regions["items"][0]["served"] == true).then_some(())
+        let tasks = [tokio::spawn(run_node(node_link, servers)), tokio::spawn(run_edge(edge_link, servers))];
+        eventually("the machines to be connected", async || {
+            let regions: Page<Region> = bench.admin.get("/v1/regions").await.ok().await;
+            let region = regions.items.first()?;
+            (!region.beacons.is_empty() && (region.served || servers == Servers::NoDocker)).then_some(())
         })
         .await;
         Self { tasks }
@@ -83,19 +91,23 @@ async fn connect(bench: &Bench, identity: &Identity) -> Link {
     if address.ip().is_unspecified() {
         address.set_ip([127, 0, 0, 1].into());
     }
-    let connection =
-        dial(&endpoint, config, &[address.to_string()], &name, DEADLINE).await.expect("dialled");
+    let connection = dial(&endpoint, config, &[address.to_string()], &name, DEADLINE).await.expect("dialled");
     let (send, receive) = connection.open_bi().await.expect("a stream");
     Link { connection, writer: FrameWriter::new(send), reader: FrameReader::new(receive) }
 }
 
+/// Why a node without Docker can start nothing.
+pub const NO_DOCKER: &str = "no Docker engine answers; install docker.io and start it";
+
 async fn run_node(mut link: Link, servers: Servers) {
+    let unable = if servers == Servers::NoDocker { NO_DOCKER } else { "" };
     let hello = AgentHello {
         version: "0.0.0-test".into(),
         region: REGION.into(),
         hostname: "box-1".into(),
         tunnel_addresses: vec!["127.0.0.1:7402".into()],
         capacity: Some(NodeCapacity { cpu_millis: 16_000, memory_bytes: 16 << 30 }),
+        unable: unable.into(),
         ..AgentHello::default()
     };
     say(&mut link.writer, agent_message::Body::Hello(hello)).await;
@@ -104,7 +116,7 @@ async fn run_node(mut link: Link, servers: Servers) {
     loop {
         tokio::select! {
             _ = heartbeat.tick() => {
-                say(&mut link.writer, agent_message::Body::Usage(NodeUsage::default())).await;
+                say(&mut link.writer, agent_message::Body::Usage(NodeUsage { unable: unable.into(), ..Default::default() })).await;
             }
             message = link.reader.recv::<ToAgent>() => {
                 let Ok(Some(message)) = message else { return };
@@ -138,10 +150,8 @@ async fn obey(
         };
         let code = i64::from(spec.goal() != ServerGoal::Stop);
         let exit = ServerExit { code, out_of_memory: false, log_tail: "cannot open level\n".into() };
-        let report = ServerReport {
-            exit: (phase == ServerPhase::Exited).then_some(exit),
-            ..report(&spec, phase)
-        };
+        let report =
+            ServerReport { exit: (phase == ServerPhase::Exited).then_some(exit), ..report(&spec, phase) };
         say(writer, agent_message::Body::Report(report)).await;
     }
 }
@@ -171,8 +181,10 @@ async fn say(writer: &mut FrameWriter, body: agent_message::Body) {
 async fn tell_log(mut writer: FrameWriter, mut reader: FrameReader, servers: Servers) {
     let Ok(Some(request)) = reader.recv::<LogsRequest>().await else { return };
     let body = match servers {
-        Servers::Ready => log_chunk::Body::Output(Bytes::from_static(LOG.as_bytes()).into()),
-        Servers::Exit => log_chunk::Body::Refused(ServerFailure {
+        Servers::Ready | Servers::PortTaken => {
+            log_chunk::Body::Output(Bytes::from_static(LOG.as_bytes()).into())
+        }
+        Servers::Exit | Servers::NoDocker => log_chunk::Body::Refused(ServerFailure {
             code: "log_gone".into(),
             detail: format!("the container of {} is gone", request.server_id),
         }),
@@ -183,7 +195,8 @@ async fn tell_log(mut writer: FrameWriter, mut reader: FrameReader, servers: Ser
     let _ = writer.into_inner().stopped().await;
 }
 
-async fn run_edge(mut link: Link) {
+async fn run_edge(mut link: Link, behaviour: Servers) {
+    let mut taken: Option<RouteFailure> = None;
     let hello = EdgeHello {
         version: "0.0.0-test".into(),
         region: REGION.into(),
@@ -210,11 +223,27 @@ async fn run_edge(mut link: Link) {
                     servers.extend(table.routes.iter().map(|route| route.server_id.clone()));
                     servers.sort();
                     servers.dedup();
-                    let applied = RoutesApplied { revision: table.revision, failures: Vec::new() };
+                    if taken.is_none() && behaviour == Servers::PortTaken {
+                        taken = table.routes.first().map(taken_port);
+                    }
+                    let still = |failure: &RouteFailure| servers.contains(&failure.server_id);
+                    let failures = taken.iter().filter(|failure| still(failure)).cloned().collect();
+                    let applied = RoutesApplied { revision: table.revision, failures };
                     tell(&mut link.writer, edge_message::Body::Applied(applied)).await;
                 }
             }
         }
+    }
+}
+
+fn taken_port(route: &Route) -> RouteFailure {
+    let key = route.key.unwrap_or_default();
+    RouteFailure {
+        edge_port: key.edge_port,
+        protocol: key.protocol,
+        server_id: route.server_id.clone(),
+        code: "port_taken".into(),
+        detail: format!("port {} is taken by another program on the edge", key.edge_port),
     }
 }
 

@@ -4,6 +4,7 @@
 
 mod access;
 mod document;
+mod full_disk;
 mod installation;
 mod machines;
 mod matches;

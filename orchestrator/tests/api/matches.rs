@@ -9,7 +9,7 @@ use muster_protocol::problem::ProblemCode;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::machines::{LOG, Machines, Servers};
+use crate::machines::{LOG, Machines, NO_DOCKER, Servers};
 use crate::pushes::push;
 use crate::support::{Answer, Bench, Caller, REGION, eventually, fleet, queue};
 
@@ -65,7 +65,8 @@ async fn players_get_a_server_and_tokens_for_it() {
     let (at, other) = (ann.assignment.expect("assigned"), bob.assignment.expect("assigned"));
     assert_eq!((at.server_id, at.match_id), (other.server_id, other.match_id));
     assert_ne!(at.seat_id, other.seat_id);
-    let by_name = |name: &str| at.endpoints.iter().find(|endpoint| endpoint.port_name == name).expect("a port");
+    let by_name =
+        |name: &str| at.endpoints.iter().find(|endpoint| endpoint.port_name == name).expect("a port");
     let (game, web, free) = (by_name("game"), by_name("web"), by_name("free"));
     assert_eq!((game.protocol, game.host.as_str()), (PortProtocol::Udp, "edge.example"));
     assert!((20_000..=20_999).contains(&game.port));
@@ -158,7 +159,8 @@ async fn servers_are_listed_read_and_stopped() {
     assert_eq!(answer.0.headers()["content-type"], "text/plain; charset=utf-8");
     assert_eq!(answer.0.text().await.expect("a log"), LOG);
 
-    let stopped: Server = api.post(&format!("/v1/servers/{id}/stop?force=true"), json!(null)).await.ok().await;
+    let stopped: Server =
+        api.post(&format!("/v1/servers/{id}/stop?force=true"), json!(null)).await.ok().await;
     assert!(matches!(stopped.state, ServerState::Draining | ServerState::Stopped), "{stopped:?}");
     let over = eventually("the server to be over", async || {
         let server: Server = api.get(&format!("/v1/servers/{id}")).await.ok().await;
@@ -179,10 +181,8 @@ async fn a_container_that_exits_at_once_is_explained() {
     let api = &bench.admin;
     let _machines = Machines::start(&bench, Servers::Exit).await;
     apply(api, 1, 2).await;
-    let failed = eventually("a failed server", async || {
-        servers(api, "state=failed").await.into_iter().next()
-    })
-    .await;
+    let failed =
+        eventually("a failed server", async || servers(api, "state=failed").await.into_iter().next()).await;
     let exit = failed.exit.expect("how it ended");
     assert_eq!((exit.code, exit.log_tail.as_str()), (1, "cannot open level\n"));
     assert!(!failed.reason.is_empty() && !failed.explanation.is_empty());
@@ -197,6 +197,46 @@ async fn a_container_that_exits_at_once_is_explained() {
     assert!(waiting.contains(REGION) && waiting.contains("muster server"), "{waiting}");
     let status: Status = api.get("/v1/status").await.ok().await;
     assert!(status.problems.iter().any(|problem| problem.contains("fleet arena")), "{:?}", status.problems);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_node_without_docker_is_named_wherever_it_matters() {
+    let bench = Bench::start().await;
+    let api = &bench.admin;
+    let _machines = Machines::start(&bench, Servers::NoDocker).await;
+    apply(api, 1, 2).await;
+    let nodes: Page<Node> = api.get("/v1/nodes").await.ok().await;
+    assert_eq!((nodes.items[0].state, nodes.items[0].explanation.as_str()), (NodeState::Unable, NO_DOCKER));
+    let fleet: Fleet = api.get("/v1/fleets/arena").await.ok().await;
+    assert!(fleet.waiting_for.iter().any(|why| why.contains(NO_DOCKER)), "{:?}", fleet.waiting_for);
+    let status: Status = api.get("/v1/status").await.ok().await;
+    assert!(status.problems.iter().any(|problem| problem.contains(NO_DOCKER)), "{:?}", status.problems);
+    let ann = ticket(api, "ann").await;
+    eventually("the ticket to say so", async || {
+        let ticket: Ticket = api.get(&format!("/v1/tickets/{}", ann.id)).await.ok().await;
+        ticket.explanation.contains(NO_DOCKER).then_some(())
+    })
+    .await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_port_that_is_taken_on_the_edge_costs_one_server_and_is_not_given_again() {
+    let bench = Bench::start().await;
+    let api = &bench.admin;
+    let _machines = Machines::start(&bench, Servers::PortTaken).await;
+    apply(api, 1, 2).await;
+    let warm = ready_servers(api, 1).await.remove(0);
+    let failed = servers(api, "state=failed").await.remove(0);
+    assert_eq!(failed.reason, "port_taken");
+    assert!(failed.explanation.contains("is taken"), "{}", failed.explanation);
+    // Of the ports that the failed server had, the one that was taken is in quarantine.
+    let ports = |server: &Server| -> Vec<_> {
+        server.ports.iter().map(|port| (port.protocol == PortProtocol::Udp, port.edge_port)).collect()
+    };
+    let shared = ports(&failed).into_iter().filter(|port| ports(&warm).contains(port)).count();
+    assert!(shared < failed.ports.len(), "{:?} and {:?}", failed.ports, warm.ports);
     bench.stop().await;
 }
 

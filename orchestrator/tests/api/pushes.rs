@@ -108,8 +108,7 @@ async fn a_truncated_upload_is_resumed() {
 
     // Registering it now says how much is there, and loses nothing.
     let register = json!({"digest": digest(&bytes), "tags": ["arena:1"]});
-    let problem =
-        api.post("/v1/builds", register.clone()).await.problem(ProblemCode::UploadIncomplete).await;
+    let problem = api.post("/v1/builds", register.clone()).await.problem(ProblemCode::UploadIncomplete).await;
     assert!(problem.detail.contains(&half.to_string()), "{}", problem.detail);
     // A gap is refused, and so is what goes beyond the end.
     let gap = api.put_bytes(&format!("{path}?offset={}", half + 1), vec![0; 8]).await;
@@ -188,7 +187,12 @@ async fn malformed_pushes_are_told_what_is_wrong() {
     let cases: [(&str, Value, ProblemCode, &str); 9] = [
         ("/v1/uploads", json!({"digest": "md5:1", "size_bytes": 1}), ProblemCode::InvalidRequest, "digest"),
         ("/v1/uploads", json!({"digest": some, "size_bytes": 0}), ProblemCode::InvalidRequest, "size_bytes"),
-        ("/v1/uploads", json!({"digest": some, "size_bytes": 1u64 << 60}), ProblemCode::TooLarge, "size_bytes"),
+        (
+            "/v1/uploads",
+            json!({"digest": some, "size_bytes": 1u64 << 60}),
+            ProblemCode::TooLarge,
+            "size_bytes",
+        ),
         ("/v1/uploads", json!({"digest": some}), ProblemCode::InvalidRequest, "size_bytes"),
         ("/v1/uploads", json!({"digest": some, "size_bytes": 1, "x": 1}), ProblemCode::InvalidRequest, "x"),
         ("/v1/builds", json!({}), ProblemCode::InvalidRequest, "neither"),

@@ -71,8 +71,9 @@ fn refusal(node: NodeId, error: LogsError) -> ApiProblem {
     let detail = error.to_string();
     let reachable = format!("see whether the node {node} is connected: `muster node ls`");
     match error {
-        LogsError::NotConnected(_) => ApiProblem::new(ProblemCode::NodeUnreachable, detail, reachable),
-        LogsError::Link(_) => ApiProblem::new(ProblemCode::NodeUnreachable, detail, reachable),
+        LogsError::NotConnected(_) | LogsError::Link(_) => {
+            ApiProblem::new(ProblemCode::NodeUnreachable, detail, reachable)
+        }
         LogsError::Busy(_) => {
             ApiProblem::new(ProblemCode::TooMany, detail, "close another reader").retry_after(RETRY_S)
         }
