@@ -36,7 +36,10 @@ pub enum InstallationError {
     #[error(transparent)]
     Authority(#[from] AuthorityError),
     /// The admin token cannot be written down.
-    #[error("cannot write the first admin token to {path}: {source}; make room and check that data_dir is ours to write")]
+    #[error(
+        "cannot write the first admin token to {path}: {source}; make room, and check that this user may \
+         write data_dir"
+    )]
     TokenFile {
         /// The file.
         path: PathBuf,
@@ -63,7 +66,8 @@ pub(crate) async fn open(
     let (authority, key) = Authority::generate(now_ms)?;
     let (token, text) = credentials::mint(Role::Admin, None, "made at the first start", None, now_ms);
     let path = data_dir.join(ADMIN_TOKEN_FILE);
-    write_secret(&path, &text).map_err(|source| InstallationError::TokenFile { path: path.clone(), source })?;
+    write_secret(&path, &text)
+        .map_err(|source| InstallationError::TokenFile { path: path.clone(), source })?;
     let found = db
         .run("make installation", async |mut tx| {
             // Another orchestrator on the same store may have been faster.
@@ -92,9 +96,7 @@ pub(crate) async fn open(
     Ok(Authority::from_records(&authority, &key)?)
 }
 
-async fn find(
-    tx: &mut Transaction,
-) -> Result<Option<(AuthorityRecord, SigningKeyRecord)>, StateError> {
+async fn find(tx: &mut Transaction) -> Result<Option<(AuthorityRecord, SigningKeyRecord)>, StateError> {
     let Some(authority) = kv::load(tx, &keyspace::authority()).await? else { return Ok(None) };
     let keys = kv::list::<SigningKeyRecord>(tx, &keyspace::signing_keys(), MAX_SIGNING_KEYS).await?;
     let newest = keys.into_iter().map(|(_, key)| key).max_by_key(|key| key.created_at_ms);

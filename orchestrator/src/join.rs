@@ -116,10 +116,8 @@ async fn grant(app: &App, request: &JoinRequest, now_ms: u64) -> Result<JoinGran
         return Err(Failure::Region(request.region.chars().take(MAX_MACHINE_NAME_BYTES).collect()));
     }
     check_host_names(app, role, &request.host_names)?;
-    let shown = Shown::parse(&request.token).ok_or_else(|| JoinRefusal::Invalid {
-        role: role.as_str(),
-        region: request.region.clone(),
-    })?;
+    let shown = Shown::parse(&request.token)
+        .ok_or_else(|| JoinRefusal::Invalid { role: role.as_str(), region: request.region.clone() })?;
     let (node, edge) = (NodeId::new(), EdgeId::new());
     let (tls_role, id) = match role {
         JoinRole::Agent => (Role::Agent, node.to_string()),

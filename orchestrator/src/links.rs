@@ -68,6 +68,8 @@ pub struct Links {
 struct Tables {
     agents: HashMap<NodeId, Entry<AgentStatus>>,
     edges: HashMap<EdgeId, Entry<EdgeState>>,
+    /// Agents whose hello is being written, which takes as long as it names servers.
+    greeting: HashMap<NodeId, usize>,
     closed: bool,
 }
 
@@ -148,6 +150,18 @@ impl Links {
         replace(&mut tables.edges, id, Entry { session, connection, status: state });
         metrics::edges_connected(tables.edges.len());
         Ok(EdgeLink { links: self.clone(), id, session })
+    }
+
+    /// Notes that a hello of agent `id` is being written, until the guard is dropped.
+    pub(crate) fn greet_agent(self: &Arc<Self>, id: NodeId) -> Greeting {
+        *self.lock().greeting.entry(id).or_default() += 1;
+        Greeting { links: self.clone(), id }
+    }
+
+    /// Whether agent `id` is connected, or its hello is being written.
+    pub(crate) fn knows_agent(&self, id: NodeId) -> bool {
+        let tables = self.lock();
+        tables.agents.contains_key(&id) || tables.greeting.contains_key(&id)
     }
 
     /// What agent `id` last said; `None` if it is not connected.
@@ -231,6 +245,24 @@ impl Tables {
 fn replace<I: Eq + Hash, T>(table: &mut HashMap<I, Entry<T>>, id: I, entry: Entry<T>) {
     if let Some(earlier) = table.insert(id, entry) {
         Ended::Replaced.close(&earlier.connection);
+    }
+}
+
+/// A hello being written.
+pub(crate) struct Greeting {
+    links: Arc<Links>,
+    id: NodeId,
+}
+
+impl Drop for Greeting {
+    fn drop(&mut self) {
+        let mut tables = self.links.lock();
+        if let Some(count) = tables.greeting.get_mut(&self.id) {
+            *count -= 1;
+            if *count == 0 {
+                tables.greeting.remove(&self.id);
+            }
+        }
     }
 }
 

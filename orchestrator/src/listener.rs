@@ -18,16 +18,20 @@ use crate::app::App;
 use crate::links::Ended;
 use crate::{agents, edges, join, metrics};
 
-/// Connections in their handshake or joining, at most; further ones are refused.
+/// Connections in their handshake at a time, at most; further ones are refused.
 const MAX_UNPROVEN: usize = 256;
 /// As many unproven connections make every further source prove its address first.
 const RETRY_FROM: usize = 64;
+/// Machines joining at a time, at most: strangers can hold these places for a while, and must not keep
+/// agents and edges out by it.
+pub(crate) const MAX_JOINING: usize = 64;
 /// How long a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Takes connections until `stop`; sessions run in `tasks`.
 pub(crate) async fn accept(app: Arc<App>, endpoint: Endpoint, stop: CancellationToken, tasks: TaskTracker) {
     let places = Arc::new(Semaphore::new(MAX_UNPROVEN));
+    let joining = Arc::new(Semaphore::new(MAX_JOINING));
     loop {
         let incoming = tokio::select! {
             () = stop.cancelled() => return,
@@ -40,17 +44,16 @@ pub(crate) async fn accept(app: Arc<App>, endpoint: Endpoint, stop: Cancellation
             let _ = incoming.retry();
             continue;
         }
-        match places.clone().try_acquire_owned() {
-            Ok(place) => drop(tasks.spawn(serve(app.clone(), incoming, place))),
-            Err(_) => {
-                metrics::link_refused();
-                incoming.refuse();
-            }
+        if let Ok(place) = places.clone().try_acquire_owned() {
+            tasks.spawn(serve(app.clone(), incoming, place, joining.clone()));
+        } else {
+            metrics::link_refused();
+            incoming.refuse();
         }
     }
 }
 
-async fn serve(app: Arc<App>, incoming: Incoming, place: OwnedSemaphorePermit) {
+async fn serve(app: Arc<App>, incoming: Incoming, place: OwnedSemaphorePermit, joining: Arc<Semaphore>) {
     let remote = incoming.remote_address();
     let connection = match tokio::time::timeout(HANDSHAKE_TIMEOUT, incoming).await {
         Ok(Ok(connection)) => connection,
@@ -65,14 +68,15 @@ async fn serve(app: Arc<App>, incoming: Incoming, place: OwnedSemaphorePermit) {
             return;
         }
     };
+    drop(place);
     if speaks(&connection, alpn::JOIN) {
-        join::serve(app, connection).await;
-        drop(place);
+        match joining.try_acquire() {
+            Ok(_place) => join::serve(app, connection).await,
+            Err(_) => Ended::Busy.close(&connection),
+        }
         return;
     }
-    let peer = peer_identity(&connection);
-    drop(place);
-    let Some(peer) = peer else { return refuse(&connection) };
+    let Some(peer) = peer_identity(&connection) else { return refuse(&connection) };
     match peer.role {
         Role::Agent => match peer.id.parse() {
             Ok(node) => agents::serve(app, connection, node).await,

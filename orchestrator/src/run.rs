@@ -40,7 +40,8 @@ pub enum StartError {
     Config(#[from] ConfigError),
     /// `data_dir` cannot be made or written.
     #[error(
-        "data_dir {path} cannot be written: {source}; make it writable for this user, or set data_dir to another directory"
+        "data_dir {path} cannot be written: {source}; make it a directory that this user may write, or set \
+         data_dir to another"
     )]
     DataDir {
         /// The directory.
@@ -153,7 +154,8 @@ async fn assemble(
     tasks.spawn(listener::accept(app.clone(), endpoint.clone(), stop.clone(), tasks.clone()));
     tasks.spawn(links::sweep(app.clone(), stop.clone()));
     reconcile::spawn(&app, &stop, &tasks);
-    tracing::info!(api = %api.url(), link = %link_address, data_dir = %app.config.data_dir.display(), "orchestrator started");
+    let data_dir = app.config.data_dir.display();
+    tracing::info!(api = %api.url(), link = %link_address, %data_dir, "orchestrator started");
     Ok(Orchestrator { app, api, endpoint, link_address, stop, tasks })
 }
 

@@ -22,11 +22,9 @@ use crate::blobs::Blobs;
 use crate::config::Config;
 use crate::join::token;
 use crate::links::Links;
-use crate::records::{
-    Goal, Pod, Port, PortProtocol, ServerRecord, ServerState, StateEntry, TokenMode,
-};
+use crate::records::{Goal, Pod, Port, PortProtocol, ServerRecord, ServerState, StateEntry, TokenMode};
 use crate::state::{self, StateError};
-use crate::{clock, installation, listener};
+use crate::{clock, installation, lifecycle, listener};
 
 /// How long anything may take before a test gives up.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
@@ -34,10 +32,8 @@ pub(crate) const REGION: &str = "eu";
 
 /// Waits for `future`, failing the test if it takes longer than [`DEADLINE`].
 pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
-    match tokio::time::timeout(DEADLINE, future).await {
-        Ok(value) => value,
-        Err(_) => panic!("waited in vain for {what}"),
-    }
+    let Ok(value) = tokio::time::timeout(DEADLINE, future).await else { panic!("waited in vain for {what}") };
+    value
 }
 
 /// Asks `probe` until it answers, failing the test if that takes longer than [`DEADLINE`].
@@ -59,13 +55,26 @@ pub(crate) struct Bench {
     address: SocketAddr,
     endpoint: Endpoint,
     stop: CancellationToken,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 impl Bench {
     pub(crate) async fn start() -> Self {
-        let directory = tempfile::tempdir().expect("a directory");
-        let db = Database::open(&directory.path().join("store.redb"), OpenOptions::default()).expect("opened");
+        Self::start_in(tempfile::tempdir().expect("a directory")).await
+    }
+
+    /// Ends, and starts anew on the same store as an orchestrator does. What is written at the end is
+    /// nothing, so this is a crash as much as a restart.
+    pub(crate) async fn restart(self) -> Self {
+        let bench = Self::start_in(self.end().await).await;
+        let (now_ms, timeout_ms) = (clock::now_ms(), bench.app.config.node_loss_timeout_ms());
+        lifecycle::orchestrator_started(&bench.app.db, now_ms, timeout_ms).await.expect("recovered");
+        bench
+    }
+
+    async fn start_in(directory: tempfile::TempDir) -> Self {
+        let db =
+            Database::open(&directory.path().join("store.redb"), OpenOptions::default()).expect("opened");
         let now_ms = clock::now_ms();
         let authority = installation::open(&db, directory.path(), now_ms).await.expect("made");
         let identity = authority.orchestrator_identity(now_ms).expect("signed");
@@ -91,7 +100,7 @@ impl Bench {
         });
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
         tasks.spawn(listener::accept(app.clone(), endpoint.clone(), stop.clone(), tasks.clone()));
-        Self { app, tasks, address, endpoint, stop, _directory: directory }
+        Self { app, tasks, address, endpoint, stop, directory }
     }
 
     /// A join token of the installation, made at `now_ms` and good for a minute.
@@ -130,9 +139,14 @@ impl Bench {
 
     /// Dials the link as `identity`.
     pub(crate) async fn dial(&self, identity: &Identity) -> Connection {
+        self.dial_as(identity, alpn::LINK).await
+    }
+
+    /// Dials as `identity`, to speak `protocol`.
+    pub(crate) async fn dial_as(&self, identity: &Identity, protocol: &[u8]) -> Connection {
         let endpoint =
             muster_transport::bind("127.0.0.1:0".parse().expect("an address"), None).expect("bound");
-        let config = muster_transport::client_config(identity, alpn::LINK, Profile::Link).expect("TLS");
+        let config = muster_transport::client_config(identity, protocol, Profile::Link).expect("TLS");
         let name = muster_transport::server_name(Role::Orchestrator, "orchestrator");
         muster_transport::dial(&endpoint, config, &[self.address.to_string()], &name, DEADLINE)
             .await
@@ -200,12 +214,17 @@ impl Bench {
     }
 
     pub(crate) async fn stop(self) {
+        drop(self.end().await);
+    }
+
+    async fn end(self) -> tempfile::TempDir {
         self.stop.cancel();
         self.app.links.close();
         self.endpoint.close(0u32.into(), b"the test is over");
         self.tasks.close();
         soon("the sessions to end", self.tasks.wait()).await;
         self.app.db.clone().shutdown().await;
+        self.directory
     }
 }
 

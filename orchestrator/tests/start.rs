@@ -83,7 +83,8 @@ async fn the_api_speaks_tls_of_its_own_authority() {
     let _ = client();
     let trusting_nobody = reqwest::Client::builder().tls_certs_only([]).build().expect("a client");
     let health = format!("{url}/healthz");
-    let careless = reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build().expect("a client");
+    let careless =
+        reqwest::Client::builder().tls_danger_accept_invalid_certs(true).build().expect("a client");
     let authority = careless.get(format!("{url}/v1/ca.pem")).send().await.expect("answered");
     let authority = authority.text().await.expect("a body");
     assert!(trusting_nobody.get(&health).send().await.is_err(), "an unknown authority is not trusted");

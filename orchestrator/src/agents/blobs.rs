@@ -14,7 +14,7 @@ use crate::metrics;
 /// How long the request may take to come after its stream was opened.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long an agent may take nothing of what it asked for.
-const STALL_TIMEOUT: Duration = Duration::from_secs(60);
+const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// Bytes read from disk at a time.
 const READ_BYTES: usize = 256 * 1024;
 

@@ -7,9 +7,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use muster_protocol::agent::{
-    AgentHello, AgentMessage, AgentWelcome, ToAgent, agent_message, to_agent,
-};
+use muster_protocol::agent::{AgentHello, AgentMessage, AgentWelcome, ToAgent, agent_message, to_agent};
 use muster_protocol::id::NodeId;
 use muster_store::{StoreError, Watch};
 use muster_transport::{FrameReader, FrameWriter};
@@ -19,7 +17,7 @@ use tokio::task::JoinSet;
 use super::desired::Told;
 use super::{blobs, reports};
 use crate::app::App;
-use crate::links::{AgentLink, AgentStatus, Ended, pause_after};
+use crate::links::{AgentLink, AgentStatus, Ended, Greeting, pause_after};
 use crate::state::{self, Desired, StateError};
 use crate::{clock, keyspace, lifecycle, metrics};
 
@@ -62,6 +60,7 @@ struct Greeted {
     session: u64,
     /// The region the node joined.
     region: String,
+    greeting: Greeting,
 }
 
 async fn greet(app: &App, connection: &quinn::Connection, node: NodeId) -> Result<Greeted, Ended> {
@@ -76,10 +75,12 @@ async fn greet(app: &App, connection: &quinn::Connection, node: NodeId) -> Resul
         }
     });
     let (writer, reader, hello) = hello.await.map_err(|_| Ended::Silent)??;
+    // Until the registry has the link: what is written is ahead of it.
+    let greeting = app.links.greet_agent(node);
     let session = lifecycle::node_connected(&app.db, node, &hello, clock::now_ms()).await?;
     let record = app.db.read("node", async |mut tx| state::nodes::load(&mut tx, node).await).await?;
     let region = record.ok_or(Ended::Unknown)?.region;
-    Ok(Greeted { reader, writer, hello, session, region })
+    Ok(Greeted { reader, writer, hello, session, region, greeting })
 }
 
 async fn converse(
@@ -88,7 +89,7 @@ async fn converse(
     node: NodeId,
     greeted: Greeted,
 ) -> Result<Infallible, Ended> {
-    let Greeted { reader, mut writer, hello, session, region } = greeted;
+    let Greeted { reader, mut writer, hello, session, region, greeting } = greeted;
     if hello.version != env!("CARGO_PKG_VERSION") {
         tracing::info!(%node, theirs = hello.version, ours = env!("CARGO_PKG_VERSION"), "versions differ");
     }
@@ -106,6 +107,7 @@ async fn converse(
         unable: hello.unable,
     };
     let link = app.links.add_agent(node, session, connection.clone(), status)?;
+    drop(greeting);
     tracing::info!(%node, session, hostname = hello.hostname, servers = hello.servers.len(), "agent connected");
     let inbox = reports::Inbox::default();
     let welcome = AgentWelcome { token_keys: app.authority.token_keys() };
@@ -140,7 +142,7 @@ async fn listen(
             Some(agent_message::Body::Usage(usage)) => {
                 if unable.as_ref() != Some(&usage.unable) {
                     if let Err(error) = lifecycle::node_unable(&app.db, node, &usage.unable).await {
-                        tracing::warn!(%node, %error, "not written that the agent is able or not; trying again");
+                        tracing::warn!(%node, %error, "not written whether the agent is able; trying again");
                     } else {
                         unable = Some(usage.unable.clone());
                     }

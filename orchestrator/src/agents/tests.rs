@@ -43,7 +43,8 @@ impl FakeAgent {
 
     /// The next message that says what is wanted.
     async fn told(&mut self) -> DesiredServers {
-        let message: Option<ToAgent> = soon("word of what is wanted", self.reader.recv()).await.expect("readable");
+        let message: Option<ToAgent> =
+            soon("word of what is wanted", self.reader.recv()).await.expect("readable");
         match message.and_then(|message| message.body) {
             Some(to_agent::Body::Desired(desired)) => desired,
             other => panic!("not what is wanted: {other:?}"),
@@ -99,8 +100,7 @@ async fn an_agent_is_told_what_is_wanted_and_its_reports_move_the_server() {
     assert_eq!(record.container_id, "c0ffee");
 
     let now_ms = clock::now_ms();
-    let stopped =
-        lifecycle::stop_server(&bench.app.db, FIRST_NAMESPACE, server, "asked", true, now_ms).await;
+    let stopped = lifecycle::stop_server(&bench.app.db, FIRST_NAMESPACE, server, "asked", true, now_ms).await;
     let generation = stopped.expect("written").expect("there").generation;
     let desired = agent.told().await;
     assert_eq!((desired.full, desired.servers[0].goal()), (false, ServerGoal::Stop));
@@ -132,11 +132,11 @@ async fn what_an_agent_says_at_its_hello_counts_and_what_it_lost_is_lost() {
     bench.server_in(lost, ServerState::Starting).await;
     agent.told().await;
     agent.connection.close(0u32.into(), b"away");
-    eventually("the link's end in the store", async || (!is_connected(&bench, node).await).then_some(())).await;
+    eventually("the link's end in the store", async || (!is_connected(&bench, node).await).then_some(()))
+        .await;
     assert_eq!(bench.server(lost).await.state(), ServerState::Starting, "a lost link loses no server");
 
-    let mut agent =
-        FakeAgent::connect(&bench, &identity, vec![report(kept, 1, ServerPhase::Starting)]).await;
+    let mut agent = FakeAgent::connect(&bench, &identity, vec![report(kept, 1, ServerPhase::Starting)]).await;
     bench.server_in(lost, ServerState::Failed).await;
     let desired = agent.told().await;
     assert!(desired.full);
@@ -154,7 +154,8 @@ async fn usage_is_known_while_the_link_is_up() {
     say(&mut agent.writer, agent_message::Body::Usage(usage)).await;
     let links = &bench.app.links;
     let status =
-        eventually("the usage", async || links.agent(agent.node).filter(|status| status.cpu_millis > 0)).await;
+        eventually("the usage", async || links.agent(agent.node).filter(|status| status.cpu_millis > 0))
+            .await;
     assert_eq!((status.cpu_millis, status.memory_bytes, status.containers), (250, 7, 3));
     eventually("the reason in the store", async || {
         let read = bench.app.db.read("test", async |mut tx| state::nodes::load(&mut tx, agent.node).await);
@@ -192,7 +193,8 @@ async fn a_link_without_a_heartbeat_is_closed() {
     let closed = soon("the link to be closed", agent.connection.closed()).await;
     let ConnectionError::ApplicationClosed(close) = closed else { panic!("closed by {closed}") };
     assert_eq!(u64::from(close.error_code), 2);
-    eventually("the end in the store", async || (!is_connected(&bench, agent.node).await).then_some(())).await;
+    eventually("the end in the store", async || (!is_connected(&bench, agent.node).await).then_some(()))
+        .await;
     bench.stop().await;
 }
 

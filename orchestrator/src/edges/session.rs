@@ -5,8 +5,8 @@
 //! back.
 
 use std::convert::Infallible;
-use std::sync::{Mutex, PoisonError};
 use std::sync::Arc;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use muster_protocol::edge::{EdgeHello, EdgeMessage, EdgeWelcome, Route, ToEdge, edge_message, to_edge};
@@ -75,10 +75,14 @@ async fn greet(app: &App, connection: &quinn::Connection, edge: EdgeId) -> Resul
     });
     let (writer, reader, hello) = hello.await.map_err(|_| Ended::Silent)??;
     let ports = 1..=u32::from(u16::MAX);
-    if !ports.contains(&hello.port_first) || !ports.contains(&hello.port_last) || hello.port_first > hello.port_last
+    if !ports.contains(&hello.port_first)
+        || !ports.contains(&hello.port_last)
+        || hello.port_first > hello.port_last
     {
         let (first, last) = (hello.port_first, hello.port_last);
-        return Err(Ended::Protocol(format!("{first} to {last} is no range of ports; mend the edge's configuration")));
+        return Err(Ended::Protocol(format!(
+            "{first} to {last} is no range of ports; mend the edge's configuration"
+        )));
     }
     let session = lifecycle::edge_connected(&app.db, edge, &hello, clock::now_ms()).await?;
     let record = app.db.read("edge", async |mut tx| state::edges::load(&mut tx, edge).await).await?;
@@ -100,12 +104,10 @@ async fn converse(
         tracing::warn!(%edge, joined = region, says = hello.region, "an edge stays in the region it joined");
     }
     let link = app.links.add_edge(edge, session, connection.clone(), &region, clock::now_ms())?;
-    tracing::info!(%edge, session, hostname = hello.hostname, public_host = hello.public_host, "edge connected");
+    let (hostname, public_host) = (&hello.hostname, &hello.public_host);
+    tracing::info!(%edge, session, hostname, public_host, "edge connected");
     let flow_key = installation::flow_key(&app.db, &region).await?;
-    let welcome = EdgeWelcome {
-        token_keys: app.authority.token_keys(),
-        flow_key: flow_key.to_vec().into(),
-    };
+    let welcome = EdgeWelcome { token_keys: app.authority.token_keys(), flow_key: flow_key.to_vec().into() };
     send(&mut writer, to_edge::Body::Welcome(welcome), connection).await?;
     let told = Mutex::new(Told::default());
     let (answers, answered) = mpsc::channel(MAX_UNANSWERED);

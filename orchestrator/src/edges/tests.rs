@@ -1,6 +1,9 @@
 //! Fake edges over real QUIC: the routes they get, what their answers do, the traffic they report.
 
-use muster_protocol::agent::{PortProtocol, ServerPhase, ServerReport};
+use muster_protocol::agent::{
+    AgentHello, AgentMessage, PortProtocol, ServerGoal, ServerPhase, ServerReport, ToAgent, agent_message,
+    to_agent,
+};
 use muster_protocol::edge::{
     EdgeMessage, EdgeReport, EdgeWelcome, RouteFailure, RouteTable, RoutesApplied, ServerTraffic, ToEdge,
     edge_message, to_edge,
@@ -59,10 +62,9 @@ async fn node(bench: &Bench) -> NodeId {
     node
 }
 
-/// The agent says that `server` is ready.
-async fn ready(bench: &Bench, node: NodeId, server: ServerId) {
+fn ready_report(server: ServerId) -> ServerReport {
     let at = clock::now_ms();
-    let report = ServerReport {
+    ServerReport {
         server_id: server.to_string(),
         generation: 1,
         phase: ServerPhase::Ready.into(),
@@ -71,8 +73,32 @@ async fn ready(bench: &Bench, node: NodeId, server: ServerId) {
         running_at_ms: at,
         ready_at_ms: at,
         ..Default::default()
-    };
-    lifecycle::server_reported(&bench.app.db, node, &report, at).await.expect("written");
+    }
+}
+
+/// The agent says that `server` is ready.
+async fn ready(bench: &Bench, node: NodeId, server: ServerId) {
+    let report = ready_report(server);
+    lifecycle::server_reported(&bench.app.db, node, &report, clock::now_ms()).await.expect("written");
+}
+
+/// Connects as an agent that has `servers`, up to its welcome.
+async fn connect_agent(
+    bench: &Bench,
+    identity: &Identity,
+    servers: Vec<ServerReport>,
+) -> (Connection, FrameWriter, FrameReader) {
+    let (connection, mut writer, mut reader) = bench.control(identity).await;
+    let hello = agent_message::Body::Hello(AgentHello { servers, ..agent_hello() });
+    writer.send(&AgentMessage { body: Some(hello) }).await.expect("sent");
+    let first: Option<ToAgent> = soon("a welcome", reader.recv()).await.expect("readable");
+    assert!(matches!(first.and_then(|message| message.body), Some(to_agent::Body::Welcome(_))));
+    (connection, writer, reader)
+}
+
+async fn say_report(writer: &mut FrameWriter, report: &ServerReport) {
+    let body = Some(agent_message::Body::Report(report.clone()));
+    writer.send(&AgentMessage { body }).await.expect("sent");
 }
 
 fn ports(table: &RouteTable) -> Vec<u32> {
@@ -172,6 +198,46 @@ async fn an_edge_that_comes_back_gets_everything_and_the_same_flow_key() {
 }
 
 #[tokio::test]
+async fn a_restart_of_the_orchestrator_changes_nothing_for_the_games() {
+    let bench = Bench::start().await;
+    let agent = bench.machine(Role::Agent).await;
+    let node: NodeId = agent.id.parse().expect("a node's id");
+    let server = bench.placed_server(node, 20_000).await;
+    let identity = bench.machine(Role::Edge).await;
+    let (before, mut writer, _reader) = connect_agent(&bench, &agent, Vec::new()).await;
+    let mut edge = FakeEdge::connect(&bench, &identity).await;
+    let table = edge.table().await;
+    let running = ready_report(server);
+    say_report(&mut writer, &running).await;
+    edge.applied(table.revision, Vec::new()).await;
+    let ready = bench.server_in(server, ServerState::Ready).await;
+
+    let bench = bench.restart().await;
+    soon("the old links to end", async { tokio::join!(before.closed(), edge.connection.closed()) }).await;
+    assert_eq!(bench.server(server).await, ready);
+    let read = async || {
+        let read = bench.app.db.read("test", async |mut tx| state::nodes::load(&mut tx, node).await);
+        read.await.expect("readable").expect("there")
+    };
+    assert!(!read().await.connected, "nobody is connected at a start");
+
+    let (_connection, _writer, mut reader) = connect_agent(&bench, &agent, vec![running]).await;
+    let mut edge = FakeEdge::connect(&bench, &identity).await;
+    let table = edge.table().await;
+    assert!(table.full);
+    assert_eq!(ports(&table), [20_000]);
+    edge.applied(table.revision, Vec::new()).await;
+    let told: Option<ToAgent> = soon("what is wanted", reader.recv()).await.expect("readable");
+    let Some(to_agent::Body::Desired(desired)) = told.and_then(|message| message.body) else {
+        panic!("not what is wanted");
+    };
+    assert_eq!(desired.servers[0].goal(), ServerGoal::Run);
+    assert!(read().await.connected);
+    assert_eq!(bench.server(server).await, ready);
+    bench.stop().await;
+}
+
+#[tokio::test]
 async fn flows_are_known_once_every_edge_has_reported() {
     let bench = Bench::start().await;
     let links = &bench.app.links;
@@ -193,7 +259,8 @@ async fn flows_are_known_once_every_edge_has_reported() {
 
     one.connection.close(0u32.into(), b"away");
     eventually("the link's end in the store", async || {
-        let read = bench.app.db.read("test", async |mut tx| state::edges::load(&mut tx, one.edge).await).await;
+        let read =
+            bench.app.db.read("test", async |mut tx| state::edges::load(&mut tx, one.edge).await).await;
         read.expect("readable").filter(|edge| !edge.connected)
     })
     .await;

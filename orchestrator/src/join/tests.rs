@@ -1,11 +1,14 @@
 //! Joining over real QUIC: what lets a machine in, and what each refusal says.
 
+use std::time::Duration;
+
+use muster_protocol::agent::{AgentMessage, ToAgent, agent_message};
 use muster_protocol::api::JoinRole;
-use muster_transport::{JoinError, JoinToken, Role};
+use muster_transport::{JoinError, JoinToken, Role, alpn};
 
 use crate::clock;
 use crate::state;
-use crate::testing::{Bench, REGION};
+use crate::testing::{Bench, REGION, agent_hello, eventually, soon};
 
 fn refusal<T>(result: Result<T, JoinError>) -> (String, String) {
     match result {
@@ -95,5 +98,32 @@ async fn a_machine_does_not_show_its_secret_to_another_orchestrator() {
     assert!(!matches!(error, JoinError::Refused { .. }), "{error}");
     token.fingerprint[0] ^= 1;
     bench.join(&token, Role::Agent, REGION, &[]).await.expect("the token was not used up");
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn strangers_who_say_nothing_do_not_keep_machines_out() {
+    let bench = Bench::start().await;
+    let identity = bench.machine(Role::Agent).await;
+    let token = bench.join_token(JoinRole::Agent, clock::now_ms()).await;
+    let mut silent = Vec::new();
+    for _ in 0..crate::listener::MAX_JOINING {
+        silent.push(bench.dial_as(&identity, alpn::JOIN).await);
+    }
+    let refused = eventually("a place to be missing", async || {
+        let connection = bench.dial_as(&identity, alpn::JOIN).await;
+        let closed = tokio::time::timeout(Duration::from_millis(200), connection.closed()).await;
+        silent.push(connection);
+        closed.ok()
+    })
+    .await;
+    assert!(refused.to_string().contains("too many machines join"), "{refused}");
+    let (_connection, mut writer, mut reader) = bench.control(&identity).await;
+    let body = Some(agent_message::Body::Hello(agent_hello()));
+    writer.send(&AgentMessage { body }).await.expect("sent");
+    let welcome: Option<ToAgent> = soon("a welcome", reader.recv()).await.expect("readable");
+    assert!(welcome.is_some(), "links are taken all the while");
+    // Those who say nothing lose their places, and who has a token joins.
+    eventually("a place", async || bench.join(&token, Role::Agent, REGION, &[]).await.ok()).await;
     bench.stop().await;
 }

@@ -24,6 +24,8 @@ pub(crate) enum Ended {
     Unknown,
     #[error("the certificate is not that of an agent or edge")]
     NoPeer,
+    #[error("too many machines join at once; try again")]
+    Busy,
     #[error(transparent)]
     Refused(#[from] LinkRefused),
     #[error("the store cannot be used: {0}")]
@@ -46,7 +48,7 @@ impl Ended {
             Self::Behind => 3,
             Self::Protocol(_) => 4,
             Self::Unknown | Self::NoPeer => 5,
-            Self::Refused(_) | Self::Unavailable(_) => 6,
+            Self::Busy | Self::Refused(_) | Self::Unavailable(_) => 6,
         }
     }
 
@@ -60,6 +62,7 @@ impl Ended {
             Self::Protocol(_) => "protocol",
             Self::Unknown => "unknown_id",
             Self::NoPeer => "no_peer",
+            Self::Busy => "busy",
             Self::Refused(_) => "refused",
             Self::Unavailable(_) => "unavailable",
             Self::Left => "left",

@@ -11,9 +11,9 @@ use muster_protocol::id::{EdgeId, NodeId};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::clock;
 use crate::lifecycle::{self, StepError};
 use crate::state::{self, StateError};
-use crate::clock;
 
 /// How often records and registry are compared.
 const INTERVAL: Duration = Duration::from_secs(5);
@@ -54,7 +54,7 @@ async fn pass(app: &App, before: &BTreeSet<Claim>) -> Result<BTreeSet<Claim>, St
     let nodes = nodes.iter().filter(|node| node.connected);
     let edges = edges.iter().filter(|edge| edge.connected);
     let missing: BTreeSet<Claim> = nodes
-        .filter(|node| app.links.agent(node.typed_id()).is_none())
+        .filter(|node| !app.links.knows_agent(node.typed_id()))
         .map(|node| Claim::Node(node.typed_id(), node.link_session))
         .chain(
             edges
@@ -93,6 +93,9 @@ mod tests {
             let read = bench.app.db.read("test", async |mut tx| state::nodes::load(&mut tx, node).await);
             read.await.expect("readable").expect("there").connected
         };
+        let greeting = bench.app.links.greet_agent(node);
+        assert!(pass(&bench.app, &BTreeSet::new()).await.expect("compared").is_empty(), "a hello under way");
+        drop(greeting);
         let missing = pass(&bench.app, &BTreeSet::new()).await.expect("compared");
         assert_eq!(missing.len(), 1);
         assert!(connected().await, "once may be a link that is just coming up");
