@@ -9,6 +9,7 @@ use muster_store::{Database, StoreError};
 use rand::seq::SliceRandom;
 
 use crate::lifecycle::claim_warm;
+use crate::metrics;
 use crate::records::{MatchRecord, MatchSeat, MatchState, ServerRecord};
 use crate::state::{StateError, fleets, matches};
 
@@ -82,30 +83,37 @@ pub async fn allocate(
     if players.len() > MAX_PLAYERS || data.len() > MAX_DATA_BYTES {
         return Err(AllocateError::TooLarge);
     }
-    db.run("allocate", async |mut tx| {
-        // Without conflict: a fleet that changes meanwhile may still give the server it has.
-        let record = fleets::peek(&mut tx, namespace, fleet).await?.filter(|record| !record.deleting);
-        let record = record.ok_or_else(|| AllocateError::UnknownFleet(fleet.to_owned()))?;
-        if let Some(region) = regions.iter().find(|region| !record.regions.contains_key(*region)) {
-            return Err(AllocateError::UnknownRegion { fleet: fleet.to_owned(), region: region.clone() });
-        }
-        let mut order: Vec<&String> = regions.iter().collect();
-        if order.is_empty() {
-            order.extend(record.regions.keys());
-            order.shuffle(&mut rand::rng());
-        }
-        let match_id = MatchId::new();
-        for region in &order {
-            if let Some(server) = claim_warm(&mut tx, namespace, fleet, region, match_id, now_ms).await? {
-                let match_record = claimed(match_id, &server, players, data, now_ms);
-                matches::save(&mut tx, None, &match_record);
-                return Ok(Allocation { match_record, server });
+    let outcome = db
+        .run("allocate", async |mut tx| {
+            // Without conflict: a fleet that changes meanwhile may still give the server it has.
+            let record = fleets::peek(&mut tx, namespace, fleet).await?.filter(|record| !record.deleting);
+            let record = record.ok_or_else(|| AllocateError::UnknownFleet(fleet.to_owned()))?;
+            if let Some(region) = regions.iter().find(|region| !record.regions.contains_key(*region)) {
+                return Err(AllocateError::UnknownRegion { fleet: fleet.to_owned(), region: region.clone() });
             }
-        }
-        let regions = order.iter().map(|region| region.as_str()).collect::<Vec<_>>().join(", ");
-        Err(AllocateError::NoCapacity { fleet: fleet.to_owned(), regions })
-    })
-    .await
+            let mut order: Vec<&String> = regions.iter().collect();
+            if order.is_empty() {
+                order.extend(record.regions.keys());
+                order.shuffle(&mut rand::rng());
+            }
+            let match_id = MatchId::new();
+            for region in &order {
+                if let Some(server) = claim_warm(&mut tx, namespace, fleet, region, match_id, now_ms).await? {
+                    let match_record = claimed(match_id, &server, players, data, now_ms);
+                    matches::save(&mut tx, None, &match_record);
+                    return Ok(Allocation { match_record, server });
+                }
+            }
+            let regions = order.iter().map(|region| region.as_str()).collect::<Vec<_>>().join(", ");
+            Err(AllocateError::NoCapacity { fleet: fleet.to_owned(), regions })
+        })
+        .await;
+    metrics::allocated(match &outcome {
+        Ok(_) => "claimed",
+        Err(AllocateError::NoCapacity { .. }) => "no_capacity",
+        Err(_) => "refused",
+    });
+    outcome
 }
 
 fn claimed(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use axum::http::Method;
 use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use muster_protocol::api::{ServerState, TicketState};
 
 const AGENTS: &str = "muster_orchestrator_agents_connected";
 const EDGES: &str = "muster_orchestrator_edges_connected";
@@ -20,6 +21,11 @@ const ROUTE_FAILURES: &str = "muster_orchestrator_route_failures_total";
 const API_REQUESTS: &str = "muster_orchestrator_api_requests_total";
 const API_SECONDS: &str = "muster_orchestrator_api_request_seconds";
 const API_LOG_STREAMS: &str = "muster_orchestrator_api_log_streams";
+const PASS_SECONDS: &str = "muster_orchestrator_pass_seconds";
+const MATCHES: &str = "muster_orchestrator_matches_total";
+const ALLOCATIONS: &str = "muster_orchestrator_allocations_total";
+const SERVERS: &str = "muster_orchestrator_servers";
+const TICKETS: &str = "muster_orchestrator_tickets";
 
 /// Tells the recorder what the metrics mean.
 pub fn describe() {
@@ -39,6 +45,15 @@ pub fn describe() {
         Unit::Seconds,
         "Time to answer a request, long polls included, by route"
     );
+    describe_histogram!(PASS_SECONDS, Unit::Seconds, "Time one pass of a loop took, by loop");
+    describe_counter!(
+        MATCHES,
+        Unit::Count,
+        "Matches given a server, left waiting for one, or too late, by outcome"
+    );
+    describe_counter!(ALLOCATIONS, Unit::Count, "Requests to claim a server, by outcome");
+    describe_gauge!(SERVERS, Unit::Count, "Servers on record, by state");
+    describe_gauge!(TICKETS, Unit::Count, "Tickets on record, by state");
     describe_gauge!(API_LOG_STREAMS, Unit::Count, "Server logs being sent to clients");
 }
 
@@ -93,7 +108,7 @@ pub fn route_failures(count: usize) {
 }
 
 /// A request was answered. `route` is the pattern, not the path, so that its values are few.
-pub fn api_request(method: &Method, route: &str, status: u16, took: Duration) {
+pub(crate) fn api_request(method: &Method, route: &str, status: u16, took: Duration) {
     // A method is any word a client likes; those that no route has are one value.
     let method = match *method {
         Method::GET => "GET",
@@ -108,6 +123,33 @@ pub fn api_request(method: &Method, route: &str, status: u16, took: Duration) {
 }
 
 /// Server logs being sent to clients.
-pub fn api_log_streams(count: usize) {
+pub(crate) fn api_log_streams(count: usize) {
     gauge!(API_LOG_STREAMS).set(count as f64);
+}
+
+/// One pass of a loop, a fixed word, took this long.
+pub fn pass(of: &'static str, took: Duration) {
+    histogram!(PASS_SECONDS, "loop" => of).record(took.as_secs_f64());
+}
+
+/// Groups of tickets were put together: some got a server, some wait for one, some came too late.
+pub fn matches(assigned: usize, waiting: usize, stale: usize) {
+    for (outcome, number) in [("assigned", assigned), ("waiting", waiting), ("stale", stale)] {
+        counter!(MATCHES, "outcome" => outcome).increment(number as u64);
+    }
+}
+
+/// A request to claim a server had this outcome, a fixed word.
+pub fn allocated(outcome: &'static str) {
+    counter!(ALLOCATIONS, "outcome" => outcome).increment(1);
+}
+
+/// Servers on record in a state.
+pub fn servers(state: ServerState, count: u32) {
+    gauge!(SERVERS, "state" => state.as_str()).set(f64::from(count));
+}
+
+/// Tickets on record in a state.
+pub fn tickets(state: TicketState, count: u32) {
+    gauge!(TICKETS, "state" => state.as_str()).set(f64::from(count));
 }

@@ -3,7 +3,7 @@
 //! The watch makes a loop prompt, the tick makes it certain: a change that no watch told of is found at
 //! the next tick.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use futures_util::future::select_all;
 use muster_store::Watch;
@@ -11,6 +11,23 @@ use tokio_util::sync::CancellationToken;
 
 /// Pause after a pass that failed, for a disk to get room or a store to come back.
 pub(crate) const AFTER_FAILURE: Duration = Duration::from_secs(1);
+
+/// Shortest pause between two passes of a loop, in which changes gather.
+const MIN_PAUSE: Duration = Duration::from_millis(5);
+/// Longest pause between two passes, however long a pass takes.
+const MAX_PAUSE: Duration = Duration::from_millis(250);
+
+/// As [`sleep`], after a pause as long as the pass that `began` then took: a loop that has much to do is
+/// at most half of its time at work, and does in one pass what would have been many.
+pub(crate) async fn breathe_and_sleep(
+    shutdown: &CancellationToken,
+    began: Instant,
+    watches: Vec<Watch>,
+    tick: Duration,
+) -> bool {
+    let pause = began.elapsed().clamp(MIN_PAUSE, MAX_PAUSE);
+    sleep(shutdown, Vec::new(), pause).await && sleep(shutdown, watches, tick).await
+}
 
 /// Sleeps until one of `watches` fires or `tick` passes. Returns `false` once `shutdown` is asked for.
 pub(crate) async fn sleep(shutdown: &CancellationToken, watches: Vec<Watch>, tick: Duration) -> bool {
@@ -28,6 +45,6 @@ async fn any_changed(mut watches: Vec<Watch>) {
     let (outcome, ..) = select_all(watches.iter_mut().map(|watch| Box::pin(watch.changed()))).await;
     if outcome.is_err() {
         // The store is closing or refused the watch; the tick, or shutdown, is what is left.
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }

@@ -139,7 +139,8 @@ mod tests {
     fn creates_what_is_missing_and_stops_what_is_too_much() {
         use ServerState::{Allocated, Draining, Pending, Ready, Starting};
         // (warm, max, waiting, states) -> (created, stopped)
-        let cases: [(u32, u32, u32, &[ServerState], u32, usize); 8] = [
+        type Case<'a> = (u32, u32, u32, &'a [ServerState], u32, usize);
+        let cases: [Case<'_>; 8] = [
             (3, 10, 0, &[], 3, 0),
             (3, 10, 0, &[Ready, Starting], 1, 0),
             (3, 10, 0, &[Allocated, Allocated], 3, 0),

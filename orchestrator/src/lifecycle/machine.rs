@@ -155,7 +155,7 @@ pub fn apply(record: &mut ServerRecord, event: &Event<'_>, now_ms: u64) -> Resul
         Event::DrainDeadline => {
             if record.goal() == Goal::Drain && record.drain_deadline_ms <= now_ms {
                 set_goal(record, Goal::Stop);
-                record.detail = "its time to finish is over; it is being stopped".to_owned();
+                "its time to finish is over; it is being stopped".clone_into(&mut record.detail);
             }
         }
         Event::ContainerLost => container_lost(record, now_ms, &mut effects),

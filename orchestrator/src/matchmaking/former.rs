@@ -295,18 +295,18 @@ mod tests {
                 let chosen = worst(group.region);
                 prop_assert!(chosen.is_some(), "a member cannot play in the region");
                 prop_assert!(left[group.region] > 0, "no capacity");
-                for region in 0..offers.len() {
-                    if left[region] > 0 && let Some(other) = worst(region) {
+                for (region, left) in left.iter().enumerate() {
+                    if *left > 0 && let Some(other) = worst(region) {
                         prop_assert!(chosen <= Some(other), "region {region} is better");
                     }
                 }
                 left[group.region] -= 1;
             }
             // Nobody is left who could still have been matched.
-            for region in 0..offers.len() {
+            for (region, left) in left.iter().enumerate() {
                 let able = (0..pool.len())
                     .filter(|ticket| !seen.contains(ticket) && pool[*ticket].latencies[region].is_some());
-                prop_assert!(left[region] == 0 || able.count() < players, "region {region} had enough players");
+                prop_assert!(*left == 0 || able.count() < players, "region {region} had enough players");
             }
         }
     }

@@ -13,14 +13,10 @@ use super::waiting::assign_waiting;
 use crate::records::{QueueRecord, QueueStatusRecord};
 use crate::state::tickets::MAX_SEARCHING;
 use crate::state::{StateError, queues, tickets};
-use crate::{clock, keyspace, wake};
+use crate::{clock, keyspace, metrics, wake};
 
 /// Looks again after this even if nothing was watched to change.
 const TICK: Duration = Duration::from_secs(5);
-/// Shortest pause between two passes, in which tickets gather.
-const MIN_PAUSE: Duration = Duration::from_millis(5);
-/// Longest pause between two passes, however long a pass takes.
-const MAX_PAUSE: Duration = Duration::from_millis(250);
 /// Most matches formed in one pass.
 const MAX_MATCHES_PER_PASS: usize = 2_000;
 /// Matches committed at the same time: they share the store's group commit.
@@ -41,28 +37,21 @@ pub(crate) struct Pass {
 pub(super) async fn run(db: Database, namespace: String, queue: String, shutdown: CancellationToken) {
     loop {
         let began = Instant::now();
-        let tick = match pass(&db, &namespace, &queue, clock::now_ms()).await {
+        let (watches, tick) = match pass(&db, &namespace, &queue, clock::now_ms()).await {
             Ok(None) => return,
             Ok(Some((did, watches))) => {
                 if did != Pass::default() {
                     tracing::debug!(namespace, queue, ?did, "matchmaking pass");
                 }
-                // As long asleep as at work at least, so that a large pool does not take a whole core.
-                let pause = began.elapsed().clamp(MIN_PAUSE, MAX_PAUSE);
-                if !wake::sleep(&shutdown, Vec::new(), pause).await {
-                    return;
-                }
-                if !wake::sleep(&shutdown, watches, TICK).await {
-                    return;
-                }
-                continue;
+                (watches, TICK)
             }
             Err(error) => {
                 tracing::warn!(namespace, queue, %error, "matchmaking pass failed");
-                wake::AFTER_FAILURE
+                (Vec::new(), wake::AFTER_FAILURE)
             }
         };
-        if !wake::sleep(&shutdown, Vec::new(), tick).await {
+        metrics::pass("matchmaking", began.elapsed());
+        if !wake::breathe_and_sleep(&shutdown, began, watches, tick).await {
             return;
         }
     }
@@ -111,6 +100,7 @@ pub(crate) async fn pass(
         }
     }
     drop(commits);
+    metrics::matches(did.assigned, did.waiting, did.stale);
     Ok(Some((did, view.watches)))
 }
 

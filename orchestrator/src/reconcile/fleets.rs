@@ -18,7 +18,7 @@ use crate::matchmaking::{Fate, assign_waiting, dissolve};
 use crate::records::{FleetHealthRecord, FleetRecord, Pod, ServerRecord, ServerState, StateEntry};
 use crate::state::servers::Live;
 use crate::state::{StateError, fleets, health, kv, matches, servers, timers};
-use crate::{clock, wake};
+use crate::{clock, metrics, wake};
 
 /// Looks at every fleet after this, marked or not.
 const FULL_PASS: Duration = Duration::from_secs(30);
@@ -35,6 +35,7 @@ const BATCH: usize = 32;
 pub(super) async fn run(db: Database, shutdown: CancellationToken) {
     let mut last_full: Option<Instant> = None;
     loop {
+        let began = Instant::now();
         let full = last_full.is_none_or(|at| at.elapsed() >= FULL_PASS);
         let (watches, tick) = match pass(&db, full, clock::now_ms()).await {
             Ok(watch) => {
@@ -48,7 +49,8 @@ pub(super) async fn run(db: Database, shutdown: CancellationToken) {
                 (Vec::new(), wake::AFTER_FAILURE)
             }
         };
-        if !wake::sleep(&shutdown, watches, tick).await {
+        metrics::pass("fleets", began.elapsed());
+        if !wake::breathe_and_sleep(&shutdown, began, watches, tick).await {
             return;
         }
     }

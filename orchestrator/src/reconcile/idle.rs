@@ -4,7 +4,7 @@
 //! on the side of the players.
 
 use std::collections::HashMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use muster_protocol::id::ServerId;
 use muster_store::Database;
@@ -16,7 +16,7 @@ use crate::lifecycle::happen;
 use crate::lifecycle::machine::Event;
 use crate::records::{LiveServer, ServerRecord, ServerState};
 use crate::state::{StateError, kv, servers};
-use crate::{clock, wake};
+use crate::{clock, metrics, wake};
 
 /// Time between two looks.
 const TICK: Duration = Duration::from_secs(1);
@@ -50,6 +50,7 @@ impl IdleTracker {
 pub(super) async fn run(db: Database, flows: Flows, shutdown: CancellationToken) {
     let mut tracker = IdleTracker::default();
     loop {
+        let began = Instant::now();
         let tick = match pass(&db, &flows, &mut tracker, clock::now_ms()).await {
             Ok(()) => TICK,
             Err(error) => {
@@ -57,6 +58,7 @@ pub(super) async fn run(db: Database, flows: Flows, shutdown: CancellationToken)
                 wake::AFTER_FAILURE
             }
         };
+        metrics::pass("idle", began.elapsed());
         if !wake::sleep(&shutdown, Vec::new(), tick).await {
             return;
         }
@@ -109,7 +111,7 @@ pub(super) async fn pass(
 /// Whether nobody is on a server: no flow, and no seat that the server says is connected. Not known is not
 /// idle.
 fn is_idle(record: &ServerRecord, flows: Option<u32>) -> bool {
-    flows == Some(0) && !(record.uses_sdk && !record.connected_seats.is_empty())
+    flows == Some(0) && (!record.uses_sdk || record.connected_seats.is_empty())
 }
 
 async fn stop(db: &Database, server: ServerId, now_ms: u64) -> Result<(), StateError> {

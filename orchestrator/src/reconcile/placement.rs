@@ -1,7 +1,7 @@
 //! Placement: gives pending servers a node and edge ports.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use muster_protocol::id::ServerId;
 use muster_store::{Database, Transaction, Watch};
@@ -14,7 +14,7 @@ use crate::placement::{Need, NoRoom, NodeRoom, choose};
 use crate::records::{EdgeRecord, ServerRecord, ServerState};
 use crate::state::regions::{RegionMachines, is_usable};
 use crate::state::{StateError, edges, kv, nodes, ports, servers};
-use crate::{clock, wake};
+use crate::{clock, metrics, wake};
 
 /// Looks again after this even if nothing was watched to change.
 const TICK: Duration = Duration::from_secs(5);
@@ -24,6 +24,7 @@ const MAX_PENDING: usize = 10_000;
 /// Runs until `shutdown`.
 pub(super) async fn run(db: Database, shutdown: CancellationToken) {
     loop {
+        let began = Instant::now();
         let (watches, tick) = match pass(&db, clock::now_ms()).await {
             Ok(watch) => (vec![watch], TICK),
             Err(error) => {
@@ -31,7 +32,8 @@ pub(super) async fn run(db: Database, shutdown: CancellationToken) {
                 (Vec::new(), wake::AFTER_FAILURE)
             }
         };
-        if !wake::sleep(&shutdown, watches, tick).await {
+        metrics::pass("placement", began.elapsed());
+        if !wake::breathe_and_sleep(&shutdown, began, watches, tick).await {
             return;
         }
     }

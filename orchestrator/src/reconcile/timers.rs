@@ -1,6 +1,6 @@
 //! Timers: does what is due. Each timer is one transaction that does nothing if its matter has changed.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use muster_store::{Database, Transaction};
@@ -12,7 +12,7 @@ use crate::lifecycle::{fail_lost_node, pass_drain_deadline};
 use crate::matchmaking::{Fate, dissolve};
 use crate::records::{Id, MatchRecord, ServerRecord, ServerState, TicketRecord, TicketState};
 use crate::state::{StateError, fleets, matches, ports, servers, tickets, timers};
-use crate::{clock, wake};
+use crate::{clock, metrics, wake};
 
 /// How long after it is due a timer may be noticed.
 const TICK: Duration = Duration::from_millis(500);
@@ -23,9 +23,20 @@ const MAX_ENDED_SERVERS: u32 = 10_000;
 /// Most tickets that are over and kept, in one namespace; beyond, they are removed as they end.
 const MAX_ENDED_TICKETS: u32 = 200_000;
 
+/// Time between two counts of what is on record, for metrics.
+const COUNT_EVERY: Duration = Duration::from_secs(5);
+
 /// Runs until `shutdown`.
 pub(super) async fn run(db: Database, settings: Settings, shutdown: CancellationToken) {
+    let mut counted: Option<Instant> = None;
     loop {
+        if counted.is_none_or(|at| at.elapsed() >= COUNT_EVERY) {
+            counted = Some(Instant::now());
+            if let Err(error) = count(&db).await {
+                tracing::warn!(%error, "cannot count servers and tickets");
+            }
+        }
+        let began = Instant::now();
         let tick = match pass(&db, settings, clock::now_ms()).await {
             Ok(()) => TICK,
             Err(error) => {
@@ -33,10 +44,30 @@ pub(super) async fn run(db: Database, settings: Settings, shutdown: Cancellation
                 wake::AFTER_FAILURE
             }
         };
+        metrics::pass("timers", began.elapsed());
         if !wake::sleep(&shutdown, Vec::new(), tick).await {
             return;
         }
     }
+}
+
+/// Sets the gauges of what is on record.
+async fn count(db: &Database) -> Result<(), StateError> {
+    let (servers, tickets) = db
+        .read("count_records", async |mut tx| {
+            Ok::<_, StateError>((
+                servers::totals(&mut tx, None).await?,
+                tickets::totals(&mut tx, None).await?,
+            ))
+        })
+        .await?;
+    for state in (0..).map_while(|number| ServerState::try_from(number).ok()) {
+        metrics::servers(state.into(), servers.get(&state).copied().unwrap_or(0));
+    }
+    for state in (0..).map_while(|number| TicketState::try_from(number).ok()) {
+        metrics::tickets(state.into(), tickets.get(&state).copied().unwrap_or(0));
+    }
+    Ok(())
 }
 
 /// Does everything that is due at `now_ms`.

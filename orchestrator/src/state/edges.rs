@@ -42,6 +42,7 @@ pub async fn upsert_hello(
     now_ms: u64,
 ) -> Result<Option<u64>, StateError> {
     let Some(mut record) = load(tx, edge).await? else { return Ok(None) };
+    make_room(tx, &record.region, edge).await?;
     record.version.clone_from(&hello.version);
     record.hostname.clone_from(&hello.hostname);
     record.public_host.clone_from(&hello.public_host);
@@ -54,6 +55,26 @@ pub async fn upsert_hello(
     record.link_session += 1;
     save(tx, &record);
     Ok(Some(record.link_session))
+}
+
+/// Takes edges that are gone for good off a region that has more than [`MAX_EDGES_PER_REGION`]: those
+/// disconnected for longest go, and join again should they come back after all.
+async fn make_room(tx: &mut Transaction, region: &str, comer: EdgeId) -> Result<(), StateError> {
+    let range = keyspace::edges_by_region(region);
+    let rows = tx.get_range(&range.begin, &range.end, MAX_EDGES, false).await?;
+    let Some(too_many @ 1..) = rows.len().checked_sub(MAX_EDGES_PER_REGION) else { return Ok(()) };
+    let mut gone = Vec::new();
+    for edge in rows.iter().filter_map(|(key, _)| keyspace::last_id(key)).filter(|edge| *edge != comer) {
+        if let Some(record) = load(tx, edge).await?.filter(|record| !record.connected) {
+            gone.push((record.link_changed_at_ms, edge));
+        }
+    }
+    gone.sort_unstable_by_key(|(since_ms, edge)| (*since_ms, edge.uuid()));
+    for (_, edge) in gone.into_iter().take(too_many) {
+        tx.clear(&keyspace::edge(edge));
+        tx.clear(&keyspace::edge_by_region(region, edge));
+    }
+    Ok(())
 }
 
 /// Records that the link of `session` is down. The end of a link that another has replaced changes

@@ -13,7 +13,7 @@ pub enum StateError {
     Corrupt {
         /// Type of the record.
         kind: &'static str,
-        /// The key, hexadecimal.
+        /// The key, as a byte string.
         key: String,
         /// What the decoder said.
         reason: String,

@@ -81,7 +81,7 @@ pub fn bump(tx: &mut Transaction, key: &[u8]) {
 pub fn decode<M: Message + Default>(key: &[u8], value: &[u8]) -> Result<M, StateError> {
     M::decode(value).map_err(|error| StateError::Corrupt {
         kind: std::any::type_name::<M>().rsplit("::").next().unwrap_or_default(),
-        key: key.iter().map(|byte| format!("{byte:02x}")).collect(),
+        key: format!("{:?}", Bytes::copy_from_slice(key)),
         reason: error.to_string(),
     })
 }

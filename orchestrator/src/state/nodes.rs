@@ -56,11 +56,12 @@ pub async fn upsert_hello(
     now_ms: u64,
 ) -> Result<Option<u64>, StateError> {
     let Some(mut record) = load(tx, node).await? else { return Ok(None) };
-    let capacity = hello.capacity.unwrap_or_default();
     record.version.clone_from(&hello.version);
     record.hostname.clone_from(&hello.hostname);
-    record.cpu_millis = capacity.cpu_millis;
-    record.memory_bytes = capacity.memory_bytes;
+    if let Some(capacity) = &hello.capacity {
+        record.cpu_millis = capacity.cpu_millis;
+        record.memory_bytes = capacity.memory_bytes;
+    }
     record.unable.clone_from(&hello.unable);
     let moved = record.tunnel_addresses != hello.tunnel_addresses;
     record.tunnel_addresses.clone_from(&hello.tunnel_addresses);

@@ -1,0 +1,87 @@
+//! Keys of nodes, edges, what nodes have promised and which edge ports are taken.
+
+use foundationdb_tuple::{pack, unpack};
+use muster_protocol::id::{EdgeId, NodeId};
+
+use super::{KeyRange, Prefix, id};
+use crate::records::PortProtocol;
+
+/// [`crate::records::NodeRecord`].
+pub fn node(node: NodeId) -> Vec<u8> {
+    pack(&(Prefix::Node as u16, id(node)))
+}
+
+/// Every node.
+pub fn nodes() -> KeyRange {
+    KeyRange::under(&(Prefix::Node as u16,))
+}
+
+/// Index of nodes by region.
+pub fn node_by_region(region: &str, node: NodeId) -> Vec<u8> {
+    pack(&(Prefix::NodeByRegion as u16, region, id(node)))
+}
+
+/// Nodes of a region.
+pub fn nodes_by_region(region: &str) -> KeyRange {
+    KeyRange::under(&(Prefix::NodeByRegion as u16, region))
+}
+
+/// What a node has promised to servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u16)]
+pub enum Reserved {
+    /// Thousandths of a CPU.
+    CpuMillis = 1,
+    /// Bytes.
+    Memory = 2,
+    /// Servers.
+    Servers = 3,
+}
+
+/// A number: how much of `what` a node has promised.
+pub fn node_reserved(node: NodeId, what: Reserved) -> Vec<u8> {
+    pack(&(Prefix::NodeReserved as u16, id(node), what as u16))
+}
+
+/// [`crate::records::EdgeRecord`].
+pub fn edge(edge: EdgeId) -> Vec<u8> {
+    pack(&(Prefix::Edge as u16, id(edge)))
+}
+
+/// Every edge.
+pub fn edges() -> KeyRange {
+    KeyRange::under(&(Prefix::Edge as u16,))
+}
+
+/// Index of edges by region.
+pub fn edge_by_region(region: &str, edge: EdgeId) -> Vec<u8> {
+    pack(&(Prefix::EdgeByRegion as u16, region, id(edge)))
+}
+
+/// Edges of a region.
+pub fn edges_by_region(region: &str) -> KeyRange {
+    KeyRange::under(&(Prefix::EdgeByRegion as u16, region))
+}
+
+/// What a port is a number of: UDP ports are one space, TCP and WebSocket share the other.
+pub(super) fn transport(protocol: PortProtocol) -> u16 {
+    match protocol {
+        PortProtocol::Udp => 1,
+        PortProtocol::Tcp | PortProtocol::Ws => 2,
+    }
+}
+
+/// [`crate::records::EdgePortRecord`].
+pub fn edge_port(region: &str, protocol: PortProtocol, port: u16) -> Vec<u8> {
+    pack(&(Prefix::EdgePort as u16, region, transport(protocol), port))
+}
+
+/// Ports of a region that are not free.
+pub fn edge_ports(region: &str, protocol: PortProtocol) -> KeyRange {
+    KeyRange::under(&(Prefix::EdgePort as u16, region, transport(protocol)))
+}
+
+/// Number of an [`edge_port`] key.
+pub fn split_edge_port(key: &[u8]) -> Option<u16> {
+    unpack::<(u16, String, u16, u16)>(key).ok().map(|(_, _, _, port)| port)
+}

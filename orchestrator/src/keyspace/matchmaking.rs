@@ -1,0 +1,90 @@
+//! Keys of queues, tickets and matches.
+
+use foundationdb_tuple::{Uuid, pack, unpack};
+use muster_protocol::id::{MatchId, TicketId};
+
+use super::{KeyRange, Prefix, id};
+use crate::records::TicketState;
+
+/// [`crate::records::QueueRecord`].
+pub fn queue(namespace: &str, queue: &str) -> Vec<u8> {
+    pack(&(Prefix::Queue as u16, namespace, queue))
+}
+
+/// Every queue of a namespace.
+pub fn queues(namespace: &str) -> KeyRange {
+    KeyRange::under(&(Prefix::Queue as u16, namespace))
+}
+
+/// Every queue of every namespace.
+pub fn all_queues() -> KeyRange {
+    KeyRange::under(&(Prefix::Queue as u16,))
+}
+
+/// [`crate::records::QueueStatusRecord`].
+pub fn queue_status(namespace: &str, queue: &str) -> Vec<u8> {
+    pack(&(Prefix::QueueStatus as u16, namespace, queue))
+}
+
+/// Number of queues of a namespace.
+pub fn queue_count(namespace: &str) -> Vec<u8> {
+    pack(&(Prefix::QueueCount as u16, namespace))
+}
+
+/// [`crate::records::TicketRecord`]. Watch it for a long poll.
+pub fn ticket(ticket: TicketId) -> Vec<u8> {
+    pack(&(Prefix::Ticket as u16, id(ticket)))
+}
+
+/// Index of searching tickets, by age; [`crate::records::SearchingTicket`].
+pub fn ticket_searching(namespace: &str, queue: &str, ticket: TicketId) -> Vec<u8> {
+    pack(&(Prefix::TicketSearching as u16, namespace, queue, id(ticket)))
+}
+
+/// Searching tickets of a queue, oldest first.
+pub fn tickets_searching(namespace: &str, queue: &str) -> KeyRange {
+    KeyRange::under(&(Prefix::TicketSearching as u16, namespace, queue))
+}
+
+/// Number of tickets in a state, final ones as long as they are kept.
+pub fn ticket_count(namespace: &str, queue: &str, state: TicketState) -> Vec<u8> {
+    pack(&(Prefix::TicketCount as u16, namespace, queue, state as u16))
+}
+
+/// Counts of a namespace.
+pub fn ticket_counts_of_namespace(namespace: &str) -> KeyRange {
+    KeyRange::under(&(Prefix::TicketCount as u16, namespace))
+}
+
+/// Counts of everything.
+pub fn all_ticket_counts() -> KeyRange {
+    KeyRange::under(&(Prefix::TicketCount as u16,))
+}
+
+/// Namespace, queue and state of a [`ticket_count`] key.
+pub fn split_ticket_count(key: &[u8]) -> Option<(String, String, TicketState)> {
+    let (_, namespace, queue, state) = unpack::<(u16, String, String, u16)>(key).ok()?;
+    Some((namespace, queue, TicketState::try_from(i32::from(state)).ok()?))
+}
+
+/// [`crate::records::MatchRecord`].
+pub fn match_(match_id: MatchId) -> Vec<u8> {
+    pack(&(Prefix::Match as u16, id(match_id)))
+}
+
+/// Index of matches that wait for a server, by age.
+pub fn match_waiting(namespace: &str, fleet: &str, region: &str, match_id: MatchId) -> Vec<u8> {
+    pack(&(Prefix::MatchWaiting as u16, namespace, fleet, region, id(match_id)))
+}
+
+/// Waiting matches of a fleet, by region.
+pub fn matches_waiting(namespace: &str, fleet: &str) -> KeyRange {
+    KeyRange::under(&(Prefix::MatchWaiting as u16, namespace, fleet))
+}
+
+/// Region and match of a [`match_waiting`] key.
+pub fn split_match_waiting(key: &[u8]) -> Option<(String, MatchId)> {
+    unpack::<(u16, String, String, String, Uuid)>(key)
+        .ok()
+        .map(|(_, _, _, region, id)| (region, MatchId::from_uuid(id)))
+}
