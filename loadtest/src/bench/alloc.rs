@@ -39,8 +39,7 @@ const WARM_DEADLINE: Duration = Duration::from_mins(5);
 
 /// Runs the benchmark.
 pub async fn run(options: &BenchOptions, steps: &mut Steps) -> anyhow::Result<Figures> {
-    let muster = options.muster.clone();
-    let stack_options = StackOptions { muster, dir: options.out.join("run-alloc"), cpu_millis: None };
+    let stack_options = StackOptions::new(options.muster.clone(), options.out.join("run-alloc"));
     let stack = Stack::start_orchestrator(stack_options, steps).await?;
     let address = stack.link_address();
     let mut stand_ins = vec![stand_in::edge(&stack.admin, &address, REGION, "edge").await?];

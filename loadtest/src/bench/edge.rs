@@ -54,8 +54,9 @@ impl Default for EdgeLoad {
 
 /// Runs the benchmark.
 pub async fn run(options: &BenchOptions, load: EdgeLoad, steps: &mut Steps) -> anyhow::Result<Figures> {
-    let (muster, dir) = (options.muster.clone(), options.out.join("run-edge"));
-    let stack_options = StackOptions { muster, dir: dir.clone(), cpu_millis: Some(4_000) };
+    let dir = options.out.join("run-edge");
+    let stack_options =
+        StackOptions { cpu_millis: Some(4_000), ..StackOptions::new(options.muster.clone(), dir.clone()) };
     let stack = Stack::start(stack_options, steps).await?;
     steps.run("push", "push the image", stack.push_image(&options.image, "arena:bench")).await?;
     let mut spec = arena_fleet(FLEET, "arena:bench", REGION, 1, 1);

@@ -38,8 +38,8 @@ const PHASES: [ServerState; 5] = [
 
 /// Runs the benchmark.
 pub async fn run(options: &BenchOptions, steps: &mut Steps) -> anyhow::Result<Figures> {
-    let (muster, dir) = (options.muster.clone(), options.out.join("run-start"));
-    let stack = Stack::start(StackOptions { muster, dir, cpu_millis: None }, steps).await?;
+    let stack_options = StackOptions::new(options.muster.clone(), options.out.join("run-start"));
+    let stack = Stack::start(stack_options, steps).await?;
     steps.run("push", "push the image", stack.push_image(&options.image, "arena:bench")).await?;
     let spec = arena_fleet(FLEET, "arena:bench", REGION, 1, 3);
     steps.run("fleet", "one warm server", stack.apply_fleet(&spec)).await?;

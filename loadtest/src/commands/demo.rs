@@ -98,7 +98,7 @@ async fn show(options: &Options, steps: &mut Steps) -> anyhow::Result<Shown> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u32;
     let cpu_millis = Some((max * ARENA_CPU_MILLIS).max(cores * 1_000));
     let muster = std::path::absolute(&options.muster)?;
-    let stack = Stack::start(StackOptions { muster, dir, cpu_millis }, steps).await?;
+    let stack = Stack::start(StackOptions { cpu_millis, ..StackOptions::new(muster, dir) }, steps).await?;
     steps.run("push", "push the game server's image", stack.push_image(&options.image, "arena:demo")).await?;
     let fleet = arena_fleet(FLEET, "arena:demo", REGION, WARM, max);
     let text = format!("apply a fleet and wait for {WARM} warm servers");

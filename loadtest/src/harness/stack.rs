@@ -42,6 +42,17 @@ pub struct StackOptions {
     pub dir: PathBuf,
     /// CPU the node offers, in thousandths; `None`: what the machine has.
     pub cpu_millis: Option<u32>,
+    /// Where the agent looks for Docker; `None`: where it always does.
+    pub docker_socket: Option<String>,
+    /// Life of session tokens; `None`: as the orchestrator has it.
+    pub session_token_ttl_s: Option<u32>,
+}
+
+impl StackOptions {
+    /// What `muster` does by itself, with state and logs in `dir`.
+    pub fn new(muster: PathBuf, dir: PathBuf) -> Self {
+        Self { muster, dir, cpu_millis: None, docker_socket: None, session_token_ttl_s: None }
+    }
 }
 
 /// Orchestrator, agent and edge; all of it is gone when this is dropped.
@@ -67,7 +78,8 @@ pub struct Stack {
 #[derive(Serialize)]
 struct OrchestratorConfig<'a> {
     data_dir: &'a Path,
-    node_loss_timeout_s: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    session_token_ttl_s: Option<u32>,
     api: Listen,
     link: Listen,
 }
@@ -87,6 +99,8 @@ struct AgentConfig<'a> {
     tunnel_listen: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     cpu_millis: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    docker_socket: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -126,7 +140,7 @@ impl Stack {
         let (api_port, link_port) = (ports::free_tcp()?, ports::free_udp()?);
         let config = OrchestratorConfig {
             data_dir: &data_dir,
-            node_loss_timeout_s: 20,
+            session_token_ttl_s: options.session_token_ttl_s,
             api: Listen { listen: format!("127.0.0.1:{api_port}") },
             link: Listen { listen: format!("127.0.0.1:{link_port}") },
         };
@@ -164,6 +178,13 @@ impl Stack {
 
     /// Starts the agent, and waits until the node can be used.
     pub async fn start_agent(&mut self) -> anyhow::Result<()> {
+        self.launch_agent().await?;
+        self.node = Some(self.wait_for_node().await?);
+        Ok(())
+    }
+
+    /// Starts the agent without waiting for anything.
+    pub async fn launch_agent(&mut self) -> anyhow::Result<()> {
         let state_dir = self.options.dir.join("state/agent");
         let config = AgentConfig {
             state_dir: &state_dir,
@@ -173,9 +194,9 @@ impl Stack {
             join_token: self.join_token(JoinRole::Agent).await?,
             tunnel_listen: format!("127.0.0.1:{}", ports::free_udp()?),
             cpu_millis: self.options.cpu_millis,
+            docker_socket: self.options.docker_socket.as_deref(),
         };
         self.agent = Some(start_process(&self.options, "agent", &config)?);
-        self.node = Some(self.wait_for_node().await?);
         Ok(())
     }
 
@@ -248,6 +269,16 @@ impl Stack {
     async fn join_token(&self, role: JoinRole) -> anyhow::Result<String> {
         let request = JoinTokenRequest { role, region: REGION.to_owned(), ttl_s: 600 };
         Ok(self.admin.create_join_token(&request).await?.token)
+    }
+
+    /// The URL of the API.
+    pub fn url(&self) -> &str {
+        self.admin.url()
+    }
+
+    /// Where state and logs are.
+    pub fn dir(&self) -> &Path {
+        &self.options.dir
     }
 
     /// Host and port at which agents and edges dial the orchestrator.

@@ -1,0 +1,8 @@
+//! The whole line on real parts: real processes, real containers, players at the edge.
+//!
+//! Needs Docker, the example image and the built program `muster`; `make test` sets all of it up.
+
+mod bad_input;
+mod failures;
+mod play;
+mod support;

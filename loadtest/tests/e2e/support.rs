@@ -1,0 +1,68 @@
+//! What the tests begin from: a stack in a directory of its own, a fleet, a queue, bots.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use muster_loadtest::bots::{BotsPlan, Protocols};
+use muster_loadtest::harness::docker::require_image;
+use muster_loadtest::harness::specs::{arena_fleet, queue};
+use muster_loadtest::harness::stack::{REGION, Stack, StackOptions};
+use muster_loadtest::harness::steps::Steps;
+
+/// The example game server's image, as `make test` builds it.
+pub(crate) const IMAGE: &str = "muster-example/arena:latest";
+pub(crate) const FLEET: &str = "arena";
+pub(crate) const QUEUE: &str = "quick";
+/// The build that [`stack`] pushes.
+pub(crate) const BUILD: &str = "arena:test";
+/// Players of one match.
+pub(crate) const MATCH_PLAYERS: u32 = 4;
+
+/// The program under test, from the build that this test is of.
+pub(crate) fn muster() -> PathBuf {
+    let test = std::env::current_exe().expect("a test knows its program");
+    let debug = test.parent().and_then(|deps| deps.parent()).expect("tests are built in <profile>/deps");
+    let muster = debug.join(format!("muster{}", std::env::consts::EXE_SUFFIX));
+    assert!(
+        muster.is_file(),
+        "{} is not built; `make test` builds it first, as does `cargo build -p muster-cli`",
+        muster.display()
+    );
+    muster
+}
+
+/// A stack for the test `name`, with logs under the build directory.
+pub(crate) fn options(name: &str) -> StackOptions {
+    let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("e2e").join(name);
+    StackOptions { cpu_millis: Some(8_000), ..StackOptions::new(muster(), dir) }
+}
+
+/// Orchestrator, agent and edge, with the example's build pushed.
+pub(crate) async fn stack(options: StackOptions) -> Stack {
+    require_image(IMAGE).await.expect("`make test` sets up Docker and the image");
+    let stack = Stack::start(options, &mut Steps::silent()).await.expect("the stack starts");
+    stack.push_image(IMAGE, BUILD).await.expect("the image is pushed");
+    stack
+}
+
+/// A warm fleet, and a queue for it.
+pub(crate) async fn open_for_players(stack: &Stack) {
+    let fleet = arena_fleet(FLEET, BUILD, REGION, 2, 8);
+    stack.apply_fleet(&fleet).await.expect("the fleet becomes warm");
+    stack.apply_queue(&queue(QUEUE, FLEET, MATCH_PLAYERS)).await.expect("the queue is taken");
+}
+
+/// Bots for that queue.
+pub(crate) fn bots(stack: &Stack, players: usize, protocols: Protocols, seconds: u64) -> BotsPlan {
+    BotsPlan {
+        client: stack.player.clone(),
+        queue: QUEUE.to_owned(),
+        players,
+        protocols,
+        play: Duration::from_secs(seconds),
+        rate: 20.0,
+        pad: String::new(),
+        match_deadline: Duration::from_mins(2),
+        authority_pem: None,
+    }
+}
