@@ -26,10 +26,10 @@ use crate::support::{Bench, DEADLINE, REGION, eventually};
 /// How often a machine says that it is there.
 const HEARTBEAT: Duration = Duration::from_millis(500);
 /// What a server writes.
-pub const LOG: &str = "level loaded\nlistening\n";
+pub(crate) const LOG: &str = "level loaded\nlistening\n";
 
 /// A node and an edge of the region, until dropped.
-pub struct Machines {
+pub(crate) struct Machines {
     tasks: [JoinHandle<()>; 2],
 }
 
@@ -41,7 +41,7 @@ impl Drop for Machines {
 
 /// How the node's servers behave.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Servers {
+pub(crate) enum Servers {
     /// Ready at once.
     Ready,
     /// Exit at once, with an error on their log.
@@ -54,7 +54,7 @@ pub enum Servers {
 
 impl Machines {
     /// Joins a node and an edge, and waits until both are connected.
-    pub async fn start(bench: &Bench, servers: Servers) -> Self {
+    pub(crate) async fn start(bench: &Bench, servers: Servers) -> Self {
         let (node, edge) = (identity(bench, Role::Agent).await, identity(bench, Role::Edge).await);
         let (node_link, edge_link) = (connect(bench, &node).await, connect(bench, &edge).await);
         let tasks = [tokio::spawn(run_node(node_link, servers)), tokio::spawn(run_edge(edge_link, servers))];
@@ -97,7 +97,7 @@ async fn connect(bench: &Bench, identity: &Identity) -> Link {
 }
 
 /// Why a node without Docker can start nothing.
-pub const NO_DOCKER: &str = "no Docker engine answers; install docker.io and start it";
+pub(crate) const NO_DOCKER: &str = "no Docker engine answers; install docker.io and start it";
 
 async fn run_node(mut link: Link, servers: Servers) {
     let unable = if servers == Servers::NoDocker { NO_DOCKER } else { "" };
@@ -181,9 +181,7 @@ async fn say(writer: &mut FrameWriter, body: agent_message::Body) {
 async fn tell_log(mut writer: FrameWriter, mut reader: FrameReader, servers: Servers) {
     let Ok(Some(request)) = reader.recv::<LogsRequest>().await else { return };
     let body = match servers {
-        Servers::Ready | Servers::PortTaken => {
-            log_chunk::Body::Output(Bytes::from_static(LOG.as_bytes()).into())
-        }
+        Servers::Ready | Servers::PortTaken => log_chunk::Body::Output(Bytes::from_static(LOG.as_bytes())),
         Servers::Exit | Servers::NoDocker => log_chunk::Body::Refused(ServerFailure {
             code: "log_gone".into(),
             detail: format!("the container of {} is gone", request.server_id),

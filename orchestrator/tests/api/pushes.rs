@@ -8,7 +8,7 @@ use sha2::{Digest as _, Sha256};
 use crate::support::{Bench, Caller};
 
 /// The digest of `bytes`, as text.
-pub fn digest(bytes: &[u8]) -> String {
+pub(crate) fn digest(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     Sha256::digest(bytes).iter().fold("sha256:".to_owned(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -28,7 +28,7 @@ fn tar_of(files: &[(&str, Vec<u8>)]) -> Vec<u8> {
 }
 
 /// An archive as `docker save` writes it; `salt` makes each another.
-pub fn image(salt: &str) -> Vec<u8> {
+pub(crate) fn image(salt: &str) -> Vec<u8> {
     let config = json!({
         "os": "linux", "architecture": "amd64", "config": {"Labels": {"salt": salt}},
         "rootfs": {"type": "layers", "diff_ids": ["sha256:00"]},
@@ -42,7 +42,7 @@ pub fn image(salt: &str) -> Vec<u8> {
 }
 
 /// Sends all of `bytes` as one upload, without registering it.
-pub async fn upload(caller: &Caller, bytes: &[u8]) -> String {
+pub(crate) async fn upload(caller: &Caller, bytes: &[u8]) -> String {
     let digest = digest(bytes);
     let begun: Upload =
         caller.post("/v1/uploads", json!({"digest": digest, "size_bytes": bytes.len()})).await.ok().await;
@@ -54,7 +54,7 @@ pub async fn upload(caller: &Caller, bytes: &[u8]) -> String {
 }
 
 /// Pushes an image with `tag`; its digest.
-pub async fn push(caller: &Caller, tag: &str) -> String {
+pub(crate) async fn push(caller: &Caller, tag: &str) -> String {
     let digest = upload(caller, &image(tag)).await;
     let build: Build = caller.post("/v1/builds", json!({"digest": digest, "tags": [tag]})).await.ok().await;
     assert_eq!(build.platform, "linux/amd64");

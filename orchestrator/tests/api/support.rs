@@ -10,35 +10,35 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
 /// How long anything may take before a test gives up.
-pub const DEADLINE: Duration = Duration::from_secs(30);
+pub(crate) const DEADLINE: Duration = Duration::from_secs(30);
 /// The namespace that is there from the start.
-pub const NAMESPACE: &str = "default/dev";
+pub(crate) const NAMESPACE: &str = "default/dev";
 /// The region of every test.
-pub const REGION: &str = "local";
+pub(crate) const REGION: &str = "local";
 
 /// A running orchestrator with its first admin token.
-pub struct Bench {
-    pub orchestrator: Orchestrator,
-    pub admin: Caller,
+pub(crate) struct Bench {
+    pub(crate) orchestrator: Orchestrator,
+    pub(crate) admin: Caller,
     directory: tempfile::TempDir,
 }
 
 /// One token's view of the API.
 #[derive(Clone)]
-pub struct Caller {
+pub(crate) struct Caller {
     http: reqwest::Client,
-    pub url: String,
-    pub token: Option<String>,
+    pub(crate) url: String,
+    pub(crate) token: Option<String>,
     /// Sent as `?namespace=` with every request, if set.
-    pub namespace: Option<String>,
+    pub(crate) namespace: Option<String>,
 }
 
 impl Bench {
-    pub async fn start() -> Self {
+    pub(crate) async fn start() -> Self {
         Self::start_with(|_| {}).await
     }
 
-    pub async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
+    pub(crate) async fn start_with(change: impl FnOnce(&mut Config)) -> Self {
         let directory = tempfile::tempdir().expect("a directory");
         let mut config = Config { data_dir: directory.path().to_owned(), ..Config::default() };
         config.api.listen = "127.0.0.1:0".parse().expect("an address");
@@ -55,25 +55,25 @@ impl Bench {
         Self { orchestrator, admin, directory }
     }
 
-    pub fn data_dir(&self) -> PathBuf {
+    pub(crate) fn data_dir(&self) -> PathBuf {
         self.directory.path().to_owned()
     }
 
     /// A caller with a new token of `role`, bound to `namespace`.
-    pub async fn caller(&self, role: &str, namespace: &str) -> Caller {
+    pub(crate) async fn caller(&self, role: &str, namespace: &str) -> Caller {
         let made: Value =
             self.admin.post("/v1/tokens", json!({"role": role, "namespace": namespace})).await.ok().await;
         let token = made["token"].as_str().expect("the token's text").to_owned();
         Caller { token: Some(token), namespace: None, ..self.admin.clone() }
     }
 
-    pub async fn stop(self) {
+    pub(crate) async fn stop(self) {
         self.orchestrator.shutdown().await;
     }
 }
 
 /// A client that trusts `authority` (PEM), or nobody.
-pub fn http(authority: Option<&str>) -> reqwest::Client {
+pub(crate) fn http(authority: Option<&str>) -> reqwest::Client {
     // Losing the race means that another test has just installed it.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let certificates = authority
@@ -83,7 +83,7 @@ pub fn http(authority: Option<&str>) -> reqwest::Client {
 }
 
 impl Caller {
-    pub fn request(&self, method: Method, path: &str) -> RequestBuilder {
+    pub(crate) fn request(&self, method: Method, path: &str) -> RequestBuilder {
         let mut request = self.http.request(method, format!("{}{path}", self.url)).timeout(DEADLINE);
         if let Some(namespace) = &self.namespace {
             request = request.query(&[("namespace", namespace)]);
@@ -94,57 +94,57 @@ impl Caller {
         }
     }
 
-    pub fn with_http(&self, http: reqwest::Client) -> Self {
+    pub(crate) fn with_http(&self, http: reqwest::Client) -> Self {
         Self { http, ..self.clone() }
     }
 
-    pub fn without_token(&self) -> Self {
+    pub(crate) fn without_token(&self) -> Self {
         Self { token: None, ..self.clone() }
     }
 
-    pub fn with_token(&self, token: &str) -> Self {
+    pub(crate) fn with_token(&self, token: &str) -> Self {
         Self { token: Some(token.to_owned()), ..self.clone() }
     }
 
-    pub fn within(&self, namespace: Option<&str>) -> Self {
+    pub(crate) fn within(&self, namespace: Option<&str>) -> Self {
         Self { namespace: namespace.map(str::to_owned), ..self.clone() }
     }
 
-    pub async fn get(&self, path: &str) -> Answer {
+    pub(crate) async fn get(&self, path: &str) -> Answer {
         Answer::of(self.request(Method::GET, path)).await
     }
 
-    pub async fn post(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn post(&self, path: &str, body: Value) -> Answer {
         Answer::of(self.request(Method::POST, path).json(&body)).await
     }
 
-    pub async fn put(&self, path: &str, body: Value) -> Answer {
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Answer {
         Answer::of(self.request(Method::PUT, path).json(&body)).await
     }
 
-    pub async fn put_bytes(&self, path: &str, body: Vec<u8>) -> Answer {
+    pub(crate) async fn put_bytes(&self, path: &str, body: Vec<u8>) -> Answer {
         Answer::of(self.request(Method::PUT, path).body(body)).await
     }
 
-    pub async fn delete(&self, path: &str) -> Answer {
+    pub(crate) async fn delete(&self, path: &str) -> Answer {
         Answer::of(self.request(Method::DELETE, path)).await
     }
 }
 
 /// What came back.
-pub struct Answer(pub Response);
+pub(crate) struct Answer(pub(crate) Response);
 
 impl Answer {
-    pub async fn of(request: RequestBuilder) -> Self {
+    pub(crate) async fn of(request: RequestBuilder) -> Self {
         Self(request.send().await.expect("an answer"))
     }
 
-    pub fn status(&self) -> u16 {
+    pub(crate) fn status(&self) -> u16 {
         self.0.status().as_u16()
     }
 
     /// The body of a success.
-    pub async fn ok<T: DeserializeOwned>(self) -> T {
+    pub(crate) async fn ok<T: DeserializeOwned>(self) -> T {
         let status = self.status();
         let body = self.0.text().await.expect("a body");
         assert!((200..300).contains(&status), "{status}: {body}");
@@ -152,14 +152,14 @@ impl Answer {
     }
 
     /// A success without a body.
-    pub async fn done(self) {
+    pub(crate) async fn done(self) {
         let status = self.status();
         let body = self.0.text().await.expect("a body");
         assert!((200..300).contains(&status), "{status}: {body}");
     }
 
     /// The problem document of a failure, which must be whole and of `code`.
-    pub async fn problem(self, code: ProblemCode) -> Problem {
+    pub(crate) async fn problem(self, code: ProblemCode) -> Problem {
         let status = self.status();
         let media = self.0.headers().get("content-type").cloned();
         let retry = self.0.headers().get("retry-after").cloned();
@@ -178,7 +178,7 @@ impl Answer {
 }
 
 /// Asks `probe` until it answers, failing the test if that takes longer than [`DEADLINE`].
-pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
+pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
         if let Some(value) = probe().await {
@@ -190,7 +190,7 @@ pub async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>
 }
 
 /// A fleet of `build`, which is a tag or digest.
-pub fn fleet(name: &str, build: &str) -> Value {
+pub(crate) fn fleet(name: &str, build: &str) -> Value {
     json!({
         "name": name,
         "build": build,
@@ -205,6 +205,6 @@ pub fn fleet(name: &str, build: &str) -> Value {
 }
 
 /// A queue of `players` for `fleet`.
-pub fn queue(name: &str, fleet: &str, players: u32) -> Value {
+pub(crate) fn queue(name: &str, fleet: &str, players: u32) -> Value {
     json!({"name": name, "fleet": fleet, "players": players})
 }
