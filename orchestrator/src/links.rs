@@ -342,3 +342,18 @@ impl Drop for EdgeLink {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_links_of_one_id_the_newer_stays_whichever_comes_first() {
+        let mut tables = Tables::default();
+        assert_eq!(tables.admit(None, 5), Ok(()));
+        assert_eq!(tables.admit(Some(5), 6), Ok(()));
+        assert_eq!(tables.admit(Some(6), 5), Err(LinkRefused::Superseded));
+        tables.closed = true;
+        assert_eq!(tables.admit(Some(5), 6), Err(LinkRefused::ShuttingDown));
+    }
+}
