@@ -3,6 +3,7 @@
 mod bench;
 mod bots;
 mod demo;
+mod godot;
 
 use std::process::ExitCode;
 
@@ -15,6 +16,8 @@ pub(crate) enum Command {
     Demo(demo::Options),
     /// Measure; figures go to the terminal and to JSON files
     Bench(bench::Options),
+    /// Play an unmodified Godot game through a whole Muster on this machine
+    Godot(godot::Options),
 }
 
 impl Command {
@@ -23,6 +26,7 @@ impl Command {
             Self::Bots(options) => bots::run(options).await,
             Self::Demo(options) => demo::run(options).await,
             Self::Bench(options) => bench::run(options).await,
+            Self::Godot(options) => godot::run(options).await,
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod bench;
 pub mod bot;
 pub mod bots;
 pub mod exchange;
+pub mod godot;
 pub mod harness;
 pub mod latency;
 pub mod link;

@@ -54,7 +54,7 @@ func connect_to_server() -> MultiplayerPeer:
 			peer = enet
 		"ws":
 			var web := WebSocketMultiplayerPeer.new()
-			error = web.create_client(options.get("url", ""))
+			error = web.create_client(options.get("url", ""), tls_options())
 			peer = web
 		var other:
 			finish("--transport is '%s', and may be enet or ws" % other)
@@ -63,6 +63,16 @@ func connect_to_server() -> MultiplayerPeer:
 		finish("cannot start connecting: %s" % error_string(error))
 		return null
 	return peer
+
+
+## For wss: trusts the CA whose certificate --ca names; without it, those that Godot trusts.
+func tls_options() -> TLSOptions:
+	if not options.has("ca"):
+		return null
+	var authority := X509Certificate.new()
+	if authority.load(options["ca"]) != OK:
+		push_error("cannot read the certificate %s" % options["ca"])
+	return TLSOptions.client(authority)
 
 
 func _process(delta: float) -> void:

@@ -4,6 +4,7 @@ extends Node
 ##   --server [--udp-port 7777] [--ws-port 7778]
 ##   --client --transport enet --address HOST --port PORT [--pings 50]
 ##   --client --transport ws --url ws://HOST:PORT [--pings 50]
+##   --client --transport ws --url wss://HOST:PORT --ca FILE [--pings 50]
 
 const Server := preload("res://server.gd")
 const Client := preload("res://client.gd")
