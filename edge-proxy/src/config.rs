@@ -51,7 +51,7 @@ pub struct Config {
     pub udp_idle_timeout_s: u32,
     /// Seconds without a byte either way after which a TCP or WebSocket connection is closed.
     pub stream_idle_timeout_s: u32,
-    /// UDP flows at once. The table is as large as its flows; each takes about 250 bytes.
+    /// UDP flows at once. The table is as large as its flows; each takes 250 to 380 bytes.
     pub max_flows: u32,
     /// TCP and WebSocket connections at once to one port.
     pub max_connections_per_port: u32,

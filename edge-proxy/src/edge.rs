@@ -82,7 +82,7 @@ impl From<BindError> for StartError {
     }
 }
 
-/// A running edge.
+/// A running edge. Dropping it does not end it; [`Edge::shutdown`] does.
 pub struct Edge {
     id: String,
     beacon_address: SocketAddr,

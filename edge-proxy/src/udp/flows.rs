@@ -238,6 +238,15 @@ mod tests {
     }
 
     #[test]
+    fn a_flow_takes_no_more_than_the_configuration_says() {
+        // A place, and an entry with its control byte in each index, at the indexes' lowest fill (7/16).
+        let indexes = size_of::<((u16, SocketAddr), Place)>() + size_of::<(FlowId, Place)>() + 2;
+        let (place, fullest) = (size_of::<Option<Flow>>(), indexes * 8 / 7);
+        assert!(place + fullest <= 256, "{place} + {fullest}");
+        assert!(place + 2 * fullest <= 384, "{place} + {}", 2 * fullest);
+    }
+
+    #[test]
     fn idle_flows_go_and_busy_ones_stay() {
         let (start, idle) = (Instant::now(), Duration::from_mins(1));
         let mut table = FlowTable::new(10);
