@@ -99,7 +99,7 @@ async fn fleets_and_queues_name_what_is_there() {
     let path = file(&stack, "port.toml", &toml::to_string(&spec).expect("a table"));
     let said = cli(&stack, &admin, &["fleet", "apply", "--file", &path]).await;
     assert_refused(ProblemCode::InvalidSpec, &api, &said);
-    assert!(api.to_string().contains("game-udp"), "the port is named: {api}");
+    assert!(api.to_string().contains("ports[0].port"), "the field is named: {api}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
