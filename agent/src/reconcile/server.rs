@@ -73,6 +73,8 @@ pub(super) struct Server {
     image_losses: u32,
     /// Since when it has been waiting for an engine that does not answer.
     engine_wait_from_ms: Option<u64>,
+    /// It counts as over, and yet its container runs, or may: that is found out, and stopped, first.
+    remains: bool,
     /// The orchestrator does not want to hear of it again once it has ended.
     unwanted: bool,
     told: Option<ServerReport>,
@@ -103,6 +105,7 @@ impl Server {
             last_health_ms: None,
             image_losses: 0,
             engine_wait_from_ms: Some(now),
+            remains: false,
             unwanted: false,
             told: None,
             shown: None,
@@ -121,6 +124,8 @@ impl Server {
             ServerPhase::Starting if has_container => State::Starting { since_ms: now },
             _ => State::Waiting,
         };
+        // Until Docker has been looked at, nobody knows.
+        server.remains = has_container && server.state == State::Ended;
         server.container =
             has_container.then(|| Container { id: report.container_id, pid: None, ports: Vec::new() });
         server.pulling_at_ms = report.pulling_at_ms;
@@ -149,7 +154,7 @@ impl Server {
     }
 
     pub(super) fn is_gone(&self) -> bool {
-        self.unwanted && self.is_ended()
+        self.unwanted && self.is_ended() && !self.remains
     }
 
     pub(super) fn is_live(&self) -> bool {
@@ -253,6 +258,7 @@ impl Server {
             State::Launching => self.early_exit = Some((container_id.to_owned(), exit)),
             _ if self.container_id() != Some(container_id) => {}
             State::Ended => {
+                self.remains = false;
                 self.exit.get_or_insert(exit.exit);
             }
             _ => {
@@ -318,7 +324,8 @@ impl Server {
                 }
             }
             State::Ended => {
-                if let ObservedStatus::Running { .. } = found.status {
+                self.remains = matches!(found.status, ObservedStatus::Running { .. });
+                if self.remains {
                     out.push(Effect::Stop {
                         server: self.id,
                         container_id: found.container.id.clone(),
@@ -341,6 +348,7 @@ impl Server {
             out.push(Effect::Shut(self.id));
         } else if self.is_ended() {
             self.container = None;
+            self.remains = false;
         }
     }
 

@@ -378,7 +378,7 @@ fn container(id: &str) -> Container {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(512))]
+    #![proptest_config(ProptestConfig::with_cases(1_000))]
 
     #[test]
     fn whatever_happens_the_world_becomes_what_is_wanted(steps in proptest::collection::vec(step(), 0..80)) {
