@@ -4,6 +4,7 @@ use muster_protocol::id::MatchId;
 use muster_store::Transaction;
 
 use super::machine::{self, Event};
+use crate::keyspace;
 use crate::records::ServerRecord;
 use crate::state::{StateError, nodes, servers};
 
@@ -30,13 +31,13 @@ pub(crate) async fn claim_warm(
         let candidates = servers::warm_from(tx, namespace, fleet, region, spread, limit).await?;
         let fewer_than_asked = candidates.len() < limit;
         for server in candidates {
-            // Looked at without conflict: only the one that is taken is read in earnest.
-            let Some(seen) = servers::peek(tx, server).await? else { continue };
-            let Some(node) = seen.node_id() else { continue };
+            // Looked at without conflict: only the one that is taken counts as read.
+            let Some(before) = servers::peek(tx, server).await? else { continue };
+            let Some(node) = before.node_id() else { continue };
             if !nodes::peek(tx, node).await?.is_some_and(|node| node.connected) {
                 continue;
             }
-            let Some(before) = servers::load(tx, server).await? else { continue };
+            tx.add_read_conflict_key(&keyspace::server(server));
             let mut after = before.clone();
             if machine::apply(&mut after, &Event::Claimed(match_id), now_ms).is_ok() {
                 servers::save(tx, &before, &after);

@@ -13,6 +13,8 @@ use crate::records::{Goal, Id, Port, PortProtocol, ServerExit, ServerRecord, Ser
 pub const MAX_LOG_TAIL_BYTES: usize = 8 * 1024;
 /// Longest text of a reason's detail, in bytes.
 pub const MAX_DETAIL_BYTES: usize = 2 * 1024;
+/// How much earlier than the drain deadline, by this clock, an agent may stop a server because of it.
+pub const DEADLINE_TOLERANCE_MS: u64 = 5_000;
 /// Most connected seats a record keeps.
 pub const MAX_SEATS: usize = 1_000;
 
@@ -249,7 +251,10 @@ fn exited(record: &mut ServerRecord, report: &ServerReport, now_ms: u64, effects
             "it used more memory than its limit and was killed; raise limits.memory_mib or find the leak";
         return fail(record, "out_of_memory", detail, now_ms, effects);
     }
-    if record.goal() == Goal::Stop || (claimed && exit.code == 0) {
+    // The agent keeps the deadline by its own clock, and may have stopped it before ours was due.
+    let overdue = record.goal() == Goal::Drain
+        && now_ms.saturating_add(DEADLINE_TOLERANCE_MS) >= record.drain_deadline_ms;
+    if record.goal() == Goal::Stop || overdue || (claimed && exit.code == 0) {
         if record.reason.is_empty() {
             "finished".clone_into(&mut record.reason);
         }

@@ -161,6 +161,17 @@ fn only_a_claimed_server_drains_and_its_deadline_stops_it() {
 }
 
 #[test]
+fn an_agent_may_stop_a_server_at_its_deadline_before_it_is_due_here() {
+    let cast = Cast::new();
+    for (at_ms, end) in [(50_000, Failed), (60_000, Stopped), (70_000, Stopped)] {
+        let mut record = cast.server(Allocated);
+        apply(&mut record, &Event::Drain { reason: "rollout" }, 2_000).expect("drains");
+        apply(&mut record, &Event::Reported(&exit(143, false)), at_ms).expect("a report");
+        assert_eq!(record.state(), end, "deadline 62,000, stopped {at_ms}");
+    }
+}
+
+#[test]
 fn only_a_ready_server_can_be_claimed_and_only_once() {
     let cast = Cast::new();
     for state in (0..9).filter_map(|number| ServerState::try_from(number).ok()) {
