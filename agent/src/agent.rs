@@ -27,7 +27,7 @@ use crate::tunnel::{Tunnel, TunnelBindError};
 use crate::{addresses, metrics};
 
 /// How long joining goes on while no orchestrator answers: as long as one may take to come up.
-const JOIN_PATIENCE: Duration = Duration::from_secs(60);
+const JOIN_PATIENCE: Duration = Duration::from_mins(1);
 /// First and longest pause between attempts at joining.
 const JOIN_PAUSE: (Duration, Duration) = (Duration::from_millis(200), Duration::from_secs(3));
 /// Time tasks have to end at shutdown.

@@ -252,7 +252,7 @@ impl Table {
             Input::EngineUp { observed, as_of_ms } => self.engine_up(observed, as_of_ms, now, &mut out),
             Input::EngineDown => self.engine_up = false,
             Input::Image(id, result) => {
-                self.with(id, now, &mut out, |server, out| server.image(result, now, out))
+                self.with(id, now, &mut out, |server, out| server.image(result, now, out));
             }
             Input::Launched(id, result) => self.launched(id, result, now, &mut out),
             Input::PortsListen(id) => self.with(id, now, &mut out, |server, _| server.ports_listen(now)),

@@ -240,10 +240,9 @@ impl Supervisor {
 
 fn log(report: &ServerReport) {
     let (server, phase) = (&report.server_id, report.phase().as_str_name());
-    match &report.failure {
-        Some(failure) => {
-            tracing::warn!(server, phase, code = failure.code, detail = failure.detail, "server");
-        }
-        None => tracing::info!(server, phase, container = report.container_id, "server"),
+    if let Some(failure) = &report.failure {
+        tracing::warn!(server, phase, code = failure.code, detail = failure.detail, "server");
+    } else {
+        tracing::info!(server, phase, container = report.container_id, "server");
     }
 }

@@ -90,7 +90,7 @@ async fn copy(
             Ok(mut line) => {
                 while !line.is_empty() {
                     let chunk = line.split_to(line.len().min(MAX_CHUNK_BYTES));
-                    write(send, log_chunk::Body::Output(chunk.into())).await?;
+                    write(send, log_chunk::Body::Output(chunk)).await?;
                 }
             }
             Err(error) => {

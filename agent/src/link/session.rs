@@ -143,7 +143,7 @@ fn welcomed(link: &Link, welcome: &AgentWelcome) {
             }
         }
         Err(error) => {
-            tracing::error!(%error, "the orchestrator sent session-token keys that are none; keeping the old ones")
+            tracing::error!(%error, "the orchestrator sent session-token keys that are none; keeping the old ones");
         }
     }
 }

@@ -43,7 +43,7 @@ impl Registry {
 
     /// The same for a token found in a running container: one announced by a launch is newer.
     pub(crate) fn admit_found(&self, server: ServerId, token: &str) {
-        if !self.read().servers.get(&server).is_some_and(|entry| entry.token.is_some()) {
+        if self.read().servers.get(&server).is_none_or(|entry| entry.token.is_none()) {
             self.admit(server, token);
         }
     }

@@ -1,5 +1,6 @@
 //! Builds of the tests' game server: the guest compiled once, put into an archive as `docker save` writes it.
 
+use std::fmt::Write as _;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -43,7 +44,7 @@ pub(crate) fn of_archive(archive: Vec<u8>) -> Build {
 pub(crate) fn digest(bytes: &[u8]) -> String {
     let mut text = "sha256:".to_owned();
     for byte in Sha256::digest(bytes) {
-        text.push_str(&format!("{byte:02x}"));
+        write!(text, "{byte:02x}").expect("a string takes it");
     }
     text
 }

@@ -156,7 +156,7 @@ impl Orchestrator {
         let result = timeout(PATIENCE, heard.wait_for(|heard| enough(heard))).await;
         match result {
             Ok(heard) => heard.expect("the sender lives").clone(),
-            Err(_) => panic!("never heard: {what}; last reports: {:#?}", self.heard().reports),
+            Err(late) => panic!("never heard: {what} ({late}); last reports: {:#?}", self.heard().reports),
         }
     }
 
@@ -293,17 +293,10 @@ impl Session {
         }
         let rest = &blob[request.offset as usize..];
         let mut send = writer.into_inner();
-        match cut {
-            Some(bytes) => {
-                let _ = send.write_all(&rest[..bytes.min(rest.len())]).await;
-                // An early end: the agent has everything so far, and not the whole.
-                let _ = send.finish();
-            }
-            None => {
-                let _ = send.write_all(rest).await;
-                let _ = send.finish();
-            }
-        }
+        // An early end: the agent has everything so far, and not the whole.
+        let length = cut.map_or(rest.len(), |bytes| bytes.min(rest.len()));
+        let _ = send.write_all(&rest[..length]).await;
+        let _ = send.finish();
         let _ = send.stopped().await;
     }
 }

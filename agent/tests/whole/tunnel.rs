@@ -187,9 +187,8 @@ async fn udp_goes_through_and_keeps_its_address_when_the_edge_changes() {
     node.orchestrator.want(vec![stop]);
     let closed = async {
         loop {
-            match edge.next().await {
-                Some((Header::Close(flow), _)) => return flow,
-                _ => {}
+            if let Some((Header::Close(flow), _)) = edge.next().await {
+                return flow;
             }
         }
     };
