@@ -16,19 +16,19 @@ unsafe extern "C" {
     fn _exit(code: i32) -> !;
 }
 
-/// The first process of a container ignores SIGTERM unless it handles it.
 extern "C" fn on_terminate(_: i32) {
     // SAFETY: `_exit` may be called from a signal handler.
     unsafe { _exit(0) }
 }
 
+/// What a stubborn server does about SIGTERM.
+extern "C" fn ignore(_: i32) {}
+
 fn main() {
     let arguments: Vec<String> = env::args().skip(1).collect();
     let has = |word: &str| arguments.iter().any(|argument| argument == word);
-    if !has("stubborn") {
-        // SAFETY: the handler calls nothing but `_exit`.
-        unsafe { signal(SIGTERM, on_terminate) };
-    }
+    // SAFETY: the handlers call nothing but `_exit`.
+    unsafe { signal(SIGTERM, if has("stubborn") { ignore } else { on_terminate }) };
     println!("game starts with {arguments:?}");
     if let Some(code) = arguments.iter().find_map(|argument| argument.strip_prefix("exit=")) {
         eprintln!("leaving at once");
