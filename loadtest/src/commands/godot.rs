@@ -1,11 +1,12 @@
 //! `muster-loadtest godot`: an unmodified Godot game through the whole line, played by headless clients.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
+use futures_util::TryStreamExt as _;
 use muster_loadtest::godot::{Clients, Leftovers, Outcome, summary};
 use muster_loadtest::harness::docker::{SERVER_LABEL, containers, docker, require_image};
 use muster_loadtest::harness::stack::{REGION, Stack, StackOptions};
@@ -13,7 +14,7 @@ use muster_loadtest::harness::steps::{Steps, seconds};
 use muster_loadtest::harness::wait::{Look, until};
 use muster_loadtest::summary::phases;
 use muster_protocol::api::{
-    AllocateRequest, Endpoint, FleetSpec, LimitsSpec, PortProtocol, PortSpec, RegionSpec, Server,
+    AllocateRequest, Endpoint, FleetSpec, LimitsSpec, LogsQuery, PortProtocol, PortSpec, RegionSpec, Server,
     ServerState, TimeoutsSpec, TokenMode,
 };
 use muster_protocol::id::ServerId;
@@ -30,6 +31,8 @@ const WS_CLIENTS: usize = 2;
 const WSS_CLIENTS: usize = 2;
 /// Memory of a server, in MiB; a headless Godot takes about a third.
 const MEMORY_MIB: u32 = 256;
+/// Lines of a server's log that are kept after a failure.
+const LOG_LINES: u32 = 1_000;
 /// How long a server may take to stop.
 const STOP_DEADLINE: Duration = Duration::from_secs(30);
 /// Exit code of a process that SIGTERM ended.
@@ -115,6 +118,15 @@ async fn play(options: &Options, steps: &mut Steps) -> anyhow::Result<Played> {
         Clients { image: &options.client_image, dir: &options.out, authority_pem: &authority_pem, endpoints };
     let text = format!("{ENET_CLIENTS} play over ENet, {WS_CLIENTS} over ws, {WSS_CLIENTS} over wss");
     let outcomes = steps.run("play", &text, clients.play()).await?;
+    if outcomes.iter().any(|outcome| outcome.verdict.is_err()) {
+        // What failed is worth more than an orderly end; the stack is dropped, and all goes with it.
+        for id in claimed.keys() {
+            if let Err(error) = save_log(&stack, *id, &options.out).await {
+                eprintln!("cannot get the log of {id}: {error:#}");
+            }
+        }
+        return Ok(Played { servers: Vec::new(), outcomes });
+    }
     let stopped = stop_servers(&stack, claimed.keys().copied());
     let servers = steps.run("end", "end both servers by SIGTERM", stopped).await?;
     steps.run("stop", "stop the processes, leave no container", stack.stop(&FLEETS)).await?;
@@ -209,6 +221,13 @@ async fn stop_servers(stack: &Stack, ids: impl Iterator<Item = ServerId>) -> any
         servers.push(server);
     }
     Ok(servers)
+}
+
+/// Writes what a server has printed to a file beside the clients' logs.
+async fn save_log(stack: &Stack, id: ServerId, dir: &Path) -> anyhow::Result<()> {
+    let query = LogsQuery { follow: false, tail: LOG_LINES };
+    let pieces: Vec<_> = stack.studio.logs(&id, &query).await?.try_collect().await?;
+    Ok(std::fs::write(dir.join(format!("{id}.log")), pieces.concat())?)
 }
 
 /// How long a server was in each state until it was ready, in words.
