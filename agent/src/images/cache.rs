@@ -2,11 +2,14 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 use muster_protocol::agent::BuildRef;
 
 use crate::runtime::{Engine, EngineError, image_of};
+
+/// Transfers that nothing was added to for this long are given up: their servers are gone.
+const STALE_TRANSFER: Duration = Duration::from_hours(24);
 
 /// Images with their last use.
 pub(super) struct Cache {
@@ -36,6 +39,7 @@ impl Cache {
 
     /// Removes what is over the limit. Only images that this agent has marked are its to remove.
     pub(super) async fn clean(&self, engine: &Engine, needed: &HashSet<String>) -> Result<(), EngineError> {
+        self.drop_stale_transfers();
         let images: Vec<_> = engine
             .build_images()
             .await?
@@ -49,6 +53,17 @@ impl Cache {
             let _ = std::fs::remove_file(self.mark(&tag));
         }
         Ok(())
+    }
+
+    fn drop_stale_transfers(&self) {
+        let Ok(entries) = std::fs::read_dir(&self.dir) else { return };
+        for entry in entries.flatten().filter(|entry| entry.path().extension() == Some("part".as_ref())) {
+            let modified = entry.metadata().and_then(|metadata| metadata.modified());
+            if modified.is_ok_and(|at| at.elapsed().is_ok_and(|age| age >= STALE_TRANSFER)) {
+                // One that cannot be removed now is tried again at the next cleaning.
+                let _ = std::fs::remove_file(entry.path());
+            }
+        }
     }
 
     fn last_used(&self, tag: &str) -> Option<SystemTime> {
@@ -88,6 +103,25 @@ mod tests {
 
     fn image(age: u64, tag: &str, size: u64) -> (SystemTime, String, u64) {
         (SystemTime::UNIX_EPOCH + Duration::from_secs(1_000 - age), tag.to_owned(), size)
+    }
+
+    #[test]
+    fn transfers_that_nobody_continues_are_dropped() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let make = |name: &str, age: Duration| {
+            let file = std::fs::File::create(dir.path().join(name)).expect("writes");
+            file.set_modified(SystemTime::now() - age).expect("settable");
+        };
+        make("old.part", STALE_TRANSFER + Duration::from_mins(1));
+        make("new.part", Duration::ZERO);
+        make("old.used", STALE_TRANSFER * 2);
+        Cache::new(dir.path().to_owned(), 0).drop_stale_transfers();
+        let mut left: Vec<_> = std::fs::read_dir(dir.path())
+            .expect("there")
+            .map(|entry| entry.expect("there").file_name())
+            .collect();
+        left.sort();
+        assert_eq!(left, ["new.part", "old.used"]);
     }
 
     #[test]

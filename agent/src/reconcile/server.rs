@@ -3,16 +3,16 @@
 //! A server has one container in its life. It is never started a second time: what ended is reported
 //! and kept until the orchestrator has recorded it.
 
+mod account;
+mod adopt;
+
 use std::collections::BTreeSet;
 
-use muster_protocol::agent::{
-    PortProtocol, ServerExit, ServerFailure, ServerGoal, ServerPhase, ServerReport, ServerSpec,
-};
+use muster_protocol::agent::{PortProtocol, ServerExit, ServerFailure, ServerGoal, ServerReport, ServerSpec};
 use muster_protocol::id::{SeatId, ServerId};
 
 use super::{
-    Container, ENGINE_WAIT_MS, Effect, Exit, ImageError, LaunchError, Observed, ObservedStatus, Probe,
-    ProbePort, RoutePort, SdkCall, ServerView,
+    Container, ENGINE_WAIT_MS, Effect, Exit, ImageError, LaunchError, ObservedStatus, SdkCall, ServerView,
 };
 use crate::failure;
 
@@ -110,35 +110,6 @@ impl Server {
             told: None,
             shown: None,
         }
-    }
-
-    /// The server as an earlier run of the agent left it. Where its container stands is for
-    /// [`Server::observed`] or [`Server::not_observed`] to say.
-    pub(super) fn restore(id: ServerId, spec: ServerSpec, report: ServerReport, now: u64) -> Self {
-        let mut server = Self::new(id, spec, now);
-        let has_container = !report.container_id.is_empty();
-        server.state = match report.phase() {
-            ServerPhase::Exited | ServerPhase::Failed => State::Ended,
-            ServerPhase::Ready if has_container => State::Ready,
-            ServerPhase::Stopping if has_container => State::Stopping { retry_at_ms: None },
-            ServerPhase::Starting if has_container => State::Starting { since_ms: now },
-            _ => State::Waiting,
-        };
-        // Until Docker has been looked at, nobody knows.
-        server.remains = has_container && server.state == State::Ended;
-        server.container =
-            has_container.then(|| Container { id: report.container_id, pid: None, ports: Vec::new() });
-        server.pulling_at_ms = report.pulling_at_ms;
-        server.starting_at_ms = report.starting_at_ms;
-        server.running_at_ms = report.running_at_ms;
-        server.ready_at_ms = report.ready_at_ms;
-        server.ended_at_ms = report.ended_at_ms;
-        server.exit = report.exit;
-        server.failure = report.failure;
-        server.seats = report.connected_seats.iter().filter_map(|seat| seat.parse().ok()).collect();
-        server.shutdown_requested = report.shutdown_requested;
-        server.uses_sdk = report.uses_sdk;
-        server
     }
 
     pub(super) fn spec(&self) -> &ServerSpec {
@@ -302,56 +273,6 @@ impl Server {
         }
     }
 
-    /// Takes in how Docker has the server's container.
-    pub(super) fn observed(&mut self, found: Observed, now: u64, out: &mut Vec<Effect>) {
-        match self.state {
-            // Its own launch will answer.
-            State::Fetching | State::Launching => {}
-            State::Waiting => match found.status {
-                // Left by a run that ended before it could start it.
-                ObservedStatus::Created => out.push(Effect::Remove(found.container.id)),
-                status => {
-                    self.starting_at_ms = if self.starting_at_ms == 0 { now } else { self.starting_at_ms };
-                    self.adopt(found.container, status, now, out);
-                }
-            },
-            State::Starting { .. } | State::Ready | State::Stopping { .. } => {
-                // One that was never started was looked at before it was.
-                if self.container_id() == Some(found.container.id.as_str())
-                    && found.status != ObservedStatus::Created
-                {
-                    self.adopt(found.container, found.status, now, out);
-                }
-            }
-            State::Ended => {
-                self.remains = matches!(found.status, ObservedStatus::Running { .. });
-                if self.remains {
-                    out.push(Effect::Stop {
-                        server: self.id,
-                        container_id: found.container.id.clone(),
-                        grace_ms: self.spec.stop_grace_ms,
-                    });
-                }
-                self.container = Some(found.container);
-            }
-        }
-    }
-
-    /// Docker was asked for every container of this node, and this server's was not there.
-    pub(super) fn not_observed(&mut self, as_of_ms: u64, now: u64, out: &mut Vec<Effect>) {
-        if self.container_since_ms >= as_of_ms {
-            return;
-        }
-        if self.is_live() {
-            self.container = None;
-            self.fail(failure::container_lost(), now);
-            out.push(Effect::Shut(self.id));
-        } else if self.is_ended() {
-            self.container = None;
-            self.remains = false;
-        }
-    }
-
     /// Whether [`Server::tick`] has something to do.
     pub(super) fn due(&self, now: u64) -> bool {
         let drained = self.drain_is_over(now);
@@ -426,61 +347,6 @@ impl Server {
         }
     }
 
-    /// Pushes report and view if they changed; answers whether the report did.
-    pub(super) fn tell(&mut self, out: &mut Vec<Effect>) -> bool {
-        let report = self.report();
-        let changed = self.told.as_ref() != Some(&report);
-        if changed {
-            out.push(Effect::Report(report.clone()));
-            self.told = Some(report);
-        }
-        let view = self.view();
-        if self.shown.as_ref() != Some(&view) {
-            out.push(Effect::Show(self.id, Box::new(view.clone())));
-            self.shown = Some(view);
-        }
-        changed
-    }
-
-    pub(super) fn report(&self) -> ServerReport {
-        let phase = match self.state {
-            State::Waiting | State::Fetching => ServerPhase::Pulling,
-            State::Launching | State::Starting { .. } => ServerPhase::Starting,
-            State::Ready => ServerPhase::Ready,
-            State::Stopping { .. } => ServerPhase::Stopping,
-            State::Ended if self.failure.is_some() => ServerPhase::Failed,
-            State::Ended => ServerPhase::Exited,
-        };
-        ServerReport {
-            server_id: self.spec.server_id.clone(),
-            generation: self.spec.generation,
-            phase: phase.into(),
-            container_id: self.container_id().unwrap_or_default().to_owned(),
-            pulling_at_ms: self.pulling_at_ms,
-            starting_at_ms: self.starting_at_ms,
-            running_at_ms: self.running_at_ms,
-            ready_at_ms: self.ready_at_ms,
-            ended_at_ms: self.ended_at_ms,
-            exit: self.exit.clone(),
-            failure: self.failure.clone(),
-            connected_seats: self.seats.iter().map(ToString::to_string).collect(),
-            shutdown_requested: self.shutdown_requested,
-            uses_sdk: self.uses_sdk,
-        }
-    }
-
-    fn view(&self) -> ServerView {
-        let draining = self.goal() != ServerGoal::Run;
-        let state = match self.state {
-            State::Stopping { .. } | State::Ended => "stopping",
-            State::Ready if draining => "draining",
-            State::Ready if self.spec.allocation.is_some() => "allocated",
-            State::Ready => "ready",
-            _ => "starting",
-        };
-        ServerView::new(&self.spec, state, draining, self.seats.iter().map(ToString::to_string).collect())
-    }
-
     fn goal(&self) -> ServerGoal {
         match self.spec.goal() {
             ServerGoal::Unspecified => ServerGoal::Run,
@@ -510,62 +376,6 @@ impl Server {
     fn wait_for_engine(&mut self, now: u64) {
         self.engine_wait_from_ms.get_or_insert(now);
         self.state = State::Waiting;
-    }
-
-    /// The container is this server's; how it stands decides where the server is.
-    fn adopt(&mut self, container: Container, status: ObservedStatus, now: u64, out: &mut Vec<Effect>) {
-        let routes = self
-            .spec
-            .ports
-            .iter()
-            .zip(&container.ports)
-            .map(|(port, &address)| RoutePort { protocol: port.protocol(), address })
-            .collect();
-        let container_id = container.id.clone();
-        if self.container_id() != Some(container_id.as_str()) {
-            self.container_since_ms = now;
-        }
-        self.container = Some(container.clone());
-        match status {
-            ObservedStatus::Running { running_at_ms } => {
-                self.running_at_ms = running_at_ms;
-                out.push(Effect::Open(self.id, routes));
-                match self.state {
-                    State::Ready => {}
-                    State::Stopping { .. } => self.stop(out),
-                    _ if self.said_ready => self.become_ready(now),
-                    State::Starting { .. } => out.push(Effect::Probe(self.id, self.probe(&container))),
-                    _ => {
-                        self.state = State::Starting { since_ms: now };
-                        out.push(Effect::Probe(self.id, self.probe(&container)));
-                    }
-                }
-            }
-            ObservedStatus::Exited(exit) => {
-                if !self.is_live() {
-                    self.state = State::Starting { since_ms: now };
-                }
-                self.exited(&container_id, exit, out);
-            }
-            ObservedStatus::Created => {
-                self.fail(failure::container_start_failed("it was created and never ran"), now);
-                out.push(Effect::Shut(self.id));
-            }
-        }
-    }
-
-    fn probe(&self, container: &Container) -> Probe {
-        let ports = self.spec.ports.iter().zip(&container.ports);
-        Probe {
-            pid: container.pid,
-            ports: ports
-                .map(|(port, &address)| ProbePort {
-                    udp: port.protocol() == PortProtocol::Udp,
-                    container_port: port.container_port as u16,
-                    address,
-                })
-                .collect(),
-        }
     }
 
     fn become_ready(&mut self, now: u64) {

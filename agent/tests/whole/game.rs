@@ -1,7 +1,6 @@
 //! Builds of the tests' game server: the guest compiled once, put into an archive as `docker save` writes it.
 
 use std::fmt::Write as _;
-use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::OnceLock;
@@ -61,7 +60,9 @@ fn binary() -> &'static Path {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     BINARY.get_or_init(|| {
         let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/guest/game.rs");
-        let out = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("agent-game-{}", std::process::id()));
+        let binary = Path::new(env!("CARGO_TARGET_TMPDIR")).join("agent-game");
+        // Another test run may be at it: whoever is done replaces the whole file.
+        let out = binary.with_extension(std::process::id().to_string());
         let rustc = std::env::var_os("RUSTC").unwrap_or_else(|| "rustc".into());
         let compiled = Command::new(rustc)
             .args([
@@ -80,7 +81,7 @@ fn binary() -> &'static Path {
             .expect("rustc runs");
         let errors = String::from_utf8_lossy(&compiled.stderr);
         assert!(compiled.status.success(), "{errors}");
-        let _ = std::io::stderr().write_all(&compiled.stderr);
-        out
+        std::fs::rename(&out, &binary).expect("one directory");
+        binary
     })
 }

@@ -1,0 +1,98 @@
+//! What others are told of a server, and what is kept of it for the agent's next run.
+
+use muster_protocol::agent::{ServerGoal, ServerPhase, ServerReport, ServerSpec};
+use muster_protocol::id::ServerId;
+
+use super::super::{Container, Effect, ServerView};
+use super::{Server, State};
+
+impl Server {
+    /// The server as an earlier run of the agent left it. Where its container stands is for
+    /// [`Server::observed`] or [`Server::not_observed`] to say.
+    pub(in crate::reconcile) fn restore(
+        id: ServerId,
+        spec: ServerSpec,
+        report: ServerReport,
+        now: u64,
+    ) -> Self {
+        let mut server = Self::new(id, spec, now);
+        let has_container = !report.container_id.is_empty();
+        server.state = match report.phase() {
+            ServerPhase::Exited | ServerPhase::Failed => State::Ended,
+            ServerPhase::Ready if has_container => State::Ready,
+            ServerPhase::Stopping if has_container => State::Stopping { retry_at_ms: None },
+            ServerPhase::Starting if has_container => State::Starting { since_ms: now },
+            _ => State::Waiting,
+        };
+        // Until Docker has been looked at, nobody knows.
+        server.remains = has_container && server.state == State::Ended;
+        server.container =
+            has_container.then(|| Container { id: report.container_id, pid: None, ports: Vec::new() });
+        server.pulling_at_ms = report.pulling_at_ms;
+        server.starting_at_ms = report.starting_at_ms;
+        server.running_at_ms = report.running_at_ms;
+        server.ready_at_ms = report.ready_at_ms;
+        server.ended_at_ms = report.ended_at_ms;
+        server.exit = report.exit;
+        server.failure = report.failure;
+        server.seats = report.connected_seats.iter().filter_map(|seat| seat.parse().ok()).collect();
+        server.shutdown_requested = report.shutdown_requested;
+        server.uses_sdk = report.uses_sdk;
+        server
+    }
+
+    /// Pushes report and view if they changed; answers whether the report did.
+    pub(in crate::reconcile) fn tell(&mut self, out: &mut Vec<Effect>) -> bool {
+        let report = self.report();
+        let changed = self.told.as_ref() != Some(&report);
+        if changed {
+            out.push(Effect::Report(report.clone()));
+            self.told = Some(report);
+        }
+        let view = self.view();
+        if self.shown.as_ref() != Some(&view) {
+            out.push(Effect::Show(self.id, Box::new(view.clone())));
+            self.shown = Some(view);
+        }
+        changed
+    }
+
+    pub(in crate::reconcile) fn report(&self) -> ServerReport {
+        let phase = match self.state {
+            State::Waiting | State::Fetching => ServerPhase::Pulling,
+            State::Launching | State::Starting { .. } => ServerPhase::Starting,
+            State::Ready => ServerPhase::Ready,
+            State::Stopping { .. } => ServerPhase::Stopping,
+            State::Ended if self.failure.is_some() => ServerPhase::Failed,
+            State::Ended => ServerPhase::Exited,
+        };
+        ServerReport {
+            server_id: self.spec.server_id.clone(),
+            generation: self.spec.generation,
+            phase: phase.into(),
+            container_id: self.container_id().unwrap_or_default().to_owned(),
+            pulling_at_ms: self.pulling_at_ms,
+            starting_at_ms: self.starting_at_ms,
+            running_at_ms: self.running_at_ms,
+            ready_at_ms: self.ready_at_ms,
+            ended_at_ms: self.ended_at_ms,
+            exit: self.exit.clone(),
+            failure: self.failure.clone(),
+            connected_seats: self.seats.iter().map(ToString::to_string).collect(),
+            shutdown_requested: self.shutdown_requested,
+            uses_sdk: self.uses_sdk,
+        }
+    }
+
+    fn view(&self) -> ServerView {
+        let draining = self.goal() != ServerGoal::Run;
+        let state = match self.state {
+            State::Stopping { .. } | State::Ended => "stopping",
+            State::Ready if draining => "draining",
+            State::Ready if self.spec.allocation.is_some() => "allocated",
+            State::Ready => "ready",
+            _ => "starting",
+        };
+        ServerView::new(&self.spec, state, draining, self.seats.iter().map(ToString::to_string).collect())
+    }
+}
