@@ -111,7 +111,7 @@ pub struct Said {
     pub returned: u64,
     /// Unreliable calls sent.
     pub moves_sent: u64,
-    /// Unreliable calls answered before the last reliable one was. ENet leaves some out by itself when
+    /// Unreliable calls answered before the last reliable one was. `ENet` leaves some out by itself when
     /// round trips swing.
     pub moves_returned: u64,
     /// Half of the reliable calls were answered within this, in milliseconds.
