@@ -159,6 +159,8 @@ impl Drop for Node {
         for container in self.containers() {
             docker(&["rm", "--force", "--volumes", &container]);
         }
+        // The one that plays a foreign container, if a test did not come to its end.
+        docker(&["rm", "--force", &self.config.network]);
         docker(&["network", "rm", &self.config.network]);
         for image in &self.images {
             docker(&["image", "rm", "--force", image]);

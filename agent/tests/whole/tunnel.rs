@@ -275,6 +275,8 @@ async fn only_edges_may_open_tunnels() {
     let connection = node.tunnel_as(agent.tunnel_address(), &stranger, Profile::TunnelDatagrams).await;
     let closed = timeout(PATIENCE, connection.closed()).await.expect("closed in time");
     assert!(matches!(closed, quinn::ConnectionError::ConnectionClosed(_)), "{closed}");
+    // It may be at making its network still: that has to end before the network is cleaned up.
+    agent.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
