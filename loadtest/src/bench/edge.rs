@@ -81,12 +81,16 @@ pub async fn run(options: &BenchOptions, load: EdgeLoad, steps: &mut Steps) -> a
     let nginx = nginx::start(&dir, port, &game).await?;
     let through_nginx = vec![plain(port); load.flows];
     let edge = stack.edge.as_ref().context("the edge runs")?;
+    let agent = stack.agent.as_ref().context("the agent runs")?;
 
     let (mut muster, mut yardstick) = (Vec::new(), Vec::new());
     for round in 1..=load.rounds {
         let text = |who: &str| format!("round {round} of {} through {who}", load.rounds);
-        muster.push(steps.run("muster", &text("Muster"), measure(edge, &through_muster, load)).await?);
-        yardstick.push(steps.run("nginx", &text("nginx"), measure(&nginx, &through_nginx, load)).await?);
+        muster.push(
+            steps.run("muster", &text("Muster"), measure(edge, Some(agent), &through_muster, load)).await?,
+        );
+        yardstick
+            .push(steps.run("nginx", &text("nginx"), measure(&nginx, None, &through_nginx, load)).await?);
     }
     drop(nginx);
     stack.stop(&[FLEET]).await?;
@@ -97,6 +101,8 @@ pub async fn run(options: &BenchOptions, load: EdgeLoad, steps: &mut Steps) -> a
 #[derive(Clone, Copy, Debug)]
 struct Measured {
     packets_per_cpu_s: f64,
+    /// The same, counting the agent's CPU time too where there is one.
+    packets_per_path_cpu_s: f64,
     p50_us: f64,
     p99_us: f64,
     loss_pct: f64,
@@ -112,6 +118,7 @@ fn figures(muster: &[Measured], nginx: &[Measured]) -> Vec<Figure> {
     };
     vec![
         figure("edge.packets_per_cpu_s", "packets/cpu-s", |round| round.packets_per_cpu_s),
+        figure("edge.and_agent_packets_per_cpu_s", "packets/cpu-s", |round| round.packets_per_path_cpu_s),
         figure("edge.p50_us", "us", |round| round.p50_us),
         figure("edge.p99_us", "us", |round| round.p99_us),
         figure("edge.loss_pct", "%", |round| round.loss_pct),
@@ -119,15 +126,21 @@ fn figures(muster: &[Measured], nginx: &[Measured]) -> Vec<Figure> {
     ]
 }
 
-/// Plays one round through `endpoints` and reads what it cost `proxy`.
-async fn measure(proxy: &Process, endpoints: &[Endpoint], load: EdgeLoad) -> anyhow::Result<Measured> {
+/// Plays one round through `endpoints` and reads what it cost `proxy`, and `agent` behind it.
+async fn measure(
+    proxy: &Process,
+    agent: Option<&Process>,
+    endpoints: &[Endpoint],
+    load: EdgeLoad,
+) -> anyhow::Result<Measured> {
     let pid = proxy.pid().context("the proxy has ended")?;
+    let agent_used = || agent.and_then(Process::pid).map_or(Ok(Duration::ZERO), cpu::used);
     // Connected before the clock starts: tokens are checked once per flow, not per packet.
     let mut links = Vec::new();
     for endpoint in endpoints {
         links.push(link::open(endpoint, None).await?);
     }
-    let before = cpu::used(pid)?;
+    let (before, agent_before) = (cpu::used(pid)?, agent_used()?);
     let pace = Pace { play: Duration::from_secs(load.seconds), rate: load.rate };
     let mut flows = JoinSet::new();
     for (number, (outgoing, incoming)) in links.into_iter().enumerate() {
@@ -152,9 +165,11 @@ async fn measure(proxy: &Process, endpoints: &[Endpoint], load: EdgeLoad) -> any
         latencies.merge(exchange.latencies());
     }
     let used = cpu::used(pid)?.saturating_sub(before);
+    let path_used = used + agent_used()?.saturating_sub(agent_before);
     ensure!(returned > 0 && !used.is_zero(), "nothing came back, or the proxy used no CPU time at all");
     Ok(Measured {
         packets_per_cpu_s: (sent + returned) as f64 / used.as_secs_f64(),
+        packets_per_path_cpu_s: (sent + returned) as f64 / path_used.as_secs_f64(),
         p50_us: latencies.percentile(50.0) as f64,
         p99_us: latencies.percentile(99.0) as f64,
         loss_pct: 100.0 * (sent - returned) as f64 / sent as f64,
