@@ -5,8 +5,6 @@
 
 mod flow;
 mod flows;
-mod rejoin;
-mod split;
 mod streams;
 
 use std::net::SocketAddr;

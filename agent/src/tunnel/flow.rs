@@ -8,13 +8,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{BufMut, BytesMut};
 use muster_protocol::flow::FlowId;
-use muster_protocol::tunnel::{Header, OpenTarget};
+use muster_protocol::fragment::split;
+use muster_protocol::tunnel::{Fragment, Header, OpenTarget};
 use quinn::Connection;
 use socket2::SockRef;
 use tokio::net::UdpSocket;
 use tokio_util::sync::CancellationToken;
 
-use super::split;
 use crate::routes::Slot;
 
 /// Datagrams up to this size fit every QUIC path, so that the connection need not be asked.
@@ -103,8 +103,17 @@ impl Flow {
             return edge.send_datagram(datagram(whole, payload).freeze()).is_ok();
         }
         let packet = self.next_packet.fetch_add(1, Ordering::Relaxed);
-        split::parts(payload, limit, self.id, packet)
-            .is_some_and(|parts| parts.into_iter().all(|part| edge.send_datagram(part).is_ok()))
+        let header = |index, count| Header::Data {
+            flow: self.id,
+            open: None,
+            fragment: Some(Fragment { packet, index, count }),
+        };
+        let Some(parts) = split(payload, limit.saturating_sub(header(0, 2).encoded_len())) else {
+            return false;
+        };
+        let count = parts.len() as u8;
+        let mut parts = (0..count).zip(parts);
+        parts.all(|(index, part)| edge.send_datagram(datagram(header(index, count), part).freeze()).is_ok())
     }
 
     /// Tells the edge something about the flow.

@@ -9,11 +9,11 @@ use std::time::Instant;
 use bytes::Bytes;
 use muster_protocol::agent::PortProtocol;
 use muster_protocol::flow::FlowId;
+use muster_protocol::fragment::{Rejoined, Rejoiner};
 use muster_protocol::tunnel::{Fragment, Header, OpenTarget, RefuseReason};
 use quinn::Connection;
 
 use super::flow::{Flow, tell};
-use super::rejoin::{Joined, Rejoin};
 use crate::metrics::{self, TunnelMetrics};
 use crate::routes::{Route, Routes};
 
@@ -33,7 +33,7 @@ const MAX_UDP_BYTES: usize = 65_535;
 /// The flows.
 pub(super) struct Flows {
     table: Mutex<HashMap<FlowId, Arc<Flow>>>,
-    rejoin: Mutex<Rejoin>,
+    rejoin: Mutex<Rejoiner>,
     spare_buffers: Mutex<Vec<Box<[u8]>>>,
     routes: Arc<Routes>,
     metrics: Arc<TunnelMetrics>,
@@ -81,8 +81,12 @@ impl Flows {
             flow.tell(Header::Close(flow.id));
             self.close(&flow);
         }
-        let given_up = lock(&self.rejoin).expire(now_ms);
-        self.metrics.dropped_fragment.increment(given_up as u64);
+        let given_up = {
+            let mut rejoin = lock(&self.rejoin);
+            rejoin.expire(Instant::now());
+            rejoin.take_given_up()
+        };
+        self.metrics.dropped_fragment.increment(given_up);
         self.metrics.flows.set(lock(&self.table).len() as f64);
     }
 
@@ -126,11 +130,11 @@ impl Flows {
         match fragment {
             None => self.deliver(&flow, payload),
             Some(part) => {
-                let joined = lock(&self.rejoin).add(id, part, payload, now_ms);
-                match joined {
-                    Joined::Whole(packet) => self.deliver(&flow, &packet),
-                    Joined::Waiting => {}
-                    Joined::Dropped => self.metrics.dropped_fragment.increment(1),
+                let rejoined = lock(&self.rejoin).push(Instant::now(), id, part, payload);
+                match rejoined {
+                    Rejoined::Whole(packet) => self.deliver(&flow, &packet),
+                    // Packets that are given up are counted by the sweep.
+                    Rejoined::Waiting | Rejoined::Misfit => {}
                 }
             }
         }
