@@ -187,12 +187,28 @@ fn set(table: &mut Table, path: &str, value: Value) -> anyhow::Result<()> {
 
 /// Runs `process` on a runtime of all cores.
 pub(crate) fn block_on(process: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    raise_file_limit();
     tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
         .context("the asynchronous runtime cannot start")?
         .block_on(process)
 }
+
+/// Lets this process hold as many sockets as the system allows it: a flow of an agent is one.
+#[cfg(unix)]
+fn raise_file_limit() {
+    use nix::sys::resource::{Resource, getrlimit, setrlimit};
+    let raised = getrlimit(Resource::RLIMIT_NOFILE)
+        .and_then(|(_, most)| setrlimit(Resource::RLIMIT_NOFILE, most, most));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "the limit on open files stays as it is; see ulimit -n");
+    }
+}
+
+/// Windows has no such limit.
+#[cfg(not(unix))]
+fn raise_file_limit() {}
 
 /// Waits for Ctrl-C or, on Unix, SIGTERM.
 pub(crate) async fn until_stopped() -> anyhow::Result<()> {

@@ -35,9 +35,13 @@ pub(crate) struct MetricsConfig {
     pub(crate) listen: Option<SocketAddr>,
 }
 
+/// What is logged less than the rest, unless the level's directives say otherwise: rustls warns of every
+/// client that names an address instead of a host, which any client can make it do.
+const QUIET: &str = "rustls=error";
+
 /// Starts logging to standard error.
 pub(crate) fn start_logs(config: &LogConfig) -> anyhow::Result<()> {
-    let filter = EnvFilter::try_new(&config.level)
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", config.level))
         .with_context(|| format!("log.level {:?} is no level; try info or debug", config.level))?;
     let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     let started =

@@ -106,7 +106,6 @@ pub(crate) fn run(options: Options<Keys>) -> anyhow::Result<()> {
             telemetry::serve_metrics(listen, recorder, stop.clone()).await?;
         }
         let agent = muster_agent::start(own).await.context("the agent cannot start")?;
-        tracing::info!(node = %agent.node_id(), "agent is up");
         until_stopped().await?;
         tracing::info!("stopping; containers go on");
         agent.shutdown().await;

@@ -115,7 +115,6 @@ pub(crate) fn run(options: Options<Keys>) -> anyhow::Result<()> {
             telemetry::serve_metrics(listen, recorder, stop.clone()).await?;
         }
         let edge = muster_edge_proxy::start(own).await.context("the edge cannot start")?;
-        tracing::info!(edge = %edge.edge_id(), "edge is up");
         until_stopped().await?;
         tracing::info!("stopping");
         edge.shutdown().await;
