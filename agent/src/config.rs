@@ -6,14 +6,14 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// Port the tunnel listens on if nothing else is configured.
-pub const DEFAULT_TUNNEL_PORT: u16 = 7802;
+pub const DEFAULT_TUNNEL_PORT: u16 = 7402;
 /// Docker network that containers are put on if nothing else is configured.
 pub const DEFAULT_NETWORK: &str = "muster";
 /// Disk space kept for images if nothing else is configured, in MiB.
 pub const DEFAULT_IMAGE_CACHE_MIB: u64 = 20 * 1024;
 
 /// Configuration of an agent. Unknown keys are refused, so that a typing error does not go unnoticed.
-#[derive(Clone, Debug, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     /// Directory for the agent's identity, its desired state and image transfers. Made if missing.
@@ -65,10 +65,10 @@ pub enum ContainerReach {
 impl Default for Config {
     fn default() -> Self {
         Self {
-            state_dir: PathBuf::from("/var/lib/muster/agent"),
-            region: String::new(),
+            state_dir: PathBuf::from(".muster/agent"),
+            region: "local".to_owned(),
             name: String::new(),
-            orchestrator: Vec::new(),
+            orchestrator: vec!["127.0.0.1:7401".to_owned()],
             join_token: None,
             tunnel_listen: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, DEFAULT_TUNNEL_PORT)),
             tunnel_advertise: Vec::new(),
@@ -115,7 +115,7 @@ impl Config {
         if self.orchestrator.is_empty() {
             return Err(ConfigError::Missing {
                 key: "orchestrator",
-                fix: "write the orchestrator's link address, as [\"orchestrator.example:7801\"]",
+                fix: "write the orchestrator's link address, as [\"orchestrator.example:7401\"]",
             });
         }
         if self.region.is_empty() {
@@ -156,7 +156,7 @@ mod tests {
     fn valid() -> Config {
         Config {
             region: "eu-central".into(),
-            orchestrator: vec!["127.0.0.1:7801".into()],
+            orchestrator: vec!["127.0.0.1:7401".into()],
             ..Config::default()
         }
     }

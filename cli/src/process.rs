@@ -229,6 +229,8 @@ pub(crate) async fn until_stopped() -> anyhow::Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Debug;
+
     use super::*;
 
     fn options(overrides: &[(&str, &str)]) -> Options<orchestrator::Keys> {
@@ -283,7 +285,8 @@ mod tests {
         paths
     }
 
-    fn hold<K: Keys>(example: &str) {
+    /// The example names every key, each can be set by a flag, and what it sets is the default.
+    fn hold<K: Keys, C: DeserializeOwned + Default + PartialEq + Debug>(example: &str) {
         let documented = example_paths(example);
         for path in &documented {
             assert!(keys::<K>().any(|key| key.path == path), "{path} is in the example, but no flag sets it");
@@ -293,12 +296,17 @@ mod tests {
             assert_eq!(key.flag, key.path.replace(['.', '_'], "-"));
             assert_eq!(key.variable, format!("MUSTER_{}", key.path.replace('.', "_").to_uppercase()));
         }
+        let options = Options::<K> { config: None, overrides: Vec::new(), keys: PhantomData };
+        let loaded = options.merge::<C>(example, "the example").expect("the example is valid");
+        assert_eq!(loaded.own, C::default());
     }
 
     #[test]
     fn every_key_is_in_its_example_and_has_a_flag() {
-        hold::<orchestrator::Keys>(include_str!("../../docs/config/orchestrator.toml"));
-        hold::<agent::Keys>(include_str!("../../docs/config/agent.toml"));
-        hold::<edge::Keys>(include_str!("../../docs/config/edge.toml"));
+        hold::<orchestrator::Keys, muster_orchestrator::Config>(include_str!(
+            "../../docs/config/orchestrator.toml"
+        ));
+        hold::<agent::Keys, muster_agent::Config>(include_str!("../../docs/config/agent.toml"));
+        hold::<edge::Keys, muster_edge_proxy::Config>(include_str!("../../docs/config/edge.toml"));
     }
 }

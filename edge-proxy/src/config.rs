@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 /// UDP port of the latency beacon, unless set.
-const DEFAULT_BEACON_PORT: u16 = 7803;
+const DEFAULT_BEACON_PORT: u16 = 7403;
 /// First port that routes may use, unless set.
 const DEFAULT_PORT_FIRST: u16 = 20_000;
 /// Last port that routes may use, unless set.
