@@ -1,10 +1,11 @@
 //! A whole Muster on this machine: orchestrator, agent and edge as processes, joined and ready.
 
 use std::ffi::OsString;
+use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::Context as _;
+use anyhow::{Context as _, bail};
 use muster_client::{Client, file_digest};
 use muster_protocol::api::{
     ApiTokenRequest, Build, BuildRequest, Fleet, FleetSpec, JoinRole, JoinTokenRequest, NodeState, QueueSpec,
@@ -73,6 +74,8 @@ pub struct Stack {
     link_port: u16,
     /// The agent's id, which its containers are labelled with.
     node: Option<String>,
+    /// Keeps a second run out of the directory.
+    _lock: File,
 }
 
 #[derive(Serialize)]
@@ -132,6 +135,7 @@ impl Stack {
     }
 
     async fn bring_up(options: StackOptions) -> anyhow::Result<Self> {
+        let lock = lock(&options.dir)?;
         let state = options.dir.join("state");
         if state.exists() {
             std::fs::remove_dir_all(&state).with_context(|| format!("cannot empty {}", state.display()))?;
@@ -173,6 +177,7 @@ impl Stack {
             options,
             link_port,
             node: None,
+            _lock: lock,
         })
     }
 
@@ -410,6 +415,22 @@ async fn client_of(admin: &Client, url: &str, role: Role) -> anyhow::Result<Clie
     };
     let token = admin.create_token(&request).await?.token.context("the new API token has no text")?;
     Ok(Client::new(url, Some(&token), None, None)?)
+}
+
+/// Takes the directory for this run; the system gives it back when the process ends, however it does.
+fn lock(dir: &Path) -> anyhow::Result<File> {
+    std::fs::create_dir_all(dir).with_context(|| format!("cannot make {}", dir.display()))?;
+    let path = dir.join("lock");
+    let file = File::create(&path).with_context(|| format!("cannot write {}", path.display()))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => {
+            bail!("another run uses {}; wait until it ends, or choose another directory", dir.display())
+        }
+        Err(TryLockError::Error(error)) => {
+            Err(error).with_context(|| format!("cannot lock {}", path.display()))
+        }
+    }
 }
 
 fn start_process(options: &StackOptions, name: &str, config: &impl Serialize) -> anyhow::Result<Process> {
