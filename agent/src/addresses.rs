@@ -46,10 +46,10 @@ mod tests {
 
     #[tokio::test]
     async fn the_way_to_the_orchestrator_comes_first() {
-        let listen: SocketAddr = "0.0.0.0:7802".parse().expect("an address");
+        let listen: SocketAddr = "0.0.0.0:7402".parse().expect("an address");
         let addresses = advertised(listen, &["127.0.0.1:7801".to_owned()]).await;
-        assert_eq!(addresses.first().map(String::as_str), Some("127.0.0.1:7802"));
-        let fixed: SocketAddr = "10.1.2.3:7802".parse().expect("an address");
-        assert_eq!(advertised(fixed, &[]).await, ["10.1.2.3:7802"]);
+        assert_eq!(addresses.first().map(String::as_str), Some("127.0.0.1:7402"));
+        let fixed: SocketAddr = "10.1.2.3:7402".parse().expect("an address");
+        assert_eq!(advertised(fixed, &[]).await, ["10.1.2.3:7402"]);
     }
 }

@@ -4,7 +4,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_protocol::agent::DesiredServers;
 use muster_protocol::id::NodeId;
 use muster_protocol::token::TokenVerifier;
 use muster_transport::{
@@ -18,11 +17,10 @@ use tokio_util::task::TaskTracker;
 use crate::config::{Config, ConfigError};
 use crate::images::Images;
 use crate::link::{self, Link, NodeFacts, Reports};
-use crate::reconcile::Input;
 use crate::routes::Routes;
 use crate::sdk::{Endpoint, Registry, SdkState};
 use crate::state_file::StateDir;
-use crate::supervisor::{EngineStatus, EngineWatch, MAX_INPUTS, Parts, Supervisor};
+use crate::supervisor::{EngineStatus, EngineWatch, MAX_INPUTS, Parts, Supervisor, WindDown};
 use crate::tunnel::{Tunnel, TunnelBindError};
 use crate::{addresses, metrics};
 
@@ -83,8 +81,7 @@ pub enum StartError {
 pub struct Agent {
     node: NodeId,
     tunnel: SocketAddr,
-    inputs: mpsc::Sender<Input>,
-    containers: watch::Receiver<u32>,
+    wind_down: WindDown,
     tasks: TaskTracker,
     link: CancellationToken,
     cancel: CancellationToken,
@@ -104,15 +101,12 @@ impl Agent {
 
     /// Stops every server, each with its grace, and then the agent: for a development stack, which
     /// leaves nothing behind. Servers that take longer than 30 s are left running.
-    pub async fn shutdown_and_stop_servers(mut self) {
+    pub async fn shutdown_and_stop_servers(self) {
         // Without its link nobody wants the servers back.
         self.link.cancel();
-        let nothing = DesiredServers { full: true, ..DesiredServers::default() };
-        if self.inputs.send(Input::Desired(nothing)).await.is_ok() {
-            let stopped = self.containers.wait_for(|count| *count == 0);
-            if tokio::time::timeout(STOP_PATIENCE, stopped).await.is_err() {
-                tracing::warn!("some servers did not stop in time and are left running");
-            }
+        self.wind_down.begin.cancel();
+        if tokio::time::timeout(STOP_PATIENCE, self.wind_down.done.cancelled()).await.is_err() {
+            tracing::warn!("some servers did not stop in time and are left running");
         }
         self.shutdown().await;
     }
@@ -160,7 +154,7 @@ pub async fn start(config: Config) -> Result<Agent, StartError> {
         capacity: link::capacity(&config),
     };
 
-    let cancel = CancellationToken::new();
+    let (cancel, wind_down) = (CancellationToken::new(), WindDown::default());
     let tasks = TaskTracker::new();
     let (inputs, inbox) = mpsc::channel(MAX_INPUTS);
     let (engine, engine_status) = watch::channel(EngineStatus::Unknown);
@@ -193,6 +187,7 @@ pub async fn start(config: Config) -> Result<Agent, StartError> {
             inputs: inputs.clone(),
         },
         tasks.clone(),
+        wind_down.clone(),
         cancel.clone(),
     );
     let link = Link {
@@ -203,19 +198,11 @@ pub async fn start(config: Config) -> Result<Agent, StartError> {
         reports,
         inputs: inputs.clone(),
         engine: engine_status,
-        containers: container_count.clone(),
+        containers: container_count,
         keys,
         connection,
     };
-    let engine_inputs = inputs.clone();
-    let watch = EngineWatch {
-        config,
-        node: identity.id.clone(),
-        sdk,
-        registry,
-        status: engine,
-        inputs: engine_inputs,
-    };
+    let watch = EngineWatch { config, node: identity.id.clone(), sdk, registry, status: engine, inputs };
 
     tasks.spawn(supervisor.run(inbox));
     spawn(&tasks, &cancel, tunnel.run());
@@ -231,8 +218,7 @@ pub async fn start(config: Config) -> Result<Agent, StartError> {
     Ok(Agent {
         node,
         tunnel: tunnel_address,
-        inputs,
-        containers: container_count,
+        wind_down,
         tasks,
         link: link_cancel,
         cancel,

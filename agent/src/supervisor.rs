@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use muster_protocol::agent::{ServerPhase, ServerReport};
+use muster_protocol::agent::{DesiredServers, ServerPhase, ServerReport};
 use muster_protocol::id::ServerId;
 use tokio::sync::{Semaphore, mpsc, watch};
 use tokio::task::JoinHandle;
@@ -64,13 +64,28 @@ pub(crate) struct Supervisor {
     phases: Vec<&'static str>,
     saving: Option<JoinHandle<std::io::Result<()>>>,
     cleaned: Instant,
+    wind_down: WindDown,
     cancel: CancellationToken,
+}
+
+/// Asks the supervisor to stop every server, and tells when none is left.
+#[derive(Clone, Default)]
+pub(crate) struct WindDown {
+    /// Cancelled by who asks.
+    pub(crate) begin: CancellationToken,
+    /// Cancelled once no container is left, those being started when it began included.
+    pub(crate) done: CancellationToken,
 }
 
 impl Supervisor {
     /// A supervisor that knows what the last run of the agent knew. Ends with `cancel`; what it has
     /// under way is counted by `tasks`.
-    pub(crate) fn new(parts: Parts, tasks: TaskTracker, cancel: CancellationToken) -> Self {
+    pub(crate) fn new(
+        parts: Parts,
+        tasks: TaskTracker,
+        wind_down: WindDown,
+        cancel: CancellationToken,
+    ) -> Self {
         let (table, effects) = Table::restore(parts.state.load_servers(), now_ms());
         let running = Running {
             launches: Arc::new(Semaphore::new(MAX_LAUNCHES)),
@@ -92,6 +107,7 @@ impl Supervisor {
             phases: Vec::new(),
             saving: None,
             cleaned: Instant::now(),
+            wind_down,
             cancel,
         };
         for effect in effects {
@@ -102,12 +118,17 @@ impl Supervisor {
 
     /// Runs until cancelled; then keeps the state once more.
     pub(crate) async fn run(mut self, mut inbox: mpsc::Receiver<Input>) {
-        let cancel = self.cancel.clone();
+        let (cancel, wind_down) = (self.cancel.clone(), self.wind_down.clone());
+        let mut winding_down = false;
         let mut ticks = interval(TICK);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let input = tokio::select! {
                 () = cancel.cancelled() => break,
+                () = wind_down.begin.cancelled(), if !winding_down => {
+                    winding_down = true;
+                    Input::Desired(DesiredServers { full: true, ..DesiredServers::default() })
+                }
                 Some(input) = inbox.recv() => input,
                 _ = ticks.tick() => {
                     self.housekeeping().await;
@@ -116,6 +137,9 @@ impl Supervisor {
             };
             for effect in self.table.apply(input, now_ms()) {
                 self.carry_out(effect);
+            }
+            if winding_down && self.table.count().1 == 0 {
+                wind_down.done.cancel();
             }
         }
         if let Some(saving) = self.saving.take() {

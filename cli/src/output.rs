@@ -33,6 +33,14 @@ pub(crate) fn table<T: Serialize>(
     text.lines().try_for_each(|row| line(row.trim_end().trim_start_matches(' ')))
 }
 
+/// Prints what was done: in words, or as `{"id", "done"}` if JSON is asked.
+pub(crate) fn done(as_json: bool, id: &impl Display, what: &str) -> anyhow::Result<()> {
+    if as_json {
+        return json(&serde_json::json!({ "id": id.to_string(), "done": what }));
+    }
+    line(&format!("{id} {what}"))
+}
+
 /// Prints `value` as JSON, one document.
 pub(crate) fn json<T: Serialize>(value: &T) -> anyhow::Result<()> {
     line(&serde_json::to_string_pretty(value)?)

@@ -149,7 +149,10 @@ impl<K: Keys> Options<K> {
             })
         };
         let (log, metrics) = (part("log"), part("metrics"));
-        let bad = |error: toml::de::Error| anyhow!("{name}: {}", error.message());
+        let given = self.overrides.iter().map(|(key, text)| format!("--{} {text}", key.flag));
+        let given = given.collect::<Vec<_>>().join(", ");
+        let with = if given.is_empty() { String::new() } else { format!(" (with {given})") };
+        let bad = |error: toml::de::Error| anyhow!("{name}{with}: {}", error.message());
         Ok(Loaded {
             log: log.try_into().map_err(bad)?,
             metrics: metrics.try_into().map_err(bad)?,

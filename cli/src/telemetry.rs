@@ -1,5 +1,6 @@
 //! Logs and metrics of the long-running commands: set up once per process, here and nowhere else.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 
 use anyhow::Context as _;
@@ -43,7 +44,10 @@ const QUIET: &str = "rustls=error";
 pub(crate) fn start_logs(config: &LogConfig) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(format!("{QUIET},{}", config.level))
         .with_context(|| format!("log.level {:?} is no level; try info or debug", config.level))?;
-    let subscriber = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(std::io::stderr);
     let started =
         if config.json { subscriber.json().try_init() } else { subscriber.with_target(false).try_init() };
     started.map_err(|error| anyhow::anyhow!("logging cannot start: {error}"))

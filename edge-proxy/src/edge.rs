@@ -19,7 +19,7 @@ use crate::beacon::Beacon;
 use crate::config::{Config, ConfigError};
 use crate::link::Link;
 use crate::listeners::Listeners;
-use crate::metrics::Metrics;
+use crate::metrics::{self, Metrics};
 use crate::serving::{Serving, ServingSetup};
 use crate::sockets::{BindError, bind_udp};
 use crate::stream::{Limits, StreamSetup};
@@ -99,6 +99,7 @@ pub struct Edge {
 /// [`StartError`], which names what to mend.
 pub async fn start(config: Config) -> Result<Edge, StartError> {
     config.validate()?;
+    metrics::describe();
     let identity = identity(&config).await?;
     let metrics = Metrics::new();
     let beacon =

@@ -27,4 +27,3 @@ mod udp;
 
 pub use config::{Config, ConfigError};
 pub use edge::{Edge, StartError, start};
-pub use metrics::describe as describe_metrics;

@@ -20,7 +20,7 @@ const BEACONS: &str = "muster_edge_beacons_total";
 const REBINDS: &str = "muster_edge_flow_rebinds_total";
 
 /// Tells the installed recorder the units and descriptions. Call once per process, after installing it.
-pub fn describe() {
+pub(crate) fn describe() {
     describe_counter!(PACKETS, Unit::Count, "UDP packets passed on, by direction (to_server, to_client)");
     describe_counter!(BYTES, Unit::Bytes, "Payload bytes of UDP packets passed on, by direction");
     describe_counter!(DROPS, Unit::Count, "Packets, flows and connections not passed on, by reason");

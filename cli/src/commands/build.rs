@@ -9,6 +9,7 @@ use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
 use muster_client::file_digest;
 use muster_protocol::api::BuildRequest;
+use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
 
 use super::Ops;
@@ -57,9 +58,9 @@ async fn push(ops: &Ops, options: PushOptions) -> anyhow::Result<()> {
     } else if is_file {
         BuildRequest { digest: Some(send(ops, &file).await?), reference: None, tags }
     } else {
-        let saved = Saved::new()?;
-        save_image(&options.image, &saved.0).await?;
-        BuildRequest { digest: Some(send(ops, &saved.0).await?), reference: None, tags }
+        let saved = NamedTempFile::with_prefix("muster-push-").context("no temporary file for the image")?;
+        save_image(&options.image, saved.path()).await?;
+        BuildRequest { digest: Some(send(ops, saved.path()).await?), reference: None, tags }
     };
     let build = ops.client.create_build(&request).await?;
     if ops.json {
@@ -75,32 +76,14 @@ fn own_tag(image: &str) -> String {
     if name.contains(':') { name.to_owned() } else { format!("{name}:latest") }
 }
 
-/// An archive in the temporary directory, removed when it is no longer needed.
-struct Saved(PathBuf);
-
-impl Saved {
-    fn new() -> anyhow::Result<Self> {
-        let dir = std::env::temp_dir().join(format!("muster-push-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).with_context(|| format!("cannot make {}", dir.display()))?;
-        Ok(Self(dir.join("image.tar")))
-    }
-}
-
-impl Drop for Saved {
-    fn drop(&mut self) {
-        if let Some(dir) = self.0.parent() {
-            // What is left of it is the temporary directory's to clean.
-            let _ = std::fs::remove_dir_all(dir);
-        }
-    }
-}
+/// What to do where no engine answers.
+const NO_DOCKER: &str = "no Docker engine answers; start it, join the group docker, set DOCKER_HOST, or push a \
+                         file that `docker save` made where one runs";
 
 /// What `docker save` does.
 async fn save_image(image: &str, to: &Path) -> anyhow::Result<()> {
-    let docker = Docker::connect_with_defaults().context("cannot reach Docker")?;
-    let docker = docker.negotiate_version().await.context(
-        "no Docker engine answers; start it, or push a file that `docker save` made where one runs",
-    )?;
+    let docker = Docker::connect_with_defaults().context(NO_DOCKER)?;
+    let docker = docker.negotiate_version().await.context(NO_DOCKER)?;
     docker.inspect_image(image).await.with_context(|| {
         format!("Docker has no image {image:?}, and there is no such file; `docker images` lists them")
     })?;

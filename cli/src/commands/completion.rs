@@ -4,6 +4,7 @@ use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 
 use crate::args::Cli;
+use crate::output;
 
 /// Which shell.
 #[derive(Args)]
@@ -14,6 +15,8 @@ pub(crate) struct Options {
 }
 
 pub(crate) fn run(options: Options) -> anyhow::Result<()> {
-    clap_complete::generate(options.shell, &mut Cli::command(), "muster", &mut std::io::stdout());
-    Ok(())
+    // Through memory: written straight to a pipe that closes early, it would panic.
+    let mut script = Vec::new();
+    clap_complete::generate(options.shell, &mut Cli::command(), "muster", &mut script);
+    output::line(String::from_utf8(script)?.trim_end())
 }

@@ -31,7 +31,7 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
         Command::Ls => list(ops).await,
         Command::Rm { name } => {
             ops.client.delete_fleet(&name).await?;
-            output::line(&format!("fleet {name} is deleted; its servers drain"))
+            output::done(ops.json, &name, "is deleted; its servers drain")
         }
     }
 }

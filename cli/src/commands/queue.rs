@@ -31,7 +31,7 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
         Command::Ls => list(ops).await,
         Command::Rm { name } => {
             ops.client.delete_queue(&name).await?;
-            output::line(&format!("queue {name} is deleted"))
+            output::done(ops.json, &name, "is deleted")
         }
     }
 }

@@ -70,7 +70,7 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
         Command::Stop { id, force } => {
             ops.client.stop_server(&id, force).await?;
             let how = if force { "is told to stop at once" } else { "is told to stop" };
-            output::line(&format!("{id} {how}"))
+            output::done(ops.json, &id, how)
         }
     }
 }
@@ -161,7 +161,13 @@ async fn logs(ops: &Ops, id: &ServerId, query: &LogsQuery) -> anyhow::Result<()>
     let mut stream = ops.client.logs(id, query).await?;
     let mut out = std::io::stdout();
     while let Some(piece) = stream.next().await {
-        let written = out.write_all(&piece?).and_then(|()| out.flush());
+        let piece = piece?;
+        let written = if ops.json {
+            let text = String::from_utf8_lossy(&piece);
+            writeln!(out, "{}", serde_json::json!({ "output": text })).and_then(|()| out.flush())
+        } else {
+            out.write_all(&piece).and_then(|()| out.flush())
+        };
         match written {
             Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => return Ok(()),
             other => other?,

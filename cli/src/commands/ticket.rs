@@ -54,7 +54,7 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
         Command::Show { id } => show(ops, &ops.client.ticket(&id).await?),
         Command::Cancel { id } => {
             ops.client.cancel_ticket(&id).await?;
-            output::line(&format!("{id} is cancelled"))
+            output::done(ops.json, &id, "is cancelled")
         }
     }
 }

@@ -66,7 +66,7 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
         Command::Ls => list(ops).await,
         Command::Rm { id } => {
             ops.client.delete_token(&id).await?;
-            output::line(&format!("{id} is revoked"))
+            output::done(ops.json, &id, "is revoked")
         }
     }
 }

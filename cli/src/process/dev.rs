@@ -37,15 +37,15 @@ pub(crate) struct Options {
     #[arg(long, default_value = DEV_DIR, value_name = "DIR")]
     state: PathBuf,
     /// Port of the HTTP API; the link, tunnel and beacon take the three after it
-    #[arg(long, default_value_t = 7400)]
+    #[arg(long, default_value_t = 7400, value_parser = clap::value_parser!(u16).range(1..=65_532))]
     port: u16,
     /// First port for players; a hundred are taken from here on
-    #[arg(long, default_value_t = 20_000)]
+    #[arg(long, default_value_t = 20_000, value_parser = clap::value_parser!(u16).range(1..=65_436))]
     players_from: u16,
     /// Address that players reach this machine by
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
-    /// Log level, or directives as info,muster_agent=debug
+    /// Log level, or directives as `info,muster_agent=debug`
     #[arg(long, default_value = "warn", env = "MUSTER_LOG_LEVEL")]
     log_level: String,
 }

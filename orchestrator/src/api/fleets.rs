@@ -34,7 +34,7 @@ pub(crate) fn unknown(name: &str) -> ApiProblem {
     ApiProblem::new(
         ProblemCode::FleetUnknown,
         format!("there is no fleet {name:?} in the namespace"),
-        "apply it with `muster fleet apply FILE`, or see `muster fleet ls`",
+        "apply it with `muster fleet apply -f FILE`, or see `muster fleet ls`",
     )
 }
 

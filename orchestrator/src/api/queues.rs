@@ -33,7 +33,7 @@ pub(crate) fn unknown(name: &str) -> ApiProblem {
     ApiProblem::new(
         ProblemCode::QueueUnknown,
         format!("there is no queue {name:?} in the namespace"),
-        "apply it with `muster queue apply FILE`, or see `muster queue ls`",
+        "apply it with `muster queue apply -f FILE`, or see `muster queue ls`",
     )
 }
 

@@ -81,9 +81,10 @@ fn of_region(
         let server = health.server.map(crate::records::Id::typed::<muster_protocol::id::ServerMark>);
         let server = server.map(|server| server.to_string()).unwrap_or_default();
         let next = health.retry_at_ms.saturating_sub(now_ms).div_ceil(1_000);
+        let when = if next == 0 { "now".to_owned() } else { format!("in {next} s") };
         obstacles.insert(format!(
-            "servers fail in region {region} ({} in a row, next try in {next} s): {}: {}; see muster server show \
-             {server}, then apply the fleet with a build that works",
+            "servers fail in region {region} ({} in a row, next try {when}): {}: {}; see muster server show \
+             {server}, mend what it says, and apply the fleet again if its build or settings are the cause",
             health.consecutive_failures, health.code, health.detail
         ));
     }

@@ -81,7 +81,7 @@ async fn refusal(
         AllocateError::UnknownRegion { region, .. } => ApiProblem::new(
             ProblemCode::RegionUnserved,
             detail,
-            format!("add {region} to the fleet's regions (`muster fleet apply FILE`), or ask for another"),
+            format!("add {region} to the fleet's regions (`muster fleet apply -f FILE`), or ask for another"),
         ),
         AllocateError::NoCapacity { regions, .. } => {
             let regions: Vec<&str> = regions.split(", ").collect();

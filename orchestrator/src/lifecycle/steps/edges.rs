@@ -8,7 +8,7 @@ use super::{BATCH, Event, StepError, check_ready, happen};
 use crate::keyspace;
 use crate::records::PortProtocol;
 use crate::state::routes::MAX_ROUTED_SERVERS;
-use crate::state::{StateError, edges, kv, servers};
+use crate::state::{StateError, edges, kv, ports, servers};
 
 /// Takes over that an edge serves the ports of the servers in `ok`, and what it could not serve. May be
 /// told the whole table every time: what is known already costs a read.
@@ -75,13 +75,17 @@ async fn route_failed(
     db.run("route_failed", async |mut tx| {
         let record = servers::load(&mut tx, server).await?;
         // An edge may speak of what is over already, or of a port the server no longer has.
-        let concerned = record.is_some_and(|record| {
-            record.region == region
-                && record.holds_resources
-                && record.ports.iter().any(|port| port.edge_port == u32::from(edge_port))
+        let concerned = record.filter(|record| {
+            record.region == region && record.ports.iter().any(|port| port.edge_port == u32::from(edge_port))
         });
-        if concerned {
-            happen(&mut tx, server, &event, now_ms).await?;
+        match concerned {
+            Some(record) if record.holds_resources => {
+                happen(&mut tx, server, &event, now_ms).await?;
+            }
+            // Several of its ports failed: the first has ended it, the others must not be given out
+            // again either.
+            Some(_) => ports::quarantine(&mut tx, region, protocol, edge_port, now_ms).await?,
+            None => {}
         }
         Ok(())
     })
