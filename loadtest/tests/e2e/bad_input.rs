@@ -12,7 +12,7 @@ use muster_loadtest::report::write_file;
 use muster_protocol::api::{BuildRequest, FleetSpec, QueueSpec, TicketRequest, TicketState, UploadRequest};
 use muster_protocol::problem::ProblemCode;
 
-use crate::support::{FLEET, QUEUE, muster, options};
+use crate::support::{FLEET, QUEUE, admin_token, cli, options};
 
 /// What both ways have to say.
 fn assert_refused(code: ProblemCode, api: &ClientError, cli: &Output) {
@@ -25,21 +25,10 @@ fn assert_refused(code: ProblemCode, api: &ClientError, cli: &Output) {
     assert!(!said.contains("panicked"), "{said}");
 }
 
-/// Runs `muster ARGS` against the stack, with `token`.
-async fn cli(stack: &Stack, token: &str, args: &[&str]) -> Output {
-    tokio::process::Command::new(muster())
-        .args(args)
-        .args(["--url", stack.url(), "--namespace", NAMESPACE, "--token", token])
-        .current_dir(stack.dir())
-        .output()
-        .await
-        .expect("muster runs")
-}
-
 async fn orchestrator(name: &str) -> (Stack, String) {
     let stack = Stack::start_orchestrator(options(name), &mut Steps::silent()).await.expect("it starts");
-    let token = std::fs::read_to_string(stack.dir().join("state/orchestrator/admin-token")).expect("written");
-    (stack, token.trim().to_owned())
+    let token = admin_token(&stack);
+    (stack, token)
 }
 
 fn file(stack: &Stack, name: &str, text: &str) -> String {

@@ -12,7 +12,7 @@ use muster_protocol::api::{AllocateRequest, Endpoint, NodeState, PortProtocol, S
 use muster_protocol::id::{SeatId, ServerId};
 use muster_protocol::token::{SessionClaims, TokenSigner};
 
-use crate::support::{BUILD, FLEET, open_for_players, options, stack};
+use crate::support::{BUILD, FLEET, open_for_players, options, printed, stack};
 
 /// Ports taken before the edge could: more than one, wherever the orchestrator begins.
 const TAKEN: u16 = 3;
@@ -45,6 +45,8 @@ async fn a_container_that_exits_at_once_says_why_and_does_not_spin() {
     let exit = server.exit.expect("it says how it ended");
     assert_eq!((exit.code, exit.out_of_memory), (3, false));
     assert!(exit.log_tail.contains("ARENA_EXIT_AT_START"), "{}", exit.log_tail);
+    let shown = printed(&stack, &["server", "show", &server.id.to_string()]).await;
+    assert!(shown.contains("exit code 3") && shown.contains("ARENA_EXIT_AT_START"), "{shown}");
 
     let fleet = until("the fleet to say so", FLEET_DEADLINE, async || {
         let fleet = stack.studio.fleet(FLEET).await?;
@@ -89,6 +91,8 @@ async fn a_taken_port_is_told_and_another_is_used() {
         "the port is named: {}",
         told.explanation
     );
+    let listed = printed(&stack, &["server", "ls", "--all"]).await;
+    assert!(listed.contains(&told.explanation), "{listed}");
     drop((udp, tcp));
     stack.stop(&[FLEET]).await.expect("everything stops in order");
 }
@@ -116,6 +120,8 @@ async fn without_docker_the_node_says_so_and_what_to_do() {
     );
     let status = stack.admin.status().await.expect("answers");
     assert!(status.problems.iter().any(|problem| problem.contains("Docker")), "{:?}", status.problems);
+    let shown = printed(&stack, &["status"]).await;
+    assert!(shown.contains("Docker") && shown.contains("no-such-engine.sock"), "{shown}");
 }
 
 fn udp_endpoint(endpoints: &[Endpoint]) -> Endpoint {

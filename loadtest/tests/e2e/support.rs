@@ -1,12 +1,13 @@
 //! What the tests begin from: a stack in a directory of its own, a fleet, a queue, bots.
 
 use std::path::PathBuf;
+use std::process::Output;
 use std::time::Duration;
 
 use muster_loadtest::bots::{BotsPlan, Protocols};
 use muster_loadtest::harness::docker::require_image;
 use muster_loadtest::harness::specs::{arena_fleet, queue};
-use muster_loadtest::harness::stack::{REGION, Stack, StackOptions};
+use muster_loadtest::harness::stack::{NAMESPACE, REGION, Stack, StackOptions};
 use muster_loadtest::harness::steps::Steps;
 
 /// The example game server's image, as `make test` builds it.
@@ -65,4 +66,28 @@ pub(crate) fn bots(stack: &Stack, players: usize, protocols: Protocols, seconds:
         match_deadline: Duration::from_mins(2),
         authority_pem: None,
     }
+}
+
+/// Runs `muster ARGS` against the stack, with `token`.
+pub(crate) async fn cli(stack: &Stack, token: &str, args: &[&str]) -> Output {
+    tokio::process::Command::new(muster())
+        .args(args)
+        .args(["--url", stack.url(), "--namespace", NAMESPACE, "--token", token])
+        .current_dir(stack.dir())
+        .output()
+        .await
+        .expect("muster runs")
+}
+
+/// The first admin token of the stack's orchestrator.
+pub(crate) fn admin_token(stack: &Stack) -> String {
+    let path = stack.dir().join("state/orchestrator/admin-token");
+    std::fs::read_to_string(path).expect("written at the first start").trim().to_owned()
+}
+
+/// What `muster ARGS` prints, as an operator reads it.
+pub(crate) async fn printed(stack: &Stack, args: &[&str]) -> String {
+    let output = cli(stack, &admin_token(stack), args).await;
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).expect("text")
 }
