@@ -24,6 +24,7 @@ use crate::harness::stack::{REGION, Stack, StackOptions};
 use crate::harness::steps::Steps;
 use crate::latency::{Latencies, median};
 use crate::link;
+use crate::report::write_file;
 
 const FLEET: &str = "arena";
 /// The game's UDP port in its container.
@@ -65,7 +66,8 @@ pub async fn run(options: &BenchOptions, load: EdgeLoad, steps: &mut Steps) -> a
     steps.run("fleet", "one warm server", stack.apply_fleet(&spec)).await?;
     let request = AllocateRequest {
         regions: Vec::new(),
-        players: (0..load.flows).map(|number| format!("flow-{number:04}")).collect(),
+        // Seats of its own for each round: a seat keeps its session at the server, and its count of messages.
+        players: (0..load.flows * load.rounds).map(|number| format!("flow-{number:04}")).collect(),
         data: None,
     };
     let claimed = stack.studio.allocate(FLEET, &request).await?;
@@ -75,7 +77,7 @@ pub async fn run(options: &BenchOptions, load: EdgeLoad, steps: &mut Steps) -> a
         .filter_map(|seat| seat.endpoints.iter().find(|endpoint| endpoint.protocol == PortProtocol::Udp))
         .cloned()
         .collect();
-    ensure!(through_muster.len() == load.flows, "not every seat has a UDP endpoint");
+    ensure!(through_muster.len() == load.flows * load.rounds, "not every seat has a UDP endpoint");
     let game = format!("{}:{GAME_PORT}", address_of(&claimed.server_id.to_string()).await?);
     let port = ports::free_udp()?;
     let nginx = nginx::start(&dir, port, &game).await?;
@@ -84,15 +86,16 @@ pub async fn run(options: &BenchOptions, load: EdgeLoad, steps: &mut Steps) -> a
     let agent = stack.agent.as_ref().context("the agent runs")?;
 
     let (mut muster, mut yardstick) = (Vec::new(), Vec::new());
-    for round in 1..=load.rounds {
+    for (round, seats) in (1..).zip(through_muster.chunks_exact(load.flows)) {
         let text = |who: &str| format!("round {round} of {} through {who}", load.rounds);
-        muster.push(
-            steps.run("muster", &text("Muster"), measure(edge, Some(agent), &through_muster, load)).await?,
-        );
+        muster.push(steps.run("muster", &text("Muster"), measure(edge, Some(agent), seats, load)).await?);
         yardstick
             .push(steps.run("nginx", &text("nginx"), measure(&nginx, None, &through_nginx, load)).await?);
     }
     drop(nginx);
+    // Where packets were dropped, if any were.
+    write_file(&dir.join("edge.prom"), &stack.edge_metrics().await?)?;
+    write_file(&dir.join("agent.prom"), &stack.agent_metrics().await?)?;
     stack.stop(&[FLEET]).await?;
     Ok(Figures::new(figures(&muster, &yardstick)))
 }

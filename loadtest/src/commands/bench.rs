@@ -9,6 +9,7 @@ use muster_loadtest::bench::edge::EdgeLoad;
 use muster_loadtest::bench::{BenchOptions, alloc, edge, start};
 use muster_loadtest::harness::docker::require_image;
 use muster_loadtest::harness::steps::Steps;
+use muster_protocol::api::MAX_PLAYERS;
 
 use super::interrupted;
 
@@ -55,7 +56,10 @@ enum What {
 
 /// Runs the benchmarks asked for.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    ensure!((1..=1_000).contains(&options.flows), "--flows must be from 1 to 1000");
+    ensure!(
+        options.flows > 0 && options.flows * options.rounds <= MAX_PLAYERS as usize,
+        "--flows times --rounds must be from 1 to {MAX_PLAYERS}: each takes a seat"
+    );
     ensure!(options.rate > 0.0 && options.rate <= 1_000.0, "--rate must be over 0 and at most 1000");
     ensure!(options.seconds > 0 && options.rounds > 0, "--seconds and --rounds must be over 0");
     tokio::select! {

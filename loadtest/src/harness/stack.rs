@@ -12,6 +12,8 @@ use muster_protocol::api::{
     Role, Server, ServerState,
 };
 use serde::Serialize;
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::net::TcpStream;
 
 use super::process::Process;
 use super::steps::Steps;
@@ -72,6 +74,8 @@ pub struct Stack {
     pub player: Client,
     options: StackOptions,
     link_port: u16,
+    agent_metrics_port: u16,
+    edge_metrics_port: u16,
     /// The agent's id, which its containers are labelled with.
     node: Option<String>,
     /// Keeps a second run out of the directory.
@@ -92,6 +96,12 @@ struct Listen {
     listen: String,
 }
 
+/// A process's `[metrics]`: tables come last in TOML.
+#[derive(Serialize)]
+struct Metrics {
+    listen: String,
+}
+
 #[derive(Serialize)]
 struct AgentConfig<'a> {
     state_dir: &'a Path,
@@ -104,6 +114,7 @@ struct AgentConfig<'a> {
     cpu_millis: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     docker_socket: Option<&'a str>,
+    metrics: Metrics,
 }
 
 #[derive(Serialize)]
@@ -118,6 +129,7 @@ struct EdgeConfig<'a> {
     port_first: u16,
     port_last: u16,
     beacon_port: u16,
+    metrics: Metrics,
 }
 
 impl Stack {
@@ -176,6 +188,8 @@ impl Stack {
             player,
             options,
             link_port,
+            agent_metrics_port: ports::free_tcp()?,
+            edge_metrics_port: ports::free_tcp()?,
             node: None,
             _lock: lock,
         })
@@ -200,6 +214,7 @@ impl Stack {
             tunnel_listen: format!("127.0.0.1:{}", ports::free_udp()?),
             cpu_millis: self.options.cpu_millis,
             docker_socket: self.options.docker_socket.as_deref(),
+            metrics: metrics_at(self.agent_metrics_port),
         };
         self.agent = Some(start_process(&self.options, "agent", &config)?);
         Ok(())
@@ -239,6 +254,7 @@ impl Stack {
             port_first: first,
             port_last: first + EDGE_PORTS - 1,
             beacon_port: 0,
+            metrics: metrics_at(self.edge_metrics_port),
         };
         self.edge = Some(start_process(&self.options, "edge", &config)?);
         self.wait_for_edge().await
@@ -274,6 +290,16 @@ impl Stack {
     async fn join_token(&self, role: JoinRole) -> anyhow::Result<String> {
         let request = JoinTokenRequest { role, region: REGION.to_owned(), ttl_s: 600 };
         Ok(self.admin.create_join_token(&request).await?.token)
+    }
+
+    /// What the agent shows at `/metrics`.
+    pub async fn agent_metrics(&self) -> anyhow::Result<String> {
+        scrape(self.agent_metrics_port).await.context("the agent's metrics")
+    }
+
+    /// What the edge shows at `/metrics`.
+    pub async fn edge_metrics(&self) -> anyhow::Result<String> {
+        scrape(self.edge_metrics_port).await.context("the edge's metrics")
     }
 
     /// The URL of the API.
@@ -404,6 +430,23 @@ impl Drop for Stack {
             docker::remove_containers_blocking(node);
         }
     }
+}
+
+fn metrics_at(port: u16) -> Metrics {
+    Metrics { listen: format!("127.0.0.1:{port}") }
+}
+
+/// `GET /metrics`, as plain as Prometheus' oldest clients ask for it.
+async fn scrape(port: u16) -> anyhow::Result<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
+    stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").await?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).await?;
+    let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
+    if !head.lines().next().is_some_and(|status| status.contains(" 200 ")) {
+        bail!("the answer is {head}");
+    }
+    Ok(body.to_owned())
 }
 
 async fn client_of(admin: &Client, url: &str, role: Role) -> anyhow::Result<Client> {

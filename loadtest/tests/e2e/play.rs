@@ -47,6 +47,12 @@ async fn bots_play_over_all_protocols_and_nothing_stays() {
     let stack = stack(options("all-protocols")).await;
     open_for_players(&stack).await;
     play(&stack, 12, Protocols::Mix).await;
+    for (metrics, prefix) in [
+        (stack.edge_metrics().await.expect("served"), "muster_edge_"),
+        (stack.agent_metrics().await.expect("served"), "muster_agent_"),
+    ] {
+        assert!(metrics.lines().any(|line| line.starts_with("# HELP") && line.contains(prefix)), "{metrics}");
+    }
     let node = stack.node().expect("the agent has joined").to_owned();
     stack.stop(&[FLEET]).await.expect("everything stops in order");
     let left = containers(muster_loadtest::harness::docker::NODE_LABEL, &node).await.expect("Docker answers");
