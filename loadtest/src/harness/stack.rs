@@ -12,10 +12,10 @@ use muster_protocol::api::{
     Role, Server, ServerState,
 };
 use serde::Serialize;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 
+use super::config::{AgentConfig, EdgeConfig, Listen, OrchestratorConfig, metrics_at};
 use super::process::Process;
+use super::scrape::scrape;
 use super::steps::Steps;
 use super::wait::{Look, until, when};
 use super::{docker, ports};
@@ -80,56 +80,6 @@ pub struct Stack {
     node: Option<String>,
     /// Keeps a second run out of the directory.
     _lock: File,
-}
-
-#[derive(Serialize)]
-struct OrchestratorConfig<'a> {
-    data_dir: &'a Path,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    session_token_ttl_s: Option<u32>,
-    api: Listen,
-    link: Listen,
-}
-
-#[derive(Serialize)]
-struct Listen {
-    listen: String,
-}
-
-/// A process's `[metrics]`: tables come last in TOML.
-#[derive(Serialize)]
-struct Metrics {
-    listen: String,
-}
-
-#[derive(Serialize)]
-struct AgentConfig<'a> {
-    state_dir: &'a Path,
-    region: &'a str,
-    name: &'a str,
-    orchestrator: [String; 1],
-    join_token: String,
-    tunnel_listen: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    cpu_millis: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    docker_socket: Option<&'a str>,
-    metrics: Metrics,
-}
-
-#[derive(Serialize)]
-struct EdgeConfig<'a> {
-    state_dir: &'a Path,
-    region: &'a str,
-    name: &'a str,
-    orchestrator: [String; 1],
-    join_token: String,
-    listen_ip: &'a str,
-    public_host: &'a str,
-    port_first: u16,
-    port_last: u16,
-    beacon_port: u16,
-    metrics: Metrics,
 }
 
 impl Stack {
@@ -430,23 +380,6 @@ impl Drop for Stack {
             docker::remove_containers_blocking(node);
         }
     }
-}
-
-fn metrics_at(port: u16) -> Metrics {
-    Metrics { listen: format!("127.0.0.1:{port}") }
-}
-
-/// `GET /metrics`, as plain as Prometheus' oldest clients ask for it.
-async fn scrape(port: u16) -> anyhow::Result<String> {
-    let mut stream = TcpStream::connect(("127.0.0.1", port)).await?;
-    stream.write_all(b"GET /metrics HTTP/1.0\r\nHost: localhost\r\n\r\n").await?;
-    let mut answer = String::new();
-    stream.read_to_string(&mut answer).await?;
-    let (head, body) = answer.split_once("\r\n\r\n").context("the answer is not HTTP")?;
-    if !head.lines().next().is_some_and(|status| status.contains(" 200 ")) {
-        bail!("the answer is {head}");
-    }
-    Ok(body.to_owned())
 }
 
 async fn client_of(admin: &Client, url: &str, role: Role) -> anyhow::Result<Client> {
