@@ -48,6 +48,9 @@ explain_unreachable_docker() {
     fi
 }
 
+# A zombie is not alive.
+dockerd_lives() { ps -C dockerd -o stat= | grep -q '^[^Z]'; }
+
 start_docker() {
     local log="$REPO_ROOT/target/setup/dockerd.log" pid=''
     mkdir -p "$(dirname "$log")"
@@ -55,6 +58,8 @@ start_docker() {
         say "starting the Docker engine with systemd"
         as_root systemctl start docker || die "systemd could not start Docker; 'systemctl status docker' and 'journalctl -u docker' say why."
     else
+        # An engine that was killed leaves these, and a new one then takes whoever has its number for it.
+        dockerd_lives || as_root rm -f /var/run/docker.pid /var/run/docker/containerd/containerd.pid
         say "starting the Docker engine in the background (log: target/setup/dockerd.log)"
         # Own session, and the log in place of our terminal: the engine outlives this script, and
         # whoever waits for our output to end must not wait for the engine.
@@ -64,7 +69,7 @@ start_docker() {
     local deadline=$((SECONDS + DOCKER_DEADLINE_S))
     until docker_answers; do
         explain_unreachable_docker
-        if [ -n "$pid" ] && ! kill -0 "$pid" 2>/dev/null && ! pgrep -x dockerd >/dev/null; then
+        if [ -n "$pid" ] && ! kill -0 "$pid" 2>/dev/null && ! dockerd_lives; then
             tail -n 20 "$log" >&2
             die "the Docker engine stopped right after its start; the whole log is $log. It needs root, cgroups and iptables."
         fi
