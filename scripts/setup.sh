@@ -49,7 +49,7 @@ explain_unreachable_docker() {
 }
 
 # A zombie is not alive.
-dockerd_lives() { ps -C dockerd -o stat= | grep -q '^[^Z]'; }
+dockerd_lives() { pgrep --runstates DRSI -x dockerd >/dev/null; }
 
 start_docker() {
     local log="$REPO_ROOT/target/setup/dockerd.log" pid=''
