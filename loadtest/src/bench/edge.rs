@@ -79,15 +79,16 @@ pub async fn run(options: &BenchOptions, load: EdgeLoad, steps: &mut Steps) -> a
         .collect();
     ensure!(through_muster.len() == load.flows * load.rounds, "not every seat has a UDP endpoint");
     let game = format!("{}:{GAME_PORT}", address_of(&claimed.server_id.to_string()).await?);
-    let port = ports::free_udp()?;
-    let nginx = nginx::start(&dir, port, &game).await?;
-    let through_nginx = vec![plain(port); load.flows];
+    let ports = (0..load.rounds).map(|_| ports::free_udp()).collect::<anyhow::Result<Vec<_>>>()?;
+    let nginx = nginx::start(&dir, &ports, &game).await?;
     let edge = stack.edge.as_ref().context("the edge runs")?;
     let agent = stack.agent.as_ref().context("the agent runs")?;
 
     let (mut muster, mut yardstick) = (Vec::new(), Vec::new());
-    for (round, seats) in (1..).zip(through_muster.chunks_exact(load.flows)) {
+    let rounds = through_muster.chunks_exact(load.flows).zip(ports);
+    for (round, (seats, port)) in (1..).zip(rounds) {
         let text = |who: &str| format!("round {round} of {} through {who}", load.rounds);
+        let through_nginx = vec![plain(port); load.flows];
         muster.push(steps.run("muster", &text("Muster"), measure(edge, Some(agent), seats, load)).await?);
         yardstick
             .push(steps.run("nginx", &text("nginx"), measure(&nginx, None, &through_nginx, load)).await?);

@@ -17,8 +17,11 @@ const MODULE: &str = "/usr/lib/nginx/modules/ngx_stream_module.so";
 /// How long it may take to start.
 const START_DEADLINE: Duration = Duration::from_secs(10);
 
-/// Starts nginx with one worker, as a UDP proxy from `port` on loopback to `target` (`host:port`).
-pub(super) async fn start(dir: &Path, port: u16, target: &str) -> anyhow::Result<Process> {
+/// Starts nginx with one worker, as a UDP proxy from `ports` on loopback to `target` (`host:port`).
+///
+/// nginx knows a session by the client's address and the port it came to: a port for each round keeps a
+/// client address that is used again from going on with a session of an earlier round.
+pub(super) async fn start(dir: &Path, ports: &[u16], target: &str) -> anyhow::Result<Process> {
     ensure!(
         Path::new(PROGRAM).is_file(),
         "{PROGRAM} is not there; `make bench` installs it on Debian (packages nginx and libnginx-mod-stream)"
@@ -27,10 +30,12 @@ pub(super) async fn start(dir: &Path, port: u16, target: &str) -> anyhow::Result
     let pid_file = dir.join("nginx.pid");
     let _ = std::fs::remove_file(&pid_file);
     let module = if Path::new(MODULE).is_file() { format!("load_module {MODULE};\n") } else { String::new() };
+    let listen = ports.iter().map(|port| format!("    listen 127.0.0.1:{port} udp;\n"));
+    let listen = listen.collect::<Vec<_>>().concat();
     let text = format!(
         "{module}daemon off;\nworker_processes 1;\nerror_log stderr warn;\npid {};\n\
          events {{ worker_connections 8192; }}\n\
-         stream {{\n  server {{\n    listen 127.0.0.1:{port} udp;\n    proxy_pass {target};\n    \
+         stream {{\n  server {{\n{listen}    proxy_pass {target};\n    \
          proxy_timeout 60s;\n  }}\n}}",
         pid_file.display()
     );
