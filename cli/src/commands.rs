@@ -32,9 +32,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
     let global = &cli.global;
     match cli.command {
         Command::Dev(options) => process::dev::run(options),
-        Command::Orchestrator(options) => process::orchestrator::run(options),
-        Command::Agent(options) => process::agent::run(options),
-        Command::Edge(options) => process::edge::run(options),
+        Command::Orchestrator(options) => process::orchestrator::run(&options),
+        Command::Agent(options) => process::agent::run(&options),
+        Command::Edge(options) => process::edge::run(&options),
         Command::Build(command) => ops(global, async |ops| build::run(&ops, command).await),
         Command::Fleet(command) => ops(global, async |ops| fleet::run(&ops, command).await),
         Command::Queue(command) => ops(global, async |ops| queue::run(&ops, command).await),

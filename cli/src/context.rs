@@ -36,6 +36,12 @@ pub(crate) fn client(global: &Global) -> anyhow::Result<Client> {
     // The file's token belongs to the file's stack and goes nowhere else.
     let file = file.as_ref().filter(|file| file.url == url);
     let token = global.token.as_deref().or(file.map(|file| file.token.as_str()));
+    if token.is_none() {
+        bail!(
+            "no API token; give --token or MUSTER_TOKEN. The first one is in the file admin-token of the \
+             orchestrator's data_dir; with it `muster token create` makes more"
+        );
+    }
     let namespace = global.namespace.as_deref().or(file.map(|file| file.namespace.as_str()));
     let authority = match &global.ca {
         Some(path) => {

@@ -18,9 +18,10 @@ use anyhow::{Context as _, anyhow};
 use clap::{Arg, ArgMatches, value_parser};
 use serde::de::DeserializeOwned;
 use tokio::signal;
+use tokio_util::sync::CancellationToken;
 use toml::{Table, Value};
 
-use crate::telemetry::{LogConfig, MetricsConfig};
+use crate::telemetry::{self, LogConfig, MetricsConfig};
 
 /// How a key's text becomes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,23 +40,25 @@ pub(crate) enum Kind {
 pub(crate) struct Key {
     /// Path in the file: `api.listen`.
     pub(crate) path: &'static str,
-    /// The flag without its dashes: `api-listen`.
-    pub(crate) flag: &'static str,
-    /// The variable: `MUSTER_API_LISTEN`.
-    pub(crate) variable: &'static str,
     pub(crate) kind: Kind,
     pub(crate) help: &'static str,
 }
 
 /// A row of a process's list.
-const fn key(
-    path: &'static str,
-    flag: &'static str,
-    variable: &'static str,
-    kind: Kind,
-    help: &'static str,
-) -> Key {
-    Key { path, flag, variable, kind, help }
+const fn key(path: &'static str, kind: Kind, help: &'static str) -> Key {
+    Key { path, kind, help }
+}
+
+impl Key {
+    /// The flag without its dashes: `api-listen`.
+    fn flag(&self) -> String {
+        self.path.replace(['.', '_'], "-")
+    }
+
+    /// The variable: `MUSTER_API_LISTEN`.
+    fn variable(&self) -> String {
+        format!("MUSTER_{}", self.path.replace('.', "_").to_uppercase())
+    }
 }
 
 /// The keys of one process.
@@ -65,8 +68,8 @@ pub(crate) trait Keys {
 
 /// Keys every process has.
 const SHARED: &[Key] = &[
-    key("log.level", "log-level", "MUSTER_LOG_LEVEL", Kind::Text, "Log level, or info,muster_agent=debug"),
-    key("log.json", "log-json", "MUSTER_LOG_JSON", Kind::Switch, "Log JSON lines"),
+    key("log.level", Kind::Text, "Log level, or info,muster_agent=debug"),
+    key("log.json", Kind::Switch, "Log JSON lines"),
 ];
 
 /// The options of one process: a file, and what goes over it.
@@ -90,7 +93,7 @@ impl<K: Keys> clap::Args for Options<K> {
             .value_parser(value_parser!(PathBuf))
             .help("TOML file; flags and MUSTER_* variables override it");
         command.arg(config).args(keys::<K>().map(|key| {
-            Arg::new(key.path).long(key.flag).env(key.variable).value_name("VALUE").help(key.help)
+            Arg::new(key.path).long(key.flag()).env(key.variable()).value_name("VALUE").help(key.help)
         }))
     }
 
@@ -139,7 +142,8 @@ impl<K: Keys> Options<K> {
     fn merge<C: DeserializeOwned>(&self, text: &str, name: &str) -> anyhow::Result<Loaded<C>> {
         let mut table: Table = toml::from_str(text).map_err(|error| anyhow!("{name}:\n{error}"))?;
         for (key, text) in &self.overrides {
-            let value = parse(key, text).with_context(|| format!("--{} or {}", key.flag, key.variable))?;
+            let value =
+                parse(key, text).with_context(|| format!("--{} or {}", key.flag(), key.variable()))?;
             set(&mut table, key.path, value)?;
         }
         let mut part = |name: &str| {
@@ -149,14 +153,15 @@ impl<K: Keys> Options<K> {
             })
         };
         let (log, metrics) = (part("log"), part("metrics"));
-        let given = self.overrides.iter().map(|(key, text)| format!("--{} {text}", key.flag));
+        let given = self.overrides.iter().map(|(key, text)| format!("--{} {text}", key.flag()));
         let given = given.collect::<Vec<_>>().join(", ");
         let with = if given.is_empty() { String::new() } else { format!(" (with {given})") };
         let bad = |error: toml::de::Error| anyhow!("{name}{with}: {}", error.message());
+        let bad_own = |error| anyhow!("{}; [log] and [metrics] are there too", bad(error));
         Ok(Loaded {
             log: log.try_into().map_err(bad)?,
             metrics: metrics.try_into().map_err(bad)?,
-            own: Value::Table(table).try_into().map_err(bad)?,
+            own: Value::Table(table).try_into().map_err(bad_own)?,
         })
     }
 }
@@ -186,6 +191,26 @@ fn set(table: &mut Table, path: &str, value: Value) -> anyhow::Result<()> {
             set(section.as_table_mut().context("a section of the file is not a table")?, rest, value)
         }
     }
+}
+
+/// Runs an agent or an edge, which show their metrics on an address of their own; the orchestrator
+/// does so on its API's.
+fn run_node<K: Keys, C: DeserializeOwned>(
+    options: &Options<K>,
+    process: impl AsyncFnOnce(C) -> anyhow::Result<()>,
+) -> anyhow::Result<()> {
+    let Loaded { own, log, metrics } = options.load::<C>()?;
+    telemetry::start_logs(&log)?;
+    let recorder = telemetry::start_metrics()?;
+    block_on(async move {
+        let stop = CancellationToken::new();
+        if let Some(listen) = metrics.listen {
+            telemetry::serve_metrics(listen, recorder, stop.clone()).await?;
+        }
+        let ended = process(own).await;
+        stop.cancel();
+        ended
+    })
 }
 
 /// Runs `process` on a runtime of all cores.
@@ -296,8 +321,6 @@ mod tests {
         }
         for key in keys::<K>() {
             assert!(documented.iter().any(|path| path == key.path), "{} is not in the example", key.path);
-            assert_eq!(key.flag, key.path.replace(['.', '_'], "-"));
-            assert_eq!(key.variable, format!("MUSTER_{}", key.path.replace('.', "_").to_uppercase()));
         }
         let options = Options::<K> { config: None, overrides: Vec::new(), keys: PhantomData };
         let loaded = options.merge::<C>(example, "the example").expect("the example is valid");

@@ -47,6 +47,8 @@ pub(crate) fn start_logs(config: &LogConfig) -> anyhow::Result<()> {
     let subscriber = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(std::io::stderr().is_terminal())
+        // Of a line that cannot be written, as on a full disk, there is nowhere to tell: trying to panics.
+        .log_internal_errors(false)
         .with_writer(std::io::stderr);
     let started =
         if config.json { subscriber.json().try_init() } else { subscriber.with_target(false).try_init() };

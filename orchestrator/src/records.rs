@@ -210,7 +210,7 @@ impl Port {
         Self {
             name: spec.name.clone(),
             protocol: PortProtocol::from(spec.protocol).into(),
-            container_port: u32::from(spec.port),
+            container_port: spec.port,
             token_mode: TokenMode::from(spec.token).into(),
             tls: spec.tls,
             edge_port: 0,
@@ -221,7 +221,7 @@ impl Port {
         api::PortSpec {
             name: self.name.clone(),
             protocol: self.protocol().into(),
-            port: self.container_port as u16,
+            port: self.container_port,
             token: self.token_mode().into(),
             tls: self.tls,
         }

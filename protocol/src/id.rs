@@ -5,7 +5,7 @@
 //! type, on the wire by its prefix. This module holds no allocation of ids and no uniqueness check:
 //! a `UUIDv7` has 74 random bits.
 
-use type_safe_id::{StaticType, TypeSafeId};
+pub use type_safe_id::{StaticType, TypeSafeId};
 
 macro_rules! ids {
     ($($(#[$doc:meta])* $alias:ident, $marker:ident, $prefix:literal;)*) => {$(
@@ -57,6 +57,25 @@ pub fn id_from_bytes<T: StaticType>(bytes: [u8; ID_BYTES]) -> TypeSafeId<T> {
     TypeSafeId::from_uuid(uuid::Uuid::from_bytes(bytes))
 }
 
+/// A text that is no id of the kind that was wanted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{text:?} is no id of this kind: one is {prefix}_ with 26 letters and digits after it")]
+pub struct InvalidId {
+    text: String,
+    prefix: &'static str,
+}
+
+/// Most characters of a wrong text that its error repeats.
+const MAX_SHOWN: usize = 64;
+
+/// Reads an id that a person or a program gave.
+///
+/// # Errors
+/// [`InvalidId`], which says what an id of this kind looks like.
+pub fn parse_id<T: StaticType>(text: &str) -> Result<TypeSafeId<T>, InvalidId> {
+    text.parse().map_err(|_| InvalidId { text: text.chars().take(MAX_SHOWN).collect(), prefix: T::TYPE })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -75,6 +94,8 @@ mod tests {
     fn another_kinds_id_is_refused() {
         assert!("srv_01h455vb4pex5vsknk084sn02q".parse::<NodeId>().is_err());
         assert!("01h455vb4pex5vsknk084sn02q".parse::<ServerId>().is_err());
+        let error = parse_id::<ServerMark>("server-1").expect_err("no id");
+        assert!(error.to_string().contains("\"server-1\"") && error.to_string().contains("srv_"), "{error}");
     }
 
     #[test]

@@ -7,7 +7,7 @@ use bollard::Docker;
 use clap::{Args, Subcommand};
 use futures_util::StreamExt;
 use indicatif::{ProgressBar, ProgressStyle};
-use muster_client::file_digest;
+use muster_client::{UploadStep, file_digest};
 use muster_protocol::api::BuildRequest;
 use tempfile::NamedTempFile;
 use tokio::io::AsyncWriteExt;
@@ -108,14 +108,29 @@ async fn send(ops: &Ops, file: &Path) -> anyhow::Result<String> {
             .expect("a literal template"),
     );
     bar.set_message("pushing");
+    let mut begun = false;
     ops.client
         .upload_file(file, &digest, |step| {
+            if !begun {
+                begun = true;
+                tell_start(step);
+            }
             bar.set_length(step.size_bytes);
             bar.set_position(step.received_bytes);
         })
         .await?;
     bar.finish_and_clear();
     Ok(digest)
+}
+
+/// Says what an earlier push of the same image left there.
+fn tell_start(step: UploadStep) {
+    if step.received_bytes == step.size_bytes {
+        eprintln!("the image is there already");
+    } else if step.received_bytes > 0 {
+        let (there, all) = (output::size(step.received_bytes), output::size(step.size_bytes));
+        eprintln!("an earlier push left {there} of {all} there; going on from that");
+    }
 }
 
 fn spinner(message: &'static str) -> ProgressBar {

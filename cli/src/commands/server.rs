@@ -6,7 +6,7 @@ use clap::Subcommand;
 use futures_util::StreamExt;
 use muster_client::ServerFilter;
 use muster_protocol::api::{LogsQuery, Server, ServerState};
-use muster_protocol::id::ServerId;
+use muster_protocol::id::{ServerId, ServerMark, parse_id};
 
 use super::Ops;
 use crate::{context, output};
@@ -31,11 +31,13 @@ pub(crate) enum Command {
     /// Show one server: why it is where it is, and what it took to get there
     Show {
         /// Its id
+        #[arg(value_parser = parse_id::<ServerMark>)]
         id: ServerId,
     },
     /// Print a server's log
     Logs {
         /// Its id
+        #[arg(value_parser = parse_id::<ServerMark>)]
         id: ServerId,
         /// Go on with what comes
         #[arg(long, short)]
@@ -47,6 +49,7 @@ pub(crate) enum Command {
     /// Stop a server: it drains first if players may be on it
     Stop {
         /// Its id
+        #[arg(value_parser = parse_id::<ServerMark>)]
         id: ServerId,
         /// At once, players or not
         #[arg(long)]

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use anyhow::bail;
 use clap::Subcommand;
 use muster_protocol::api::{MAX_WAIT_S, Ticket, TicketRequest};
-use muster_protocol::id::TicketId;
+use muster_protocol::id::{TicketId, TicketMark, parse_id};
 
 use super::Ops;
 use crate::output;
@@ -30,11 +30,13 @@ pub(crate) enum Command {
     /// Show a ticket, and what it waits for
     Show {
         /// Its id
+        #[arg(value_parser = parse_id::<TicketMark>)]
         id: TicketId,
     },
     /// Withdraw a ticket
     Cancel {
         /// Its id
+        #[arg(value_parser = parse_id::<TicketMark>)]
         id: TicketId,
     },
 }
@@ -67,7 +69,7 @@ async fn await_end(ops: &Ops, mut ticket: Ticket, wait: Duration) -> anyhow::Res
         if left == 0 {
             bail!("{} is still {}: {}", ticket.id, ticket.state.as_str(), ticket.explanation);
         }
-        eprintln!("{}: {}", ticket.state.as_str(), ticket.explanation);
+        eprintln!("{}", ticket.explanation);
         ticket = ops.client.wait_ticket(&ticket.id, ticket.state, left.min(MAX_WAIT_S)).await?;
     }
     Ok(ticket)

@@ -3,7 +3,7 @@
 use anyhow::Context as _;
 use clap::{ArgGroup, Args, Subcommand, ValueEnum};
 use muster_protocol::api::{ApiTokenRequest, JoinRole, JoinTokenRequest, Role};
-use muster_protocol::id::ApiTokenId;
+use muster_protocol::id::{ApiTokenId, ApiTokenMark, parse_id};
 
 use super::Ops;
 use crate::{context, output};
@@ -17,6 +17,7 @@ pub(crate) enum Command {
     /// Revoke an API token
     Rm {
         /// Its id
+        #[arg(value_parser = parse_id::<ApiTokenMark>)]
         id: ApiTokenId,
     },
 }

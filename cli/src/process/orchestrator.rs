@@ -11,73 +11,31 @@ pub(crate) struct Keys;
 
 impl super::Keys for Keys {
     const KEYS: &'static [Key] = &[
-        key(
-            "data_dir",
-            "data-dir",
-            "MUSTER_DATA_DIR",
-            Kind::Text,
-            "Directory of the store, the builds and the first admin token",
-        ),
+        key("data_dir", Kind::Text, "Directory of the store, the builds and the first admin token"),
         key(
             "node_loss_timeout_s",
-            "node-loss-timeout-s",
-            "MUSTER_NODE_LOSS_TIMEOUT_S",
             Kind::Number,
             "Seconds a node's link may be down before its servers are replaced",
         ),
-        key(
-            "session_token_ttl_s",
-            "session-token-ttl-s",
-            "MUSTER_SESSION_TOKEN_TTL_S",
-            Kind::Number,
-            "Seconds a session token is valid",
-        ),
+        key("session_token_ttl_s", Kind::Number, "Seconds a session token is valid"),
         key(
             "retention_s",
-            "retention-s",
-            "MUSTER_RETENTION_S",
             Kind::Number,
             "Seconds that servers, tickets and matches are kept after their end",
         ),
-        key(
-            "api.listen",
-            "api-listen",
-            "MUSTER_API_LISTEN",
-            Kind::Text,
-            "Address and TCP port of the HTTP API",
-        ),
+        key("api.listen", Kind::Text, "Address and TCP port of the HTTP API"),
         key(
             "api.tls",
-            "api-tls",
-            "MUSTER_API_TLS",
             Kind::Text,
             "TLS of the API: own for a certificate of Muster's CA; files are set in the configuration file",
         ),
-        key(
-            "api.insecure",
-            "api-insecure",
-            "MUSTER_API_INSECURE",
-            Kind::Switch,
-            "Allow plain HTTP on an address that other machines reach",
-        ),
-        key(
-            "api.names",
-            "api-names",
-            "MUSTER_API_NAMES",
-            Kind::List,
-            "With api.tls own: further names and addresses for the certificate",
-        ),
-        key(
-            "link.listen",
-            "link-listen",
-            "MUSTER_LINK_LISTEN",
-            Kind::Text,
-            "Address and UDP port that agents and edges dial",
-        ),
+        key("api.insecure", Kind::Switch, "Allow plain HTTP on an address that other machines reach"),
+        key("api.names", Kind::List, "With api.tls own: further names and addresses for the certificate"),
+        key("link.listen", Kind::Text, "Address and UDP port that agents and edges dial"),
     ];
 }
 
-pub(crate) fn run(options: Options<Keys>) -> anyhow::Result<()> {
+pub(crate) fn run(options: &Options<Keys>) -> anyhow::Result<()> {
     let Loaded { own, log, .. } = options.load::<Config>()?;
     telemetry::start_logs(&log)?;
     let metrics = telemetry::start_metrics()?;

@@ -1,29 +1,23 @@
 //! Wrong input through API and command line alike: the same stable code, a way out, nothing lost.
 
 use std::path::Path;
-use std::process::Output;
+use std::time::Duration;
 
 use bytes::Bytes;
 use muster_client::{Client, ClientError, file_digest};
+use muster_loadtest::harness::docker::{require_image, save};
 use muster_loadtest::harness::specs::{arena_fleet, queue};
 use muster_loadtest::harness::stack::{NAMESPACE, REGION, Stack};
 use muster_loadtest::harness::steps::Steps;
-use muster_loadtest::report::write_file;
-use muster_protocol::api::{BuildRequest, FleetSpec, QueueSpec, TicketRequest, TicketState, UploadRequest};
+use muster_loadtest::harness::wait::{Look, until};
+use muster_protocol::api::{
+    ApiTokenRequest, BuildRequest, FleetSpec, QueueSpec, Role, TicketRequest, TicketState, UploadRequest,
+};
 use muster_protocol::problem::ProblemCode;
 
-use crate::support::{FLEET, QUEUE, admin_token, cli, options};
-
-/// What both ways have to say.
-fn assert_refused(code: ProblemCode, api: &ClientError, cli: &Output) {
-    assert_eq!(api.code(), Some(code), "{api}");
-    let ClientError::Problem(problem) = api else { unreachable!("it has a code") };
-    assert!(!problem.fix.is_empty(), "{problem:?} names no fix");
-    let said = String::from_utf8_lossy(&cli.stderr);
-    assert!(!cli.status.success(), "{said}");
-    assert!(said.contains(code.as_str()) && said.contains(&problem.fix), "{said}");
-    assert!(!said.contains("panicked"), "{said}");
-}
+use crate::support::{
+    FLEET, IMAGE, QUEUE, admin_token, assert_refused, cli, muster, options, referenced_build,
+};
 
 async fn orchestrator(name: &str) -> (Stack, String) {
     let stack = Stack::start_orchestrator(options(name), &mut Steps::silent()).await.expect("it starts");
@@ -32,23 +26,17 @@ async fn orchestrator(name: &str) -> (Stack, String) {
 }
 
 fn file(stack: &Stack, name: &str, text: &str) -> String {
+    file_of(stack, name, text.as_bytes())
+}
+
+fn file_of(stack: &Stack, name: &str, content: &[u8]) -> String {
     let path = stack.dir().join(name);
-    write_file(&path, text).expect("the test's directory is writable");
+    std::fs::write(&path, content).expect("the test's directory is writable");
     path.display().to_string()
 }
 
 fn fleet(build: &str) -> FleetSpec {
     arena_fleet(FLEET, build, REGION, 0, 1)
-}
-
-/// A build without an image behind it: enough to be named.
-async fn referenced_build(stack: &Stack) {
-    let request = BuildRequest {
-        digest: None,
-        reference: Some("registry.example/arena:1".into()),
-        tags: vec!["arena:test".into()],
-    };
-    stack.studio.create_build(&request).await.expect("a reference is taken as it is");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -62,8 +50,39 @@ async fn a_wrong_token_is_told_from_a_missing_one() {
     }
     let nobody = Client::new(stack.url(), None, Some(NAMESPACE), None).expect("no token is no error here");
     assert_eq!(nobody.status().await.expect_err("refused").code(), Some(ProblemCode::TokenMissing));
+    let missing = cli_without_token(&stack).await;
+    assert!(missing.contains("--token") && missing.contains("admin-token"), "{missing}");
     let denied = stack.player.apply_fleet(&fleet("arena:test")).await.expect_err("players deploy nothing");
     assert_eq!(denied.code(), Some(ProblemCode::Forbidden));
+}
+
+/// What `muster status` says to one who shows no token.
+async fn cli_without_token(stack: &Stack) -> String {
+    let output = tokio::process::Command::new(muster())
+        .args(["status", "--url", stack.url()])
+        .current_dir(stack.dir())
+        .output()
+        .await
+        .expect("muster runs");
+    assert!(!output.status.success());
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_expired_token_says_so() {
+    let (stack, _) = orchestrator("expired-token").await;
+    let request =
+        ApiTokenRequest { role: Role::Admin, namespace: None, name: "for a second".into(), ttl_s: Some(1) };
+    let token = stack.admin.create_token(&request).await.expect("made").token.expect("its text, once");
+    let client = Client::new(stack.url(), Some(&token), Some(NAMESPACE), None).expect("valid");
+    let api = until("the token to expire", Duration::from_secs(20), async || {
+        Ok(match client.status().await {
+            Ok(_) => Look::NotYet("it is still taken".to_owned()),
+            Err(error) => Look::Holds(error),
+        })
+    });
+    let api = api.await.expect("it expires");
+    assert_refused(ProblemCode::TokenExpired, &api, &cli(&stack, &token, &["status"]).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,13 +101,15 @@ async fn fleets_and_queues_name_what_is_there() {
     assert_refused(ProblemCode::FleetUnknown, &api, &said);
 
     referenced_build(&stack).await;
-    let mut spec = fleet("arena:test");
-    spec.ports[0].port = 0;
-    let api = stack.studio.apply_fleet(&spec).await.expect_err("refused");
-    let path = file(&stack, "port.toml", &toml::to_string(&spec).expect("a table"));
-    let said = cli(&stack, &admin, &["fleet", "apply", "--file", &path]).await;
-    assert_refused(ProblemCode::InvalidSpec, &api, &said);
-    assert!(api.to_string().contains("ports[0].port"), "the field is named: {api}");
+    for port in [0, 65_536] {
+        let mut spec = fleet("arena:test");
+        spec.ports[0].port = port;
+        let api = stack.studio.apply_fleet(&spec).await.expect_err("refused");
+        let path = file(&stack, "port.toml", &toml::to_string(&spec).expect("a table"));
+        let said = cli(&stack, &admin, &["fleet", "apply", "--file", &path]).await;
+        assert_refused(ProblemCode::InvalidSpec, &api, &said);
+        assert!(api.to_string().contains("ports[0].port"), "the field is named: {api}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -126,6 +147,35 @@ async fn what_is_no_image_is_refused_and_a_truncated_upload_goes_on() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_push_that_broke_off_is_gone_on_with() {
+    require_image(IMAGE).await.expect("`make test` sets up Docker and the image");
+    let (stack, admin) = orchestrator("push-resumed").await;
+    let path = stack.dir().join("arena.tar");
+    save(IMAGE, &path).await.expect("saved");
+    let content = std::fs::read(&path).expect("just written");
+    let digest = file_digest(&path).await.expect("readable");
+    let announced = UploadRequest { digest: digest.clone(), size_bytes: content.len() as u64 };
+    let upload = stack.studio.create_upload(&announced).await.expect("taken");
+    let part = Bytes::copy_from_slice(&content[..100_000]);
+    stack.studio.put_chunk(&upload.id, 0, part).await.expect("taken");
+
+    let archive = path.display().to_string();
+    let push = cli(&stack, &admin, &["build", "push", &archive, "--tag", "arena:1"]).await;
+    let told = String::from_utf8_lossy(&push.stderr).into_owned();
+    assert!(push.status.success() && told.contains("an earlier push left"), "{told}");
+    assert!(String::from_utf8_lossy(&push.stdout).contains(&digest));
+
+    // An archive that was cut short on its way to this machine is no image.
+    let cut = file_of(&stack, "cut.tar", &content[..content.len() / 2]);
+    let digest = file_digest(Path::new(&cut)).await.expect("readable");
+    stack.studio.upload_file(Path::new(&cut), &digest, |_| {}).await.expect("bytes are bytes");
+    let request = BuildRequest { digest: Some(digest), reference: None, tags: vec!["arena:cut".into()] };
+    let api = stack.studio.create_build(&request).await.expect_err("refused");
+    let said = cli(&stack, &admin, &["build", "push", &cut, "--tag", "arena:cut"]).await;
+    assert_refused(ProblemCode::ImageInvalid, &api, &said);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_region_nobody_serves_keeps_the_ticket_and_says_so() {
     let (stack, admin) = orchestrator("unserved-region").await;
     referenced_build(&stack).await;
@@ -135,18 +185,12 @@ async fn a_region_nobody_serves_keeps_the_ticket_and_says_so() {
     stack.studio.apply_queue(&spec).await.expect("taken");
     let request = TicketRequest { queue: QUEUE.into(), player: "ann".into(), latencies_ms: [].into() };
     let ticket = stack.player.create_ticket(&request).await.expect("acknowledged");
-    let ticket = muster_loadtest::harness::wait::until(
-        "the ticket to say what it waits for",
-        std::time::Duration::from_secs(20),
-        async || {
-            use muster_loadtest::harness::wait::Look;
-            let ticket = stack.player.ticket(&ticket.id).await?;
-            let told = ticket.explanation.contains("mars-north");
-            Ok(if told { Look::Holds(ticket) } else { Look::NotYet(ticket.explanation) })
-        },
-    )
-    .await
-    .expect("it says so");
+    let ticket = until("the ticket to say what it waits for", Duration::from_secs(20), async || {
+        let ticket = stack.player.ticket(&ticket.id).await?;
+        let told = ticket.explanation.contains("mars-north");
+        Ok(if told { Look::Holds(ticket) } else { Look::NotYet(ticket.explanation) })
+    });
+    let ticket = ticket.await.expect("it says so");
     assert_eq!(ticket.state, TicketState::Searching, "it is not lost");
     let said = cli(&stack, &admin, &["ticket", "create", QUEUE, "--wait", "1"]).await;
     let text = String::from_utf8_lossy(&said.stderr).into_owned();

@@ -4,5 +4,6 @@
 
 mod bad_input;
 mod failures;
+mod full_disk;
 mod play;
 mod support;

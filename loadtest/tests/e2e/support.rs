@@ -4,11 +4,14 @@ use std::path::PathBuf;
 use std::process::Output;
 use std::time::Duration;
 
+use muster_client::ClientError;
 use muster_loadtest::bots::{BotsPlan, Protocols};
 use muster_loadtest::harness::docker::require_image;
 use muster_loadtest::harness::specs::{arena_fleet, queue};
 use muster_loadtest::harness::stack::{NAMESPACE, REGION, Stack, StackOptions};
 use muster_loadtest::harness::steps::Steps;
+use muster_protocol::api::BuildRequest;
+use muster_protocol::problem::ProblemCode;
 
 /// The example game server's image, as `make test` builds it.
 pub(crate) const IMAGE: &str = "muster-example/arena:latest";
@@ -90,4 +93,25 @@ pub(crate) async fn printed(stack: &Stack, args: &[&str]) -> String {
     let output = cli(stack, &admin_token(stack), args).await;
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     String::from_utf8(output.stdout).expect("text")
+}
+
+/// What both ways have to say.
+pub(crate) fn assert_refused(code: ProblemCode, api: &ClientError, cli: &Output) {
+    assert_eq!(api.code(), Some(code), "{api}");
+    let ClientError::Problem(problem) = api else { unreachable!("it has a code") };
+    assert!(!problem.fix.is_empty(), "{problem:?} names no fix");
+    let said = String::from_utf8_lossy(&cli.stderr);
+    assert!(!cli.status.success(), "{said}");
+    assert!(said.contains(code.as_str()) && said.contains(&problem.fix), "{said}");
+    assert!(!said.contains("panicked"), "{said}");
+}
+
+/// A build without an image behind it: enough to be named.
+pub(crate) async fn referenced_build(stack: &Stack) {
+    let request = BuildRequest {
+        digest: None,
+        reference: Some("registry.example/arena:1".into()),
+        tags: vec!["arena:test".into()],
+    };
+    stack.studio.create_build(&request).await.expect("a reference is taken as it is");
 }

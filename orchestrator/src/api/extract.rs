@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use axum::http::uri::Uri;
 use axum::http::{StatusCode, header};
 use bytes::Bytes;
+use muster_protocol::id::{StaticType, TypeSafeId, parse_id};
 use muster_protocol::problem::ProblemCode;
 use serde::de::DeserializeOwned;
 
@@ -126,6 +127,23 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for ApiPath
             )),
             Err(other) => Err(ApiProblem::internal(other.body_text())),
         }
+    }
+}
+
+/// The one id in the path.
+pub(crate) struct ApiId<T: StaticType>(pub(crate) TypeSafeId<T>);
+
+impl<S: Send + Sync, T: StaticType> FromRequestParts<S> for ApiId<T> {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiProblem> {
+        let ApiPath(text) = ApiPath::<String>::from_request_parts(parts, state).await?;
+        parse_id(&text).map(Self).map_err(|error| {
+            ApiProblem::invalid_request(
+                error.to_string(),
+                "take it as it was answered when it was made, or from the list of its kind",
+            )
+        })
     }
 }
 

@@ -4,7 +4,6 @@
 
 mod access;
 mod document;
-mod full_disk;
 mod installation;
 mod machines;
 mod matches;

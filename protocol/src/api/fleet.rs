@@ -47,8 +47,9 @@ pub struct PortSpec {
     pub name: String,
     /// What is spoken on it.
     pub protocol: PortProtocol,
-    /// Number inside the container.
-    pub port: u16,
+    /// Number inside the container, 1 to 65535; wider than that, so that one out of range is answered
+    /// with the name of its field as every other fault of a fleet is.
+    pub port: u32,
     /// How clients prove themselves.
     #[serde(default)]
     pub token: TokenMode,

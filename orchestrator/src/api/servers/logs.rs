@@ -12,14 +12,14 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use futures_util::{Stream, StreamExt as _};
 use muster_protocol::api::LogsQuery;
-use muster_protocol::id::{NodeId, ServerId};
+use muster_protocol::id::{NodeId, ServerMark};
 use muster_protocol::problem::ProblemCode;
 
 use super::find;
 use crate::agents::logs::{self, LogsError};
 use crate::api::NamespaceParam;
 use crate::api::auth::{Deploy, Scope};
-use crate::api::extract::{ApiPath, ApiQuery};
+use crate::api::extract::{ApiId, ApiQuery};
 use crate::api::problem::{ApiProblem, ApiResult};
 use crate::app::App;
 use crate::metrics;
@@ -42,7 +42,7 @@ static READERS: AtomicUsize = AtomicUsize::new(0);
 pub(super) async fn server_logs(
     State(app): State<Arc<App>>,
     scope: Scope<Deploy>,
-    ApiPath(id): ApiPath<ServerId>,
+    ApiId(id): ApiId<ServerMark>,
     ApiQuery(query): ApiQuery<LogsQuery>,
 ) -> ApiResult<Response> {
     let record = app.db.read("server logs", async |mut tx| find(&mut tx, &scope.namespace, id).await).await?;

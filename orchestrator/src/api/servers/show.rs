@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use muster_protocol::api::Server;
-use muster_protocol::id::ServerId;
+use muster_protocol::id::ServerMark;
 
 use super::{find, standing};
 use crate::api::NamespaceParam;
 use crate::api::auth::{Deploy, Scope};
-use crate::api::extract::ApiPath;
+use crate::api::extract::ApiId;
 use crate::api::problem::ApiResult;
 use crate::app::App;
 
@@ -21,7 +21,7 @@ use crate::app::App;
 pub(super) async fn show_server(
     State(app): State<Arc<App>>,
     scope: Scope<Deploy>,
-    ApiPath(id): ApiPath<ServerId>,
+    ApiId(id): ApiId<ServerMark>,
 ) -> ApiResult<Json<Server>> {
     app.db
         .read("show server", async |mut tx| {

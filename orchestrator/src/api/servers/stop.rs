@@ -5,13 +5,13 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use muster_protocol::api::Server;
-use muster_protocol::id::ServerId;
+use muster_protocol::id::ServerMark;
 use serde::Deserialize;
 
 use super::{standing, unknown};
 use crate::api::NamespaceParam;
 use crate::api::auth::{Deploy, Scope};
-use crate::api::extract::{ApiPath, ApiQuery};
+use crate::api::extract::{ApiId, ApiQuery};
 use crate::api::problem::ApiResult;
 use crate::app::App;
 use crate::{clock, lifecycle};
@@ -39,7 +39,7 @@ pub(super) struct StopQuery {
 pub(super) async fn stop_server(
     State(app): State<Arc<App>>,
     scope: Scope<Deploy>,
-    ApiPath(id): ApiPath<ServerId>,
+    ApiId(id): ApiId<ServerMark>,
     ApiQuery(query): ApiQuery<StopQuery>,
 ) -> ApiResult<Json<Server>> {
     let now_ms = clock::now_ms();

@@ -4,13 +4,13 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use muster_protocol::id::TicketId;
+use muster_protocol::id::TicketMark;
 use muster_protocol::problem::ProblemCode;
 
 use super::unknown;
 use crate::api::NamespaceParam;
 use crate::api::auth::{Client, Scope};
-use crate::api::extract::ApiPath;
+use crate::api::extract::ApiId;
 use crate::api::problem::{ApiProblem, ApiResult};
 use crate::app::App;
 use crate::records::TicketState;
@@ -25,7 +25,7 @@ use crate::{clock, tickets};
 pub(super) async fn cancel_ticket(
     State(app): State<Arc<App>>,
     scope: Scope<Client>,
-    ApiPath(id): ApiPath<TicketId>,
+    ApiId(id): ApiId<TicketMark>,
 ) -> ApiResult<StatusCode> {
     let record = tickets::cancel(&app.db, &scope.namespace, id, clock::now_ms()).await?;
     let record = record.ok_or_else(|| unknown(id))?;

@@ -6,13 +6,13 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use muster_protocol::api::{MAX_WAIT_S, Ticket, TicketQuery, TicketState};
-use muster_protocol::id::TicketId;
+use muster_protocol::id::TicketMark;
 use tokio::time::{Instant, timeout_at};
 
 use super::{tell, unknown};
 use crate::api::NamespaceParam;
 use crate::api::auth::{Client, Scope};
-use crate::api::extract::{ApiPath, ApiQuery};
+use crate::api::extract::{ApiId, ApiQuery};
 use crate::api::problem::ApiResult;
 use crate::app::App;
 use crate::{clock, tickets};
@@ -27,7 +27,7 @@ use crate::{clock, tickets};
 pub(super) async fn show_ticket(
     State(app): State<Arc<App>>,
     scope: Scope<Client>,
-    ApiPath(id): ApiPath<TicketId>,
+    ApiId(id): ApiId<TicketMark>,
     ApiQuery(query): ApiQuery<TicketQuery>,
 ) -> ApiResult<Json<Ticket>> {
     let deadline = Instant::now() + Duration::from_secs(u64::from(query.wait_s.min(MAX_WAIT_S)));

@@ -4,11 +4,11 @@ use std::sync::Arc;
 
 use axum::extract::State;
 use axum::http::StatusCode;
-use muster_protocol::id::ApiTokenId;
+use muster_protocol::id::ApiTokenMark;
 use muster_protocol::problem::ProblemCode;
 
 use crate::api::auth::{Admin, Grant};
-use crate::api::extract::ApiPath;
+use crate::api::extract::ApiId;
 use crate::api::problem::{ApiProblem, ApiResult};
 use crate::app::App;
 use crate::state;
@@ -22,7 +22,7 @@ use crate::state;
 pub(super) async fn revoke_token(
     State(app): State<Arc<App>>,
     grant: Grant<Admin>,
-    ApiPath(id): ApiPath<ApiTokenId>,
+    ApiId(id): ApiId<ApiTokenMark>,
 ) -> ApiResult<StatusCode> {
     if id == grant.caller.token {
         return Err(ApiProblem::new(

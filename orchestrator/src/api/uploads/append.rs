@@ -5,12 +5,12 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use muster_protocol::api::{MAX_CHUNK_BYTES, Upload};
-use muster_protocol::id::UploadId;
+use muster_protocol::id::UploadMark;
 use serde::Deserialize;
 
 use super::find;
 use crate::api::auth::{Deploy, Scope};
-use crate::api::extract::{ApiBytes, ApiPath, ApiQuery};
+use crate::api::extract::{ApiBytes, ApiId, ApiQuery};
 use crate::api::problem::ApiResult;
 use crate::api::{NamespaceParam, view};
 use crate::app::App;
@@ -35,7 +35,7 @@ pub(super) struct ChunkQuery {
 pub(super) async fn append_upload(
     State(app): State<Arc<App>>,
     scope: Scope<Deploy>,
-    ApiPath(id): ApiPath<UploadId>,
+    ApiId(id): ApiId<UploadMark>,
     ApiQuery(query): ApiQuery<ChunkQuery>,
     ApiBytes(chunk): ApiBytes<MAX_CHUNK_BYTES>,
 ) -> ApiResult<Json<Upload>> {

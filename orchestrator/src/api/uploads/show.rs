@@ -5,11 +5,11 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use muster_protocol::api::Upload;
-use muster_protocol::id::UploadId;
+use muster_protocol::id::UploadMark;
 
 use super::{find, received};
 use crate::api::auth::{Deploy, Scope};
-use crate::api::extract::ApiPath;
+use crate::api::extract::ApiId;
 use crate::api::problem::ApiResult;
 use crate::api::{NamespaceParam, view};
 use crate::app::App;
@@ -21,7 +21,7 @@ use crate::app::App;
 pub(super) async fn show_upload(
     State(app): State<Arc<App>>,
     scope: Scope<Deploy>,
-    ApiPath(id): ApiPath<UploadId>,
+    ApiId(id): ApiId<UploadMark>,
 ) -> ApiResult<Json<Upload>> {
     let record = find(&app, &scope.namespace, id).await?;
     let received = received(&app.blobs, &record).await?;

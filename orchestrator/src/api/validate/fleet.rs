@@ -69,7 +69,11 @@ fn ports(faults: &mut Faults, ports: &[PortSpec]) {
     for (index, port) in ports.iter().enumerate() {
         faults.name(&format!("ports[{index}].name"), &port.name);
         let field = format!("ports[{index}].port");
-        faults.check(port.port > 0, &field, "0 is no port; use 1 to 65535");
+        faults.check(
+            (1..=u32::from(u16::MAX)).contains(&port.port),
+            &field,
+            format_args!("{} is no port; use 1 to 65535", port.port),
+        );
         // A WebSocket is TCP to the container, so the two share their numbers.
         let transport = if port.protocol == PortProtocol::Udp { "udp" } else { "tcp" };
         if let Some(other) = numbers.insert((transport, port.port), index) {
@@ -212,7 +216,7 @@ mod tests {
         }
     }
 
-    fn port(name: &str, protocol: PortProtocol, port: u16) -> PortSpec {
+    fn port(name: &str, protocol: PortProtocol, port: u32) -> PortSpec {
         PortSpec { name: name.into(), protocol, port, token: TokenMode::Preface, tls: false }
     }
 
@@ -237,6 +241,7 @@ mod tests {
             ("build: \"arena\" is neither", fault(|s| s.build = "arena".into())),
             ("ports: none", fault(|s| s.ports.clear())),
             ("ports[1].port: 0 is no port", fault(|s| s.ports[1].port = 0)),
+            ("ports[1].port: 65536 is no port", fault(|s| s.ports[1].port = 65_536)),
             ("ports[].name: \"game\" is there twice", fault(|s| s.ports[1].name = "game".into())),
             ("ports[0].tls: is for ws ports only", fault(|s| s.ports[0].tls = true)),
             (
