@@ -3,6 +3,8 @@
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$REPO_ROOT"
+# Linters that setup.sh could not take from the system.
+PATH="$PATH:$REPO_ROOT/target/tools/bin"
 
 shell_files() { git ls-files -co --exclude-standard -- '*.sh' .ci/run; }
 

@@ -101,8 +101,13 @@ setup_lint() {
         have rustup || die "rustfmt or clippy is missing; install them from where your Rust came from."
         rustup component add rustfmt clippy
     fi
-    if [ "${CI:-}" = true ] && ! have shellcheck && is_debian && may_become_root; then
-        apt_install shellcheck
+    [ "${CI:-}" = true ] || return 0
+    if ! have shellcheck && is_debian && may_become_root; then apt_install shellcheck; fi
+    # In an environment of its own: Debian's Python takes no packages from elsewhere.
+    if ! have gdlint && ! [ -x target/tools/bin/gdlint ]; then
+        if is_debian && may_become_root; then apt_install python3-venv; fi
+        python3 -m venv target/tools
+        target/tools/bin/pip install --quiet --disable-pip-version-check "gdtoolkit==4.*"
     fi
 }
 
