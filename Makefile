@@ -1,6 +1,6 @@
 # The only entry: every task of this repository is a target here, and does its work in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-godot lint bench image
+.PHONY: help demo dev test test-godot test-fdb lint bench image
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -16,6 +16,9 @@ test: ## Run every test: unit, integration on real Docker, end to end, Godot
 
 test-godot: ## Run an unmodified Godot game through the whole line
 	@scripts/test-godot.sh
+
+test-fdb: ## Run the store's conformance suite on a FoundationDB cluster: CLUSTER_FILE=...
+	@scripts/test-fdb.sh "$(CLUSTER_FILE)"
 
 lint: ## Check formatting, clippy, shell scripts and the repository's own rules
 	@scripts/lint.sh

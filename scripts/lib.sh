@@ -126,5 +126,24 @@ without_service_start() {
     return "$status"
 }
 
+# have_libclang: what makes Rust of C headers can find its compiler's library.
+have_libclang() {
+    [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null
+}
+
+# fdb_environment: sets FDB_FEATURE, the cargo feature to build the FoundationDB driver with, and what
+# linking and running it needs.
+fdb_environment() {
+    FDB_FEATURE=foundationdb
+    [ -r /usr/include/foundationdb/fdb_c.h ] || FDB_FEATURE=foundationdb-headers
+    export FDB_FEATURE
+    if [ -n "${FDB_CLIENT_LIB_PATH:-}" ]; then
+        export FDB_CLIENT_LIB_PATH
+        export LD_LIBRARY_PATH="$FDB_CLIENT_LIB_PATH${LD_LIBRARY_PATH:+:$LD_LIBRARY_PATH}"
+    elif ! ldconfig -p | grep -q libfdb_c; then
+        die "libfdb_c is not installed. Install FoundationDB's clients package (docs/foundationdb.md), or set FDB_CLIENT_LIB_PATH to the directory that holds libfdb_c.so."
+    fi
+}
+
 # host_triple: the Rust name of this machine.
 host_triple() { rustc -vV | sed -n 's/^host: //p'; }

@@ -103,6 +103,8 @@ setup_lint() {
     fi
     [ "${CI:-}" = true ] || return 0
     if ! have shellcheck && is_debian && may_become_root; then apt_install shellcheck; fi
+    # The FoundationDB driver's types are made from C headers.
+    if ! have_libclang && is_debian && may_become_root; then apt_install libclang-dev; fi
     # In an environment of its own: Debian's Python takes no packages from elsewhere.
     if ! have gdlint && ! [ -x target/tools/bin/gdlint ]; then
         if is_debian && may_become_root; then apt_install python3-venv; fi

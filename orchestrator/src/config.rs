@@ -8,6 +8,7 @@ use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 
+use muster_store::StoreLocation;
 use serde::de::value::{MapAccessDeserializer, StrDeserializer};
 use serde::de::{self, MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -29,6 +30,8 @@ pub const RETENTION_S: std::ops::RangeInclusive<u32> = 60..=30 * 86_400;
 pub struct Config {
     /// Directory of the embedded store, the builds and the first admin token. Made if missing.
     pub data_dir: PathBuf,
+    /// Where the state is: `embedded`, or `fdb:CLUSTER_FILE`.
+    pub store: StoreConfig,
     /// Seconds a node's link may be down before its servers count as lost and are replaced.
     pub node_loss_timeout_s: u32,
     /// Seconds a session token is valid from when it is read; a client that asks again gets a new one.
@@ -39,6 +42,23 @@ pub struct Config {
     pub api: ApiConfig,
     /// Where agents and edges connect.
     pub link: LinkConfig,
+}
+
+/// A [`StoreLocation`] as the configuration writes it.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct StoreConfig(pub StoreLocation);
+
+impl Serialize for StoreConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(&self.0)
+    }
+}
+
+impl<'de> Deserialize<'de> for StoreConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map(Self).map_err(de::Error::custom)
+    }
 }
 
 /// The HTTP API.
@@ -88,6 +108,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             data_dir: PathBuf::from(".muster/orchestrator"),
+            store: StoreConfig::default(),
             node_loss_timeout_s: 20,
             session_token_ttl_s: 600,
             retention_s: 3_600,

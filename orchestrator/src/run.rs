@@ -111,7 +111,8 @@ pub async fn start(config: Config, metrics: Option<PrometheusHandle>) -> Result<
     metrics::describe();
     let data_dir = config.data_dir.clone();
     prepare(&data_dir).map_err(|source| data_dir_error(&data_dir, source))?;
-    let db = open_store(data_dir.join(STORE_FILE)).await?;
+    let db =
+        Database::open_location(&config.store.0, &data_dir.join(STORE_FILE), OpenOptions::default()).await?;
     match assemble(config, metrics, db.clone()).await {
         Ok(orchestrator) => Ok(orchestrator),
         Err(error) => {
@@ -220,14 +221,6 @@ fn data_dir_error(path: &Path, source: io::Error) -> StartError {
     match source.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => StartError::DiskFull { path },
         _ => StartError::DataDir { path, source },
-    }
-}
-
-async fn open_store(path: PathBuf) -> Result<Database, StartError> {
-    let opened = tokio::task::spawn_blocking(move || Database::open(&path, OpenOptions::default())).await;
-    match opened {
-        Ok(opened) => Ok(opened?),
-        Err(error) => std::panic::resume_unwind(error.into_panic()),
     }
 }
 

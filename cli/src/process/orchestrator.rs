@@ -12,6 +12,7 @@ pub(crate) struct Keys;
 impl super::Keys for Keys {
     const KEYS: &'static [Key] = &[
         key("data_dir", Kind::Text, "Directory of the store, the builds and the first admin token"),
+        key("store", Kind::Text, "Where the state is: embedded, or fdb:CLUSTER_FILE"),
         key(
             "node_loss_timeout_s",
             Kind::Number,

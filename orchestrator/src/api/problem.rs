@@ -92,6 +92,12 @@ impl From<StoreError> for ApiProblem {
                 "check the orchestrator's disk and its log, then read back what the request should have done",
             )
             .retry_after(RETRY_STORE_S),
+            StoreError::Unavailable { .. } => Self::new(
+                ProblemCode::StoreUnavailable,
+                detail,
+                "check the cluster of the orchestrator's store, then send the request again",
+            )
+            .retry_after(RETRY_STORE_S),
             StoreError::TooManyWatches => {
                 Self::new(ProblemCode::TooMany, detail, "ask again later, with wait_s=0")
                     .retry_after(RETRY_STORE_S)
@@ -189,7 +195,7 @@ mod tests {
 
     #[test]
     fn a_full_disk_says_so_and_when_to_come_again() {
-        let problem = ApiProblem::from(StoreError::DiskFull { path: "/data/store.redb".into() });
+        let problem = ApiProblem::from(StoreError::DiskFull { place: "/data/store.redb".into() });
         assert_eq!(problem.code(), ProblemCode::StoreFull);
         let response = problem.into_response();
         assert_eq!(response.status().as_u16(), 507);

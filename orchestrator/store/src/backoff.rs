@@ -1,11 +1,11 @@
 //! How long, and how often, a transaction is tried again.
 //!
-//! Pure but for the dice: full jitter over a bound that doubles, so that transactions that
+//! Pure: the time and the dice are passed in. Full jitter over a bound that doubles, so that transactions that
 //! collided once do not collide again in step.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use rand::RngExt;
+use tokio::time::Instant;
 
 use crate::limits::{BACKOFF_MAX, BACKOFF_START, MAX_ATTEMPTS, MAX_RETRY_TIME};
 
@@ -26,14 +26,15 @@ impl Backoff {
         self.attempts
     }
 
-    /// Pause before the next attempt after one has failed, or `None` to give up.
-    pub(crate) fn after_failure(&mut self, now: Instant) -> Option<Duration> {
+    /// Pause before the next attempt after one has failed, or `None` to give up. `fraction`, from 0 to
+    /// 1, is how much of the longest pause it is.
+    pub(crate) fn after_failure(&mut self, now: Instant, fraction: f64) -> Option<Duration> {
         self.attempts += 1;
         if self.attempts >= MAX_ATTEMPTS || now.saturating_duration_since(self.started) >= MAX_RETRY_TIME {
             return None;
         }
         let bound = BACKOFF_START.saturating_mul(1 << (self.attempts - 1).min(16)).min(BACKOFF_MAX);
-        Some(bound.mul_f64(rand::rng().random()))
+        Some(bound.mul_f64(fraction))
     }
 }
 
@@ -46,11 +47,11 @@ mod tests {
         let now = Instant::now();
         let mut backoff = Backoff::new(now);
         for _ in 1..MAX_ATTEMPTS {
-            let pause = backoff.after_failure(now).expect("attempts are left");
+            let pause = backoff.after_failure(now, 1.0).expect("attempts are left");
             assert!(pause <= BACKOFF_MAX);
         }
-        assert_eq!(backoff.after_failure(now), None);
+        assert_eq!(backoff.after_failure(now, 1.0), None);
         assert_eq!(backoff.attempts(), MAX_ATTEMPTS);
-        assert_eq!(Backoff::new(now).after_failure(now + MAX_RETRY_TIME), None);
+        assert_eq!(Backoff::new(now).after_failure(now + MAX_RETRY_TIME, 1.0), None);
     }
 }

@@ -1,27 +1,26 @@
 //! The database: opening it, running transactions in it, watching it, shutting it down.
 //!
-//! Holds the retry loop. What a transaction may do is in `transaction`, who wins in `resolver`,
-//! what reaches the disk in `committer`.
+//! Holds the retry loop and what makes a run happen once though an answer was lost. Who wins and what
+//! reaches the disk is the driver's.
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
-use std::time::Instant;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock, PoisonError};
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
 use crate::backoff::Backoff;
-use crate::committer::{CommitRequest, Committer, Message, WatchBase};
+use crate::driver::{Driver, DriverVersion, Work};
+use crate::embedded::redb_storage::{RedbOptions, RedbStorage};
 use crate::error::{OpenError, StoreError};
-use crate::limits::COMMIT_QUEUE;
+use crate::faults::{CommitFaults, FaultDice};
+use crate::local::Local;
+use crate::marker::{Marker, outdated};
+use crate::memory::MemoryStorage;
 use crate::metrics;
-use crate::published::{Published, Publisher};
-use crate::redb_storage::{RedbOptions, RedbStorage};
-use crate::resolver::Resolver;
-use crate::storage::Storage;
-use crate::transaction::Transaction;
-use crate::watch::{Watch, WatchRegistry};
-use crate::work::Work;
+use crate::transaction::{Gathered, ReadVersion, Transaction};
+use crate::versionstamp::Versionstamp;
+use crate::watch::Watch;
 
 /// How to open an embedded store.
 #[derive(Debug, Clone)]
@@ -45,37 +44,35 @@ impl Default for OpenOptions {
 pub struct Database(Arc<Shared>);
 
 struct Shared {
-    path: Arc<Path>,
-    published: Arc<Published>,
-    watches: Arc<WatchRegistry>,
-    /// `None` only while it is being dropped.
-    queue: Option<mpsc::Sender<Message>>,
-    thread: Mutex<Option<JoinHandle<()>>>,
-}
-
-impl Drop for Shared {
-    fn drop(&mut self) {
-        drop(self.queue.take());
-        let thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner).take();
-        if let Some(thread) = thread {
-            // Waits for at most the commits that are queued. A panic has been reported by then.
-            let _ = thread.join();
-        }
-    }
+    /// Shared with commits that come late on purpose.
+    driver: Arc<Driver>,
+    /// What decides over faults and pauses, where that is not left to chance.
+    dice: OnceLock<FaultDice>,
+    /// Newest bucket of markers whose predecessors were cleared.
+    markers_cleared: AtomicU64,
 }
 
 impl std::fmt::Debug for Database {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Database").field("path", &self.0.path).finish_non_exhaustive()
+        f.debug_struct("Database").field("place", &self.0.driver.place()).finish_non_exhaustive()
     }
 }
 
-/// How one attempt of a transaction ended, other than well.
-enum Ended<E> {
+/// How one attempt of a transaction ended.
+enum Ended<T, E> {
+    /// Well.
+    Done(T),
     /// With an error for the caller.
     Failed(E),
     /// With one that another attempt may not meet.
     Retry(StoreError),
+}
+
+/// What a run is allowed to do, and where it begins.
+struct Mode {
+    read_only: bool,
+    /// Version of the first attempt; further ones take the latest.
+    at: Option<DriverVersion>,
 }
 
 impl Database {
@@ -86,49 +83,60 @@ impl Database {
     /// [`OpenError::InUse`] while another process has it open, [`OpenError::Damaged`],
     /// [`OpenError::NewerFormat`] or [`OpenError::Io`]. An existing file is left as it was.
     pub fn open(path: &Path, options: OpenOptions) -> Result<Self, OpenError> {
-        let storage = RedbStorage::open(
-            path,
-            RedbOptions {
-                cache_bytes: options.cache_bytes,
-                verify: options.verify,
-                #[cfg(test)]
-                faults: Arc::default(),
-            },
-        )?;
-        Self::start(path, Box::new(storage))
-    }
-
-    pub(crate) fn start(path: &Path, storage: Box<dyn Storage>) -> Result<Self, OpenError> {
-        metrics::describe();
-        let io = |reason| OpenError::Io { path: path.to_owned(), reason };
-        let (version, snapshot) =
-            storage.snapshot().map_err(|failure| io(std::io::Error::other(failure.reason())))?;
-        let published = Arc::new(Published::new(version, storage.generation(), snapshot));
-        let watches = Arc::new(WatchRegistry::default());
-        let committer = Committer {
-            storage,
-            resolver: Resolver::new(version),
-            published: published.clone(),
-            publisher: Publisher::new(published.clone()),
-            watches: watches.clone(),
-            version,
-            path: path.to_owned(),
+        let options = RedbOptions {
+            cache_bytes: options.cache_bytes,
+            verify: options.verify,
+            #[cfg(test)]
+            faults: Arc::default(),
         };
-        let (queue, messages) = mpsc::channel(COMMIT_QUEUE);
-        let thread = std::thread::Builder::new()
-            .name("store-commit".to_owned())
-            .spawn(move || committer.run(messages))
-            .map_err(io)?;
-        Ok(Self(Arc::new(Shared {
-            path: path.into(),
-            published,
-            watches,
-            queue: Some(queue),
-            thread: Mutex::new(Some(thread)),
-        })))
+        Self::embedded(path, RedbStorage::open(path, options)?)
     }
 
-    /// Runs `body` in a transaction and commits it, again if it conflicted, until it is durable.
+    pub(crate) fn embedded(path: &Path, storage: RedbStorage) -> Result<Self, OpenError> {
+        let io = |reason| OpenError::Io { path: path.to_owned(), reason };
+        let local = Local::with_thread(&path.display().to_string(), Box::new(storage)).map_err(io)?;
+        Ok(Self::over(Driver::Embedded(local)))
+    }
+
+    /// An empty store in memory, for tests and simulation. `seed` decides its faults, of which there
+    /// are none until [`Self::set_commit_faults`], and the pauses of its retries.
+    pub fn memory(seed: u64) -> Self {
+        let local = Local::inline("memory", Box::new(MemoryStorage::default()));
+        let store = Self::over(Driver::Memory(local.expect("a new map has a snapshot")));
+        store.0.dice.get_or_init(|| FaultDice::new(seed));
+        store
+    }
+
+    /// Makes commits go wrong from now on, for tests. Where answers cannot be lost, as with a file,
+    /// nothing is done and `false` returned.
+    pub fn set_commit_faults(&self, faults: CommitFaults) -> bool {
+        if self.0.driver.loses_answers() {
+            self.0.dice.get_or_init(|| FaultDice::new(rand::random())).set(faults);
+        }
+        self.0.driver.loses_answers()
+    }
+
+    /// The store under `prefix` in the FoundationDB cluster of `cluster_file`.
+    ///
+    /// # Errors
+    /// [`OpenError::Cluster`] if the file is none or its cluster does not answer within 5 s.
+    #[cfg(feature = "foundationdb")]
+    pub async fn open_cluster(cluster_file: &Path, prefix: &[u8]) -> Result<Self, OpenError> {
+        let cluster = crate::fdb::Cluster::open(cluster_file, prefix).await?;
+        Ok(Self::over(Driver::Fdb(cluster)))
+    }
+
+    fn over(driver: Driver) -> Self {
+        metrics::describe();
+        Self(Arc::new(Shared {
+            driver: Arc::new(driver),
+            dice: OnceLock::new(),
+            markers_cleared: AtomicU64::new(0),
+        }))
+    }
+
+    /// Runs `body` in a transaction and commits it, again if it conflicted or its answer was lost,
+    /// until it is durable. It takes effect once, however often it runs.
     ///
     /// `body` may run several times, so it must have no effect but through its transaction. If it
     /// returns `Err`, nothing is written. Dropping the future before it resolves leaves open
@@ -144,7 +152,27 @@ impl Database {
         Fut: Future<Output = Result<T, E>>,
         E: From<StoreError>,
     {
-        self.retry(name, body, false).await
+        self.retry(name, body, Mode { read_only: false, at: None }).await
+    }
+
+    /// As [`Self::run`], with a first attempt that reads at `version`, which another transaction of
+    /// this store read at: on a cluster this saves asking for one. It conflicts with what was written
+    /// since, and then reads at the latest.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub async fn run_at<T, E, F, Fut>(
+        &self,
+        name: &'static str,
+        version: &ReadVersion,
+        body: F,
+    ) -> Result<T, E>
+    where
+        F: FnMut(Transaction) -> Fut,
+        Fut: Future<Output = Result<T, E>>,
+        E: From<StoreError>,
+    {
+        self.retry(name, body, Mode { read_only: false, at: Some(version.0.clone()) }).await
     }
 
     /// Runs `body` over one unchanging version of the database. Nothing conflicts and nothing is
@@ -158,7 +186,7 @@ impl Database {
         Fut: Future<Output = Result<T, E>>,
         E: From<StoreError>,
     {
-        self.retry(name, body, true).await
+        self.retry(name, body, Mode { read_only: true, at: None }).await
     }
 
     /// A watch on `key`, armed with the value it has now.
@@ -172,111 +200,202 @@ impl Database {
     /// Commits what is queued, closes the file and releases its lock. Clones of this database
     /// answer [`StoreError::Closed`] from now on, and its watches are cancelled.
     pub async fn shutdown(self) {
-        let (reply, done) = oneshot::channel();
-        if self.queue().send(Message::Shutdown(reply)).await.is_ok() {
-            // An error means that the thread is gone, which is what was asked for.
-            let _ = done.await;
-        }
+        self.0.driver.shutdown().await;
     }
 
-    async fn retry<T, E, F, Fut>(&self, name: &'static str, mut body: F, read_only: bool) -> Result<T, E>
+    async fn retry<T, E, F, Fut>(&self, name: &'static str, mut body: F, mut mode: Mode) -> Result<T, E>
     where
         F: FnMut(Transaction) -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: From<StoreError>,
     {
         let mut backoff = Backoff::new(Instant::now());
+        let mut marker = Marker::new();
+        // The error of an attempt that failed while an earlier one was in doubt: its last word once
+        // the earlier ones are known never to have committed.
+        let mut verdict: Option<E> = None;
         loop {
-            let last = match self.attempt(&mut body, read_only).await {
-                Ok(value) => return Ok(value),
-                Err(Ended::Failed(error)) => return Err(error),
-                Err(Ended::Retry(error)) => error,
+            if marker.is_in_doubt() {
+                match self.look_for(&marker).await {
+                    Ok(None) => {}
+                    Ok(Some(found)) => return marker.settle(&found).map_or_else(|| last_word(verdict), Ok),
+                    Err(error) => {
+                        self.pause(name, &mut backoff, &marker, error).await?;
+                        continue;
+                    }
+                }
+            }
+            let ended = if verdict.is_some() {
+                self.keep_out(&mut marker).await
+            } else {
+                self.attempt(&mut body, &mut mode, &mut marker).await
             };
-            let Some(pause) = backoff.after_failure(Instant::now()) else {
-                metrics::retries_exhausted(name);
-                let attempts = backoff.attempts();
-                return Err(StoreError::RetriesExhausted { name, attempts, last: Box::new(last) }.into());
+            let error = match ended {
+                Ended::Done(Some(value)) => return Ok(value),
+                Ended::Done(None) => return last_word(verdict),
+                Ended::Failed(error) if marker.is_in_doubt() => {
+                    verdict = Some(error);
+                    continue;
+                }
+                Ended::Failed(error) => return Err(error),
+                Ended::Retry(error) => error,
             };
-            tracing::debug!(name, attempts = backoff.attempts(), error = %last, "retrying transaction");
-            tokio::time::sleep(pause).await;
+            self.pause(name, &mut backoff, &marker, error).await?;
         }
     }
 
-    async fn attempt<T, E, F, Fut>(&self, body: &mut F, read_only: bool) -> Result<T, Ended<E>>
+    /// Waits before the next attempt, or gives up.
+    async fn pause<T>(
+        &self,
+        name: &'static str,
+        backoff: &mut Backoff,
+        marker: &Marker<T>,
+        last: StoreError,
+    ) -> Result<(), StoreError> {
+        let Some(pause) = backoff.after_failure(Instant::now(), self.fraction()) else {
+            metrics::retries_exhausted(name);
+            if marker.is_in_doubt() {
+                return Err(StoreError::CommitUnknown {
+                    place: self.0.driver.place().to_owned(),
+                    reason: format!("{name:?} was tried for 20 s; last: {last}"),
+                });
+            }
+            let attempts = backoff.attempts();
+            return Err(StoreError::RetriesExhausted { name, attempts, last: Box::new(last) });
+        };
+        tracing::debug!(name, attempts = backoff.attempts(), error = %last, "retrying transaction");
+        tokio::time::sleep(pause).await;
+        Ok(())
+    }
+
+    /// One attempt. [`Ended::Done`] holds the value, for the type's sake in an option.
+    async fn attempt<T, E, F, Fut>(
+        &self,
+        body: &mut F,
+        mode: &mut Mode,
+        marker: &mut Marker<T>,
+    ) -> Ended<Option<T>, E>
     where
         F: FnMut(Transaction) -> Fut,
         Fut: Future<Output = Result<T, E>>,
         E: From<StoreError>,
     {
-        let shared = &self.0;
-        let snapshot = shared.published.begin().map_err(|error| {
-            self.ask_to_recover(shared.published.latest().generation());
-            Ended::Failed(error.into())
-        })?;
-        let generation = snapshot.generation();
-        let (transaction, home) =
-            Transaction::begin(snapshot, shared.watches.clone(), shared.path.clone(), read_only);
-        let result = body(transaction).await;
-        let work = home.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let Some(work) = work else { return Err(Ended::Failed(StoreError::TransactionEscaped.into())) };
-        if work.file_failed {
-            self.ask_to_recover(generation);
-        }
-        match (result, &work.retry) {
-            (_, Some(error)) => Err(Ended::Retry(error.clone())),
-            (Err(error), None) => Err(Ended::Failed(error)),
-            (Ok(value), None) => match self.commit(work).await {
-                Ok(()) => Ok(value),
-                Err(error) if error.is_retryable() => Err(Ended::Retry(error)),
-                Err(error) => Err(Ended::Failed(error.into())),
-            },
-        }
-    }
-
-    async fn commit(&self, mut work: Box<Work>) -> Result<(), StoreError> {
-        work.check_alive()?;
-        let watches = work.take_watches()?;
-        if work.buffer.is_empty() && work.extra_writes.is_empty() {
-            // Serializable as it is, at its read version.
-            for (ticket, base) in watches {
-                let WatchBase::Seen(value) = base else { unreachable!("nothing was written") };
-                self.0
-                    .watches
-                    .arm(ticket, value, &self.0.published)
-                    .map_err(|failure| failure.into_error(&self.0.path))?;
-            }
-            return Ok(());
-        }
-        let asked = Instant::now();
-        let (reply, answer) = oneshot::channel();
-        let request = CommitRequest {
-            read_version: work.snapshot.version(),
-            reads: work.reads,
-            extra_writes: work.extra_writes,
-            buffer: work.buffer,
-            watches,
-            bytes: work.bytes,
-            reply,
+        let work = match self.0.driver.begin(mode.read_only, mode.at.take()) {
+            Ok(work) => work,
+            Err(error) => return failed(error),
         };
-        // The snapshot is let go while waiting, so that its pages can be reused.
-        drop(work.snapshot);
-        self.queue().send(Message::Commit(Box::new(request))).await.map_err(|_| StoreError::Closed)?;
-        let answer = answer.await.unwrap_or_else(|_| {
-            Err(StoreError::CommitUnknown {
-                path: self.0.path.to_path_buf(),
-                reason: "the commit thread stopped".to_owned(),
-            })
-        });
-        metrics::commit_answered(asked.elapsed());
-        answer
+        let (transaction, home) = Transaction::new(work);
+        let result = body(transaction).await;
+        let gathered = home.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(mut gathered) = gathered else { return failed(StoreError::TransactionEscaped) };
+        self.0.driver.note_failed_reads(&gathered.work);
+        match (result, gathered.work.admission().retry()) {
+            (_, Some(error)) => Ended::Retry(error.clone()),
+            (Err(error), None) => Ended::Failed(error),
+            (Ok(value), None) => self.commit(gathered, Some(value), marker).await,
+        }
     }
 
-    /// Has the commit thread open the file again, unless it is asked already or too busy.
-    fn ask_to_recover(&self, generation: u64) {
-        let _ = self.queue().try_send(Message::Recover(generation));
+    /// Commits what was `gathered`, whose closure returned `value`.
+    async fn commit<T, E: From<StoreError>>(
+        &self,
+        mut gathered: Gathered,
+        value: Option<T>,
+        marker: &mut Marker<T>,
+    ) -> Ended<Option<T>, E> {
+        let driver = &self.0.driver;
+        let claims = driver.loses_answers() && (marker.is_in_doubt() || !gathered.work.writes_nothing());
+        let mut bucket = None;
+        if claims {
+            if let Err(error) = gathered.work.admission().check_alive() {
+                return failed(error);
+            }
+            let version = match gathered.work.read_version().await {
+                Ok(version) => version,
+                Err(error) => return failed(error),
+            };
+            let newest = version.marker_bucket();
+            bucket = Some(newest);
+            let (key, claim) = marker.claim(newest, self.name());
+            gathered.work.add_read_conflict(key, &crate::range::successor(key));
+            gathered.work.set_stamped_value(key, claim);
+        }
+        match self.commit_work(gathered.work).await {
+            Ok(stamp) => {
+                tell(stamp, gathered.stamps);
+                if let Some(bucket) = bucket {
+                    self.clear_old_markers(bucket).await;
+                }
+                Ended::Done(value)
+            }
+            Err(error @ StoreError::CommitUnknown { .. }) if claims => {
+                marker.doubt(value, gathered.stamps);
+                Ended::Retry(error)
+            }
+            Err(error) => failed(error),
+        }
     }
 
-    fn queue(&self) -> &mpsc::Sender<Message> {
-        self.0.queue.as_ref().expect("the queue leaves a database only in its drop")
+    async fn commit_work(&self, work: Work) -> Result<Option<Versionstamp>, StoreError> {
+        match self.0.dice.get() {
+            Some(dice) if !work.writes_nothing() => dice.roll().commit(&self.0.driver, work).await,
+            _ => self.0.driver.commit(work).await,
+        }
+    }
+
+    /// Random bytes that no other run has.
+    fn name(&self) -> [u8; 16] {
+        self.0.dice.get().map_or_else(rand::random, FaultDice::name)
+    }
+
+    /// A random number from 0 to 1, for the pauses between attempts.
+    fn fraction(&self) -> f64 {
+        self.0.dice.get().map_or_else(rand::random, FaultDice::fraction)
+    }
+
+    /// The marker's value, if an attempt in doubt has committed.
+    async fn look_for<T>(&self, marker: &Marker<T>) -> Result<Option<bytes::Bytes>, StoreError> {
+        let mut work = self.0.driver.begin(true, None)?;
+        let key = marker.key().expect("an attempt in doubt has claimed it");
+        work.get(key, false).await
+    }
+
+    /// Claims the marker and nothing else, so that no attempt in doubt can commit any more.
+    async fn keep_out<T, E: From<StoreError>>(&self, marker: &mut Marker<T>) -> Ended<Option<T>, E> {
+        match self.0.driver.begin(false, None) {
+            Ok(work) => self.commit(Gathered { work, stamps: Vec::new() }, None, marker).await,
+            Err(error) => failed(error),
+        }
+    }
+
+    /// Clears the markers that nobody can need any more, once a bucket.
+    async fn clear_old_markers(&self, bucket: u64) {
+        if self.0.markers_cleared.fetch_max(bucket, Ordering::Relaxed) >= bucket {
+            return;
+        }
+        let Ok(mut work) = self.0.driver.begin(false, None) else { return };
+        for (begin, end) in outdated(bucket) {
+            work.clear_range(&begin, &end);
+        }
+        if let Err(error) = self.0.driver.commit(work).await {
+            tracing::debug!(%error, "old idempotency markers stay until the next minute");
+        }
+    }
+}
+
+fn failed<T, E: From<StoreError>>(error: StoreError) -> Ended<T, E> {
+    if error.is_retryable() { Ended::Retry(error) } else { Ended::Failed(error.into()) }
+}
+
+/// What a run ends with that only kept its earlier attempts from committing.
+fn last_word<T, E>(verdict: Option<E>) -> Result<T, E> {
+    Err(verdict.expect("only a run that has failed keeps its attempts out"))
+}
+
+fn tell(stamp: Option<Versionstamp>, asked: Vec<tokio::sync::oneshot::Sender<Versionstamp>>) {
+    let Some(stamp) = stamp else { return };
+    for sender in asked {
+        // Whoever asked may not care any more.
+        let _ = sender.send(stamp);
     }
 }

@@ -48,7 +48,7 @@ pub enum StoreError {
     #[error("transaction exceeds {MAX_TRANSACTION_BYTES} bytes; split it into several")]
     TransactionTooLarge,
     /// A key at or beyond [`crate::limits::KEYSPACE_END`].
-    #[error("keys from 0xff on are reserved; begin the key with another byte")]
+    #[error("keys from 0xfe on are reserved; begin the key with another byte")]
     KeyOutsideKeyspace,
     /// A range whose begin is greater than its end.
     #[error("range begins after it ends; swap its bounds")]
@@ -67,31 +67,59 @@ pub enum StoreError {
     WatchCancelled,
     /// The disk is full. Nothing of the transaction was written; reads go on, and writes do once
     /// there is room.
-    #[error("the disk holding the store is full ({path}); free some space and retry, nothing was written")]
+    #[error("the disk holding the store is full ({place}); free some space and retry, nothing was written")]
     DiskFull {
-        /// Store file.
-        path: PathBuf,
+        /// Store file, or cluster.
+        place: String,
     },
     /// The file could not be read or written. Nothing of the transaction was written.
     #[error(
-        "cannot read or write the store ({path}): {reason}; check the disk and retry, nothing was written"
+        "cannot read or write the store ({place}): {reason}; check the disk and retry, nothing was written"
     )]
     Io {
-        /// Store file.
-        path: PathBuf,
+        /// Store file, or cluster.
+        place: String,
         /// What the operating system or the file format said.
         reason: String,
     },
-    /// The transaction may or may not survive a crash of the machine: the disk failed while its
-    /// commit was being made durable. Read back what it wrote before repeating it.
+    /// The transaction may or may not be there, or survive a crash of the machine: the disk failed
+    /// while its commit was being made durable, or the cluster never said and could not be asked.
+    /// Read back what it wrote before repeating it.
     #[error(
-        "the disk failed while committing ({path}): {reason}; the transaction may or may not be durable, \
-             read back what it wrote before repeating it, and check the disk"
+        "the commit was not answered ({place}): {reason}; the transaction may or may not be durable, read \
+             back what it wrote before repeating it, and check the disk or the cluster"
     )]
     CommitUnknown {
-        /// Store file.
-        path: PathBuf,
+        /// Store file, or cluster.
+        place: String,
         /// What the operating system said.
+        reason: String,
+    },
+    /// A read of what the transaction's own versionstamp is part of.
+    #[error("the versionstamp in there is known after the commit only; read it in the next transaction")]
+    Unreadable,
+    /// A hole for a versionstamp that does not lie within its key or value.
+    #[error(
+        "a versionstamp of 10 bytes at offset {offset} does not fit {length} bytes; leave it a hole of 10"
+    )]
+    VersionstampOffset {
+        /// Where the hole begins.
+        offset: usize,
+        /// Length of the key or value in bytes.
+        length: usize,
+    },
+    /// The transaction whose versionstamp was awaited did not commit, or wrote nothing.
+    #[error("no versionstamp: the transaction did not commit, or wrote nothing; await it after the commit")]
+    NoVersionstamp,
+    /// The cluster did not answer in time. Whether anything was written: no.
+    #[error(
+        "the cluster does not answer ({place}): {reason}; check it with `fdbcli --exec status` and the \
+             network between, nothing was written"
+    )]
+    Unavailable {
+        /// Cluster.
+        place: String,
+        /// What the client library said.
         reason: String,
     },
     /// The store was shut down.
@@ -102,7 +130,7 @@ pub enum StoreError {
 impl StoreError {
     /// Whether running the transaction again, unchanged, can succeed.
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Conflict | Self::TransactionTooOld)
+        matches!(self, Self::Conflict | Self::TransactionTooOld | Self::Unavailable { .. })
     }
 }
 
@@ -151,4 +179,18 @@ pub enum OpenError {
         /// What the operating system said.
         reason: std::io::Error,
     },
+    /// The cluster file is none, or its cluster does not answer.
+    #[error(
+        "cannot reach the FoundationDB cluster of {path}: {reason}; check that the file is the cluster's \
+             own fdb.cluster and that `fdbcli -C {path} --exec status` answers from this machine"
+    )]
+    Cluster {
+        /// Cluster file.
+        path: PathBuf,
+        /// What the client library said.
+        reason: String,
+    },
+    /// This program was built without the driver.
+    #[error("this muster was built without FoundationDB; build it with `--features foundationdb`")]
+    NoDriver,
 }

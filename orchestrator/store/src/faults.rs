@@ -1,42 +1,131 @@
-//! Disk failures on demand, for this crate's own tests.
+//! Commits that go wrong on demand, as a cluster's may, for simulation and the conformance suite.
 //!
-//! Compiled into tests only. A real full disk is tested on a real full disk; what cannot be had on
-//! demand is a sync that fails after the data has been written.
+//! Everything here is what a cluster does of itself on a bad day; a seed decides when.
 
-use std::io;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
-/// Switches that make the next operations of a kind fail.
-#[derive(Debug, Default)]
-pub(crate) struct Faults {
-    /// Syncs fail.
-    pub(crate) sync: AtomicBool,
-    /// Writes fail.
-    pub(crate) write: AtomicBool,
-    /// Reads fail.
-    pub(crate) read: AtomicBool,
-    /// The file cannot be opened.
-    pub(crate) open: AtomicBool,
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::driver::{Driver, Work};
+use crate::error::StoreError;
+use crate::versionstamp::Versionstamp;
+
+/// How often commits go wrong, each as a share of all commits from 0 to 1; the sum is at most 1.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct CommitFaults {
+    /// Refused as if another transaction had written what it read.
+    pub conflict: f64,
+    /// Refused as if it had taken longer than a transaction may.
+    pub too_old: f64,
+    /// Never answered; it is not there and never will be.
+    pub unknown_lost: f64,
+    /// Never answered; it is there.
+    pub unknown_done: f64,
+    /// Never answered; it is tried after [`Self::delay`], when its caller has gone on.
+    pub unknown_late: f64,
+    /// Answered after [`Self::delay`].
+    pub stall: f64,
+    /// Longest delay; each is a random part of it.
+    pub delay: Duration,
 }
 
-fn fail_if(switch: &AtomicBool) -> io::Result<()> {
-    if switch.load(Ordering::SeqCst) { Err(io::Error::other("injected fault")) } else { Ok(()) }
+/// What becomes of one commit.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Fault {
+    None,
+    Conflict,
+    TooOld,
+    UnknownLost,
+    UnknownDone,
+    UnknownLate(Duration),
+    Stall(Duration),
 }
 
-impl Faults {
-    pub(crate) fn on_sync(&self) -> io::Result<()> {
-        fail_if(&self.sync)
+/// Decides what goes wrong, from a seed.
+pub(crate) struct FaultDice {
+    faults: Mutex<CommitFaults>,
+    random: Mutex<StdRng>,
+}
+
+impl FaultDice {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self { faults: Mutex::new(CommitFaults::default()), random: Mutex::new(StdRng::seed_from_u64(seed)) }
     }
 
-    pub(crate) fn on_write(&self) -> io::Result<()> {
-        fail_if(&self.write)
+    pub(crate) fn set(&self, faults: CommitFaults) {
+        *self.faults.lock().unwrap_or_else(PoisonError::into_inner) = faults;
     }
 
-    pub(crate) fn on_read(&self) -> io::Result<()> {
-        fail_if(&self.read)
+    /// The next commit's fate.
+    pub(crate) fn roll(&self) -> Fault {
+        let faults = *self.faults.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut random = self.random.lock().unwrap_or_else(PoisonError::into_inner);
+        let (mut share, delay) = (random.random::<f64>(), faults.delay.mul_f64(random.random()));
+        let fates = [
+            (faults.conflict, Fault::Conflict),
+            (faults.too_old, Fault::TooOld),
+            (faults.unknown_lost, Fault::UnknownLost),
+            (faults.unknown_done, Fault::UnknownDone),
+            (faults.unknown_late, Fault::UnknownLate(delay)),
+            (faults.stall, Fault::Stall(delay)),
+        ];
+        for (odds, fate) in fates {
+            if share < odds {
+                return fate;
+            }
+            share -= odds;
+        }
+        Fault::None
     }
 
-    pub(crate) fn on_open(&self) -> io::Result<()> {
-        fail_if(&self.open)
+    /// A number from 0 to 1, for the pauses between attempts.
+    pub(crate) fn fraction(&self) -> f64 {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).random()
+    }
+
+    /// Random bytes.
+    pub(crate) fn name(&self) -> [u8; 16] {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).random()
+    }
+}
+
+impl Fault {
+    /// Commits `work`, or does not, as this fault has it.
+    pub(crate) async fn commit(
+        self,
+        driver: &Arc<Driver>,
+        work: Work,
+    ) -> Result<Option<Versionstamp>, StoreError> {
+        let unknown = || StoreError::CommitUnknown {
+            place: driver.place().to_owned(),
+            reason: "the answer was lost on purpose".to_owned(),
+        };
+        match self {
+            Self::None => driver.commit(work).await,
+            Self::Conflict => Err(StoreError::Conflict),
+            Self::TooOld => Err(StoreError::TransactionTooOld),
+            Self::UnknownLost => Err(unknown()),
+            Self::UnknownDone => {
+                // Done or refused: its caller does not learn which.
+                let _ = driver.commit(work).await;
+                Err(unknown())
+            }
+            Self::UnknownLate(delay) => {
+                let unknown = unknown();
+                let driver = driver.clone();
+                tokio::spawn(async move {
+                    tokio::time::sleep(delay).await;
+                    // Done or refused: nobody waits for it any more.
+                    let _ = driver.commit(work).await;
+                });
+                Err(unknown)
+            }
+            Self::Stall(delay) => {
+                tokio::time::sleep(delay).await;
+                driver.commit(work).await
+            }
+        }
     }
 }

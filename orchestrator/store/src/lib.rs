@@ -39,38 +39,42 @@
 //! # Layers
 //!
 //! ```text
-//! Database, Transaction      what callers see; a FoundationDB driver will stand beside them
-//!   buffer, conflicts        read-your-writes, what was read and written
-//!   committer, resolver      who wins; one durable write for all winners
-//!   published, watch         versions and snapshots; who waits for which key
-//!   storage (trait)          snapshots and one durable batch at a time
-//!     redb_storage           the embedded driver; staged_backend guards its file
+//! Database, Transaction      what callers see: retries, limits, a run that takes effect once
+//!   admission, marker        FoundationDB's limits for all; idempotency where answers get lost
+//! driver                     which of them is underneath
+//!   local                    the transaction layer of the drivers that keep rows themselves
+//!     embedded, memory       one redb file; a map for tests and simulation
+//!   fdb                      a FoundationDB cluster (cargo feature `foundationdb`)
 //! ```
 
+mod admission;
+mod atomic;
 mod backoff;
-mod buffer;
-mod committer;
-mod conflicts;
 mod database;
+mod driver;
+mod embedded;
 mod error;
-#[cfg(test)]
-mod failure_tests;
-#[cfg(test)]
 mod faults;
+#[cfg(feature = "foundationdb")]
+mod fdb;
 pub mod limits;
+mod local;
+mod location;
+mod marker;
+mod memory;
 mod metrics;
-mod published;
-mod ranges;
-mod redb_storage;
-mod resolver;
-mod staged_backend;
-mod storage;
+mod range;
 mod transaction;
+mod versionstamp;
 mod watch;
-mod work;
 
+pub use atomic::AtomicOp;
 pub use bytes::Bytes;
 pub use database::{Database, OpenOptions};
 pub use error::{OpenError, StoreError};
-pub use transaction::Transaction;
+pub use faults::CommitFaults;
+pub use location::{InvalidLocation, StoreLocation};
+pub use range::{prefix_end, successor};
+pub use transaction::{ReadVersion, Transaction};
+pub use versionstamp::{PendingVersionstamp, VERSIONSTAMP_BYTES, Versionstamp};
 pub use watch::Watch;

@@ -15,8 +15,9 @@ pub const MAX_VALUE_BYTES: usize = 100_000;
 pub const MAX_TRANSACTION_BYTES: usize = 10_000_000;
 /// How long a transaction may read and commit after it began.
 pub const TRANSACTION_LIFETIME: Duration = Duration::from_secs(5);
-/// First key that is out of bounds: keys from here on belong to FoundationDB itself.
-pub const KEYSPACE_END: &[u8] = b"\xff";
+/// First key that is out of bounds: keys from here on are the store's own, and from 0xff on
+/// FoundationDB's.
+pub const KEYSPACE_END: &[u8] = b"\xfe";
 
 /// Attempts of one `run` before it gives up with `RetriesExhausted`.
 pub const MAX_ATTEMPTS: u32 = 256;

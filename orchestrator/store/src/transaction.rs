@@ -1,24 +1,21 @@
 //! A transaction as its user sees it: reads at one version, writes that nobody sees until commit.
 //!
-//! It gathers what the resolver will compare and what the committer will write; it decides nothing
-//! and does not commit itself. It is handed to a closure by value, because only then is the
-//! closure's future `Send` whatever it captures; when the closure drops it, what it gathered goes
-//! back home to whoever commits.
+//! It asks [`Admission`](crate::admission) and hands on to the driver; it decides nothing and does not
+//! commit itself. It is handed to a closure by value, because only then is the closure's future `Send`
+//! whatever it captures; when the closure drops it, what it gathered goes back home to whoever commits.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
 
 use bytes::Bytes;
+use tokio::sync::oneshot;
 
-use crate::buffer::WriteBuffer;
-use crate::conflicts::{ConflictRanges, successor};
+use crate::admission::{Admission, check_bounds, check_key};
+use crate::atomic::AtomicOp;
+use crate::driver::{DriverVersion, Work};
 use crate::error::StoreError;
-use crate::limits::MAX_VALUE_BYTES;
-use crate::published::SnapshotCell;
-use crate::storage::Row;
-use crate::watch::{Watch, WatchRegistry};
-use crate::work::{Work, check_bounds, check_key};
+use crate::range::successor;
+use crate::versionstamp::{PendingVersionstamp, Template, Versionstamp};
+use crate::watch::Watch;
 
 /// A serializable transaction. See [`crate::Database::run`].
 ///
@@ -26,16 +23,35 @@ use crate::work::{Work, check_bounds, check_key};
 /// transaction shows as the error of the next read, or of the commit.
 pub struct Transaction {
     /// `None` only while it is being dropped.
-    work: Option<Box<Work>>,
+    gathered: Option<Gathered>,
     home: Arc<Home>,
 }
 
-/// Where a dropped transaction leaves its work.
-pub(crate) type Home = Mutex<Option<Box<Work>>>;
+/// What a transaction leaves behind.
+pub(crate) struct Gathered {
+    pub(crate) work: Work,
+    /// Who wants to know its versionstamp.
+    pub(crate) stamps: Vec<oneshot::Sender<Versionstamp>>,
+}
+
+/// Where a dropped transaction leaves what it gathered.
+pub(crate) type Home = Mutex<Option<Gathered>>;
+
+/// A version of the database, to begin further transactions at: see [`crate::Database::run_at`].
+///
+/// It is good for [`crate::limits::TRANSACTION_LIFETIME`] after the transaction it came from began.
+#[derive(Clone)]
+pub struct ReadVersion(pub(crate) DriverVersion);
+
+impl std::fmt::Debug for ReadVersion {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("ReadVersion").field(&self.0.number()).finish()
+    }
+}
 
 impl Drop for Transaction {
     fn drop(&mut self) {
-        *self.home.lock().unwrap_or_else(PoisonError::into_inner) = self.work.take();
+        *self.home.lock().unwrap_or_else(PoisonError::into_inner) = self.gathered.take();
     }
 }
 
@@ -46,47 +62,39 @@ impl std::fmt::Debug for Transaction {
 }
 
 impl Transaction {
-    pub(crate) fn begin(
-        snapshot: Arc<SnapshotCell>,
-        registry: Arc<WatchRegistry>,
-        path: Arc<Path>,
-        read_only: bool,
-    ) -> (Self, Arc<Home>) {
-        let work = Work {
-            snapshot,
-            began: Instant::now(),
-            read_only,
-            buffer: WriteBuffer::default(),
-            reads: ConflictRanges::default(),
-            extra_writes: ConflictRanges::default(),
-            watches: Vec::new(),
-            bytes: 0,
-            refused: None,
-            retry: None,
-            file_failed: false,
-            registry,
-            path,
-        };
+    pub(crate) fn new(work: Work) -> (Self, Arc<Home>) {
         let home = Arc::new(Mutex::new(None));
-        (Self { work: Some(Box::new(work)), home: home.clone() }, home)
+        (Self { gathered: Some(Gathered { work, stamps: Vec::new() }), home: home.clone() }, home)
+    }
+
+    fn gathered(&mut self) -> &mut Gathered {
+        self.gathered.as_mut().expect("it leaves a transaction only in its drop")
     }
 
     fn work(&mut self) -> &mut Work {
-        self.work.as_mut().expect("work leaves a transaction only in its drop")
+        &mut self.gathered().work
+    }
+
+    fn admission(&mut self) -> &mut Admission {
+        self.work().admission()
     }
 
     /// Version of the database this transaction reads.
-    pub fn read_version(&self) -> u64 {
-        self.work.as_ref().expect("work leaves a transaction only in its drop").snapshot.version()
+    ///
+    /// # Errors
+    /// What a read can answer.
+    pub async fn read_version(&mut self) -> Result<ReadVersion, StoreError> {
+        self.admission().check_alive()?;
+        self.work().read_version().await.map(ReadVersion)
     }
 
     /// Value of `key`, own writes included. Conflicts with later writes of it.
     ///
     /// # Errors
-    /// A limit, [`StoreError::TransactionTooOld`], or [`StoreError::Io`].
+    /// A limit, [`StoreError::TransactionTooOld`], [`StoreError::Unreadable`], [`StoreError::Io`], or
+    /// [`StoreError::Unavailable`].
     pub async fn get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
-        tokio::task::coop::consume_budget().await;
-        self.work().get(key, true)
+        self.read(key, true).await
     }
 
     /// As [`Self::get`], without conflicting: the value may be overwritten before the commit.
@@ -94,8 +102,13 @@ impl Transaction {
     /// # Errors
     /// As [`Self::get`].
     pub async fn snapshot_get(&mut self, key: &[u8]) -> Result<Option<Bytes>, StoreError> {
+        self.read(key, false).await
+    }
+
+    async fn read(&mut self, key: &[u8], conflict: bool) -> Result<Option<Bytes>, StoreError> {
         tokio::task::coop::consume_budget().await;
-        self.work().get(key, false)
+        self.admission().check_read(key)?;
+        self.work().get(key, conflict).await
     }
 
     /// At most `limit` rows of `[begin, end)`, own writes included, in key order or, if `reverse`,
@@ -137,92 +150,106 @@ impl Transaction {
         conflict: bool,
     ) -> Result<Vec<(Bytes, Bytes)>, StoreError> {
         tokio::task::coop::consume_budget().await;
-        let work = self.work();
-        work.check_range(begin, end)?;
-        let (mut from, mut to) = (begin.to_vec(), end.to_vec());
-        let mut rows: Vec<Row> = Vec::new();
-        while rows.len() < limit && from < to {
-            let chunk = work.scan_chunk(&mut from, &mut to, limit - rows.len(), reverse)?;
-            rows.extend(chunk);
-            if from < to {
-                tokio::task::yield_now().await;
-            }
+        self.admission().check_range(begin, end)?;
+        if limit == 0 || begin == end {
+            return Ok(Vec::new());
         }
-        rows.truncate(limit);
-        if conflict && limit > 0 {
-            let last = rows.last().filter(|_| rows.len() == limit).map(|(key, _)| key.clone());
-            let (consumed_from, consumed_to) = match (&last, reverse) {
-                (None, _) => (begin.to_vec(), end.to_vec()),
-                (Some(last), false) => (begin.to_vec(), successor(last)),
-                (Some(last), true) => (last.to_vec(), end.to_vec()),
-            };
-            work.note_read_range(&consumed_from, &consumed_to);
-        }
-        Ok(rows)
+        self.work().get_range(begin, end, limit, reverse, conflict).await
     }
 
     /// Gives `key` this value.
     pub fn set(&mut self, key: &[u8], value: &[u8]) {
-        let work = self.work();
-        if value.len() > MAX_VALUE_BYTES {
-            work.refuse(StoreError::ValueTooLarge { length: value.len() });
-        }
-        if work.admit_write(key, value.len()) {
-            work.buffer.set(Bytes::copy_from_slice(key), Bytes::copy_from_slice(value));
+        if self.admission().admit_write(key, value.len()) {
+            self.work().set(key, value);
         }
     }
 
     /// Removes `key`.
     pub fn clear(&mut self, key: &[u8]) {
-        let work = self.work();
-        if work.admit_write(key, 0) {
-            work.buffer.clear(Bytes::copy_from_slice(key));
+        if self.admission().admit_write(key, 0) {
+            self.work().clear(key);
         }
     }
 
     /// Removes all keys of `[begin, end)`.
     pub fn clear_range(&mut self, begin: &[u8], end: &[u8]) {
-        let work = self.work();
-        if let Err(error) = check_bounds(begin, end) {
-            return work.refuse(error);
-        }
-        if work.admit_bytes(begin.len() + end.len()) {
-            work.buffer.clear_range(Bytes::copy_from_slice(begin), Bytes::copy_from_slice(end));
+        if self.admission().admit_range_write(begin, end) {
+            self.work().clear_range(begin, end);
         }
     }
 
-    /// Adds `delta` to the little-endian 64-bit number at `key`, without reading it: additions do
-    /// not conflict with each other. An absent value counts as 0; the sum wraps.
-    pub fn atomic_add(&mut self, key: &[u8], delta: i64) {
-        let work = self.work();
-        if work.admit_write(key, size_of::<i64>()) {
-            work.buffer.add(Bytes::copy_from_slice(key), delta);
+    /// Does `op` to the value of `key`, without reading it: such writes do not conflict with each
+    /// other.
+    pub fn atomic(&mut self, op: AtomicOp, key: &[u8], operand: &[u8]) {
+        if self.admission().admit_write(key, operand.len()) {
+            self.work().atomic(op, key, operand);
         }
+    }
+
+    /// Adds `delta` to the little-endian 64-bit number at `key`, without reading it. An absent value
+    /// counts as 0; the sum wraps.
+    pub fn atomic_add(&mut self, key: &[u8], delta: i64) {
+        self.atomic(AtomicOp::Add, key, &delta.to_le_bytes());
+    }
+
+    /// Gives a key this value whose bytes from `offset` on, ten of them, become the commit's
+    /// versionstamp: each commit makes a new key, later ones after earlier ones.
+    pub fn set_versionstamped_key(&mut self, key: &[u8], offset: usize, value: &[u8]) {
+        match Template::new(key, offset) {
+            Ok(template) => {
+                if self.admission().admit_write(key, value.len()) {
+                    self.work().set_stamped_key(template, value);
+                }
+            }
+            Err(error) => self.admission().refuse(error),
+        }
+    }
+
+    /// Gives `key` a value whose bytes from `offset` on, ten of them, become the commit's versionstamp.
+    pub fn set_versionstamped_value(&mut self, key: &[u8], value: &[u8], offset: usize) {
+        match Template::new(value, offset) {
+            Ok(template) => {
+                if self.admission().admit_write(key, value.len()) {
+                    self.work().set_stamped_value(key, template);
+                }
+            }
+            Err(error) => self.admission().refuse(error),
+        }
+    }
+
+    /// The versionstamp this transaction will have; await it after the commit.
+    pub fn versionstamp(&mut self) -> PendingVersionstamp {
+        let (sender, receiver) = oneshot::channel();
+        let gathered = self.gathered();
+        if gathered.stamps.is_empty() {
+            gathered.work.want_versionstamp();
+        }
+        gathered.stamps.push(sender);
+        PendingVersionstamp(receiver)
     }
 
     /// Conflicts with later writes of `key`, as if it had been read.
     pub fn add_read_conflict_key(&mut self, key: &[u8]) {
-        let work = self.work();
-        match check_key(key) {
-            Ok(()) => work.note_read_key(key),
-            Err(error) => work.refuse(error),
-        }
+        self.add_read_conflict_range(key, &successor(key));
     }
 
     /// Conflicts with later writes in `[begin, end)`, as if it had been read.
     pub fn add_read_conflict_range(&mut self, begin: &[u8], end: &[u8]) {
-        let work = self.work();
         match check_bounds(begin, end) {
-            Ok(()) => work.note_read_range(begin, end),
-            Err(error) => work.refuse(error),
+            Ok(()) => self.work().add_read_conflict(begin, end),
+            Err(error) => self.admission().refuse(error),
         }
     }
 
     /// Makes others who read `key` conflict, as if it had been written.
     pub fn add_write_conflict_key(&mut self, key: &[u8]) {
-        let work = self.work();
-        if work.admit_write(key, 0) {
-            work.extra_writes.add_key(key);
+        self.add_write_conflict_range(key, &successor(key));
+    }
+
+    /// Makes others who read in `[begin, end)` conflict, as if it had been written.
+    pub fn add_write_conflict_range(&mut self, begin: &[u8], end: &[u8]) {
+        if self.admission().admit_range_write(begin, end) {
+            self.work().add_write_conflict(begin, end);
         }
     }
 
@@ -232,15 +259,10 @@ impl Transaction {
     /// Over [`crate::limits::MAX_WATCHES`] the transaction does not commit and the watch answers
     /// [`StoreError::TooManyWatches`].
     pub fn watch(&mut self, key: &[u8]) -> Watch {
-        let work = self.work();
-        let made = check_key(key).and_then(|()| work.registry.make(key));
-        match made {
-            Ok((watch, ticket)) => {
-                work.watches.push(ticket);
-                watch
-            }
+        match check_key(key) {
+            Ok(()) => self.work().watch(key),
             Err(error) => {
-                work.refuse(error.clone());
+                self.admission().refuse(error.clone());
                 Watch::refused(error)
             }
         }

@@ -53,7 +53,9 @@ async fn write(database: &Database, number: u32) -> Result<(), StoreError> {
 
 async fn rows(database: &Database) -> Result<Vec<Vec<u8>>, StoreError> {
     let rows = database
-        .read("rows", async |mut tx: Transaction| tx.get_range(b"", b"\xff", usize::MAX, false).await)
+        .read("rows", async |mut tx: Transaction| {
+            tx.get_range(b"", muster_store::limits::KEYSPACE_END, usize::MAX, false).await
+        })
         .await?;
     Ok(rows.into_iter().map(|(key, _)| key.to_vec()).collect())
 }

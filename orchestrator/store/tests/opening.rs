@@ -8,7 +8,8 @@ use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use muster_store::{Database, OpenError, OpenOptions, StoreError};
+use muster_store::limits::KEYSPACE_END;
+use muster_store::{Database, OpenError, OpenOptions, StoreError, Transaction};
 
 const CHILD: &str = "MUSTER_STORE_TEST_HOLDER";
 
@@ -186,8 +187,8 @@ fn a_flipped_bit_is_refused_or_does_no_harm() {
             Ok(database) => {
                 // The bit was in a page that is not in use: every row must be there, unchanged.
                 let rows = runtime
-                    .block_on(database.read("all", async |mut tx: muster_store::Transaction| {
-                        tx.get_range(b"", b"\xff", usize::MAX, false).await
+                    .block_on(database.read("all", async |mut tx: Transaction| {
+                        tx.get_range(b"", KEYSPACE_END, usize::MAX, false).await
                     }))
                     .unwrap();
                 assert_eq!(rows.len(), 1000, "{offset}");
@@ -199,4 +200,39 @@ fn a_flipped_bit_is_refused_or_does_no_harm() {
         }
     }
     assert!(refused > 0, "some of the flipped bits are in use");
+}
+
+#[tokio::test]
+async fn versions_grow_across_reopening_and_data_stays() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("store");
+    let mut last = None;
+    for round in 0..3u8 {
+        let database = Database::open(&path, OpenOptions::default()).unwrap();
+        for n in 0..5u8 {
+            let written = database.run("write", async |mut tx: Transaction| {
+                tx.set(&[round, n], b"v");
+                Ok::<_, StoreError>(tx.versionstamp())
+            });
+            let stamp = written.await.unwrap().get().await.unwrap();
+            assert!(Some(stamp) > last, "{stamp:?} after {last:?}");
+            last = Some(stamp);
+        }
+        if round == 0 {
+            database.shutdown().await;
+        }
+    }
+    let database = Database::open(&path, OpenOptions::default()).unwrap();
+    let rows =
+        database.read("all", async |mut tx: Transaction| tx.get_range(b"", KEYSPACE_END, 100, false).await);
+    assert_eq!(rows.await.unwrap().len(), 15);
+}
+
+#[tokio::test]
+async fn shutdown_cancels_watches() {
+    let dir = tempfile::tempdir().unwrap();
+    let database = Database::open(&dir.path().join("store"), OpenOptions::default()).unwrap();
+    let mut watch = database.watch(b"k").await.unwrap();
+    database.shutdown().await;
+    assert_eq!(watch.changed().await, Err(StoreError::WatchCancelled));
 }

@@ -1,21 +1,9 @@
-//! What one transaction sees and does, its limits, and what survives closing the store.
+//! What one transaction sees and does, and its limits.
 
-#![allow(clippy::unwrap_used, reason = "a failed test is how a test speaks")]
+use muster_store::limits::{KEYSPACE_END, MAX_KEY_BYTES, MAX_TRANSACTION_BYTES, MAX_VALUE_BYTES};
+use muster_store::{Database, StoreError, Transaction};
 
-use std::path::Path;
-
-use muster_store::limits::{MAX_KEY_BYTES, MAX_TRANSACTION_BYTES, MAX_VALUE_BYTES};
-use muster_store::{Database, OpenOptions, StoreError, Transaction};
-
-fn open(path: &Path) -> Database {
-    Database::open(path, OpenOptions::default()).unwrap()
-}
-
-fn fresh() -> (tempfile::TempDir, Database) {
-    let dir = tempfile::tempdir().unwrap();
-    let database = open(&dir.path().join("store"));
-    (dir, database)
-}
+use crate::support::get;
 
 async fn put(database: &Database, rows: &[(&str, &str)]) {
     database
@@ -39,17 +27,8 @@ async fn range(tx: &mut Transaction, begin: &str, end: &str, limit: usize, rever
         .collect()
 }
 
-async fn get(database: &Database, key: &[u8]) -> Option<Vec<u8>> {
-    database
-        .read("get", async |mut tx| Ok::<_, StoreError>(tx.get(key).await?.map(|value| value.to_vec())))
-        .await
-        .unwrap()
-}
-
-#[tokio::test]
-async fn reads_its_own_writes_in_points_and_ranges() {
-    let (_dir, database) = fresh();
-    put(&database, &[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]).await;
+pub(crate) async fn reads_its_own_writes_in_points_and_ranges(database: &Database) {
+    put(database, &[("a", "1"), ("b", "2"), ("c", "3"), ("d", "4")]).await;
     database
         .run("own", async |mut tx| {
             tx.set(b"b", b"B");
@@ -79,9 +58,7 @@ async fn reads_its_own_writes_in_points_and_ranges() {
         .unwrap();
 }
 
-#[tokio::test]
-async fn long_ranges_come_whole_and_in_order() {
-    let (_dir, database) = fresh();
+pub(crate) async fn long_ranges_come_whole_and_in_order(database: &Database) {
     let keys: Vec<String> = (0..5000).map(|n| format!("k{n:05}")).collect();
     database
         .run("fill", async |mut tx| {
@@ -115,9 +92,7 @@ async fn long_ranges_come_whole_and_in_order() {
     }
 }
 
-#[tokio::test]
-async fn an_error_of_the_body_writes_nothing() {
-    let (_dir, database) = fresh();
+pub(crate) async fn an_error_of_the_body_writes_nothing(database: &Database) {
     let result: Result<(), StoreError> = database
         .run("refused", async |mut tx| {
             tx.set(b"a", b"1");
@@ -125,30 +100,10 @@ async fn an_error_of_the_body_writes_nothing() {
         })
         .await;
     assert_eq!(result, Err(StoreError::InvertedRange));
-    assert_eq!(get(&database, b"a").await, None);
+    assert_eq!(get(database, b"a").await, None);
 }
 
-#[tokio::test]
-async fn addition_reads_back_inside_and_after() {
-    let (_dir, database) = fresh();
-    database
-        .run("add", async |mut tx| {
-            tx.atomic_add(b"n", 5);
-            tx.atomic_add(b"n", -2);
-            assert_eq!(tx.get(b"n").await?.as_deref(), Some(&3i64.to_le_bytes()[..]));
-            tx.set(b"m", &1i64.to_le_bytes());
-            tx.atomic_add(b"m", 1);
-            Ok::<_, StoreError>(())
-        })
-        .await
-        .unwrap();
-    assert_eq!(get(&database, b"n").await, Some(3i64.to_le_bytes().to_vec()));
-    assert_eq!(get(&database, b"m").await, Some(2i64.to_le_bytes().to_vec()));
-}
-
-#[tokio::test]
-async fn limits_are_refused_with_their_name() {
-    let (_dir, database) = fresh();
+pub(crate) async fn limits_are_refused_with_their_name(database: &Database) {
     let long_key = vec![1u8; MAX_KEY_BYTES + 1];
     let long_value = vec![1u8; MAX_VALUE_BYTES + 1];
     let refusal = async |write: &dyn Fn(&mut Transaction)| {
@@ -173,8 +128,8 @@ async fn limits_are_refused_with_their_name() {
     );
     assert_eq!(refusal(&|tx| tx.clear_range(b"b", b"a")).await, StoreError::InvertedRange);
     assert_eq!(refusal(&|tx| tx.add_read_conflict_range(b"b", b"a")).await, StoreError::InvertedRange);
-    assert_eq!(refusal(&|tx| tx.set(b"\xff", b"")).await, StoreError::KeyOutsideKeyspace);
-    assert_eq!(refusal(&|tx| tx.clear_range(b"", b"\xff\x00")).await, StoreError::KeyOutsideKeyspace);
+    assert_eq!(refusal(&|tx| tx.set(KEYSPACE_END, b"")).await, StoreError::KeyOutsideKeyspace);
+    assert_eq!(refusal(&|tx| tx.clear_range(b"", b"\xfe\x00")).await, StoreError::KeyOutsideKeyspace);
     let value = vec![0u8; MAX_VALUE_BYTES];
     let many = refusal(&|tx| {
         for n in 0..=(MAX_TRANSACTION_BYTES / MAX_VALUE_BYTES) as u32 {
@@ -183,7 +138,7 @@ async fn limits_are_refused_with_their_name() {
     })
     .await;
     assert_eq!(many, StoreError::TransactionTooLarge);
-    assert_eq!(get(&database, b"before").await, None, "a refused transaction writes nothing");
+    assert_eq!(get(database, b"before").await, None, "a refused transaction writes nothing");
 
     let read = database.read("read", async |mut tx: Transaction| tx.get(&long_key).await).await;
     assert_eq!(read.unwrap_err(), key_too_large);
@@ -192,28 +147,24 @@ async fn limits_are_refused_with_their_name() {
     assert_eq!(read.unwrap_err(), StoreError::InvertedRange);
 }
 
-#[tokio::test]
-async fn the_largest_key_and_value_fit() {
-    let (_dir, database) = fresh();
+pub(crate) async fn the_largest_key_and_value_fit(database: &Database) {
     let key = vec![1u8; MAX_KEY_BYTES];
     let value = vec![2u8; MAX_VALUE_BYTES];
     database
         .run("largest", async |mut tx| {
             tx.set(&key, &value);
             tx.set(b"", b"the empty key is a key");
-            let rows = tx.get_range(&key, b"\xff", 1, false).await?;
+            let rows = tx.get_range(&key, KEYSPACE_END, 1, false).await?;
             assert_eq!(rows.len(), 1);
             Ok::<_, StoreError>(())
         })
         .await
         .unwrap();
-    assert_eq!(get(&database, &key).await, Some(value));
-    assert!(get(&database, b"").await.is_some());
+    assert_eq!(get(database, &key).await, Some(value));
+    assert!(get(database, b"").await.is_some());
 }
 
-#[tokio::test]
-async fn a_read_only_transaction_may_not_write() {
-    let (_dir, database) = fresh();
+pub(crate) async fn a_read_only_transaction_may_not_write(database: &Database) {
     let result = database
         .read("write", async |mut tx| {
             tx.set(b"a", b"1");
@@ -221,12 +172,10 @@ async fn a_read_only_transaction_may_not_write() {
         })
         .await;
     assert_eq!(result, Err(StoreError::WriteInReadOnly));
-    assert_eq!(get(&database, b"a").await, None);
+    assert_eq!(get(database, b"a").await, None);
 }
 
-#[tokio::test]
-async fn a_transaction_kept_past_its_closure_is_an_error() {
-    let (_dir, database) = fresh();
+pub(crate) async fn a_transaction_kept_past_its_closure_is_an_error(database: &Database) {
     let kept = std::sync::Mutex::new(Vec::new());
     let result = database
         .run("kept", async |mut tx| {
@@ -236,48 +185,12 @@ async fn a_transaction_kept_past_its_closure_is_an_error() {
         })
         .await;
     assert_eq!(result, Err(StoreError::TransactionEscaped));
-    assert_eq!(get(&database, b"a").await, None);
+    assert_eq!(get(database, b"a").await, None);
 }
 
-#[tokio::test]
-async fn versions_grow_across_reopening_and_data_stays() {
-    let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("store");
-    let mut last = 0;
-    for round in 0..3u8 {
-        let database = open(&path);
-        for n in 0..5u8 {
-            database
-                .run("write", async |mut tx| {
-                    tx.set(&[round, n], b"v");
-                    Ok::<_, StoreError>(())
-                })
-                .await
-                .unwrap();
-            let version = database
-                .read("version", async |tx: Transaction| Ok::<_, StoreError>(tx.read_version()))
-                .await
-                .unwrap();
-            assert!(version > last, "{version} after {last}");
-            last = version;
-        }
-        if round == 0 {
-            database.shutdown().await;
-        }
-    }
-    let database = open(&path);
-    let rows = database
-        .read("all", async |mut tx: Transaction| tx.get_range(b"", b"\xff", 100, false).await)
-        .await
-        .unwrap();
-    assert_eq!(rows.len(), 15);
-}
-
-#[tokio::test]
-async fn after_shutdown_clones_answer_closed() {
-    let (_dir, database) = fresh();
+pub(crate) async fn after_shutdown_clones_answer_closed(database: &Database) {
     let clone = database.clone();
-    database.shutdown().await;
+    database.clone().shutdown().await;
     let result = clone
         .run("late", async |mut tx| {
             tx.set(b"a", b"1");

@@ -15,10 +15,10 @@ use bytes::Bytes;
 use redb::backends::FileBackend;
 use redb::{AccessGuard, Database, DatabaseError, ReadOnlyTable, ReadableDatabase, TableDefinition};
 
-use crate::buffer::{Mutation, WriteBuffer};
+use crate::embedded::staged_backend::StagedBackend;
 use crate::error::OpenError;
-use crate::staged_backend::StagedBackend;
-use crate::storage::{Applied, Row, Snapshot, Storage, StorageFailure};
+use crate::local::buffer::{Mutation, WriteBuffer};
+use crate::local::storage::{Applied, Row, Snapshot, Storage, StorageFailure};
 
 const ROWS: TableDefinition<&[u8], &[u8]> = TableDefinition::new("rows");
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
@@ -54,7 +54,7 @@ pub(crate) struct RedbOptions {
     /// Read the whole file at open and compare every checksum.
     pub(crate) verify: bool,
     #[cfg(test)]
-    pub(crate) faults: Arc<crate::faults::Faults>,
+    pub(crate) faults: Arc<crate::embedded::faults::Faults>,
 }
 
 /// An open store file, or one that is to be opened again.
@@ -126,7 +126,9 @@ impl RedbStorage {
                     Mutation::Clear => {
                         rows.remove(key.as_ref()).map_err(|error| before(error.into()))?;
                     }
-                    Mutation::Add(_) => unreachable!("the committer settles additions before it applies"),
+                    Mutation::Atomic(_) | Mutation::Stamped(..) => {
+                        unreachable!("the committer stamps and settles a batch before it applies it")
+                    }
                 }
             }
             let mut meta = transaction.open_table(META).map_err(|error| before(error.into()))?;

@@ -37,11 +37,3 @@ impl ConflictRanges {
         self.keys.is_empty() && self.ranges.is_empty()
     }
 }
-
-/// The first key after `key`.
-pub(crate) fn successor(key: &[u8]) -> Vec<u8> {
-    let mut next = Vec::with_capacity(key.len() + 1);
-    next.extend_from_slice(key);
-    next.push(0);
-    next
-}

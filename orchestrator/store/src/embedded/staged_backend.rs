@@ -47,7 +47,7 @@ struct Inner {
     released: AtomicBool,
     stage: Mutex<Stage>,
     #[cfg(test)]
-    faults: Arc<crate::faults::Faults>,
+    faults: Arc<crate::embedded::faults::Faults>,
 }
 
 /// The backend given to redb, and a second handle to it to release it by.
@@ -56,7 +56,7 @@ pub(crate) struct StagedBackend(Arc<Inner>);
 
 impl StagedBackend {
     /// Stages everything written to `file` until released.
-    pub(crate) fn new(file: FileBackend, #[cfg(test)] faults: Arc<crate::faults::Faults>) -> Self {
+    pub(crate) fn new(file: FileBackend, #[cfg(test)] faults: Arc<crate::embedded::faults::Faults>) -> Self {
         Self(Arc::new(Inner {
             file,
             released: AtomicBool::new(false),

@@ -6,11 +6,12 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock, Weak};
-use std::time::Instant;
+
+use tokio::time::Instant;
 
 use crate::error::StoreError;
 use crate::limits::TRANSACTION_LIFETIME;
-use crate::storage::Snapshot;
+use crate::local::storage::Snapshot;
 
 /// A snapshot that can be taken away.
 pub(crate) struct SnapshotCell {

@@ -5,22 +5,22 @@
 //! after the batch is durable and its snapshot is published: whoever was told of a commit sees it
 //! in the next transaction. It calls nobody: it receives messages and sends answers.
 
-use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
 
 use bytes::Bytes;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Instant;
 
-use crate::buffer::WriteBuffer;
-use crate::conflicts::ConflictRanges;
 use crate::error::StoreError;
 use crate::limits::{MAX_BATCH_BYTES, MAX_BATCH_TRANSACTIONS};
+use crate::local::buffer::WriteBuffer;
+use crate::local::conflicts::ConflictRanges;
+use crate::local::published::{Published, Publisher};
+use crate::local::resolver::{Resolver, Verdict};
+use crate::local::storage::{Applied, Snapshot, Storage, StorageFailure};
+use crate::local::watches::{Ticket, WatchRegistry, value_through};
 use crate::metrics;
-use crate::published::{Published, Publisher};
-use crate::resolver::{Resolver, Verdict};
-use crate::storage::{Applied, Snapshot, Storage, StorageFailure};
-use crate::watch::{Ticket, WatchRegistry, value_through};
+use crate::versionstamp::Versionstamp;
 
 /// The value a watch made in a transaction starts from.
 #[derive(Debug)]
@@ -41,8 +41,11 @@ pub(crate) struct CommitRequest {
     pub(crate) buffer: WriteBuffer,
     pub(crate) watches: Vec<(Ticket, WatchBase)>,
     pub(crate) bytes: usize,
-    pub(crate) reply: oneshot::Sender<Result<(), StoreError>>,
+    pub(crate) reply: Reply,
 }
+
+/// Where a commit's answer goes: its versionstamp, or why there is none.
+pub(crate) type Reply = oneshot::Sender<Result<Versionstamp, StoreError>>;
 
 /// What the commit thread can be asked.
 #[derive(Debug)]
@@ -67,7 +70,8 @@ struct Gathered {
 #[derive(Default)]
 struct Batch {
     buffer: WriteBuffer,
-    replies: Vec<oneshot::Sender<Result<(), StoreError>>>,
+    /// In the order of the versionstamps.
+    replies: Vec<Reply>,
     watches: Vec<(Ticket, Option<Bytes>)>,
 }
 
@@ -79,7 +83,8 @@ pub(crate) struct Committer {
     pub(crate) publisher: Publisher,
     pub(crate) watches: Arc<WatchRegistry>,
     pub(crate) version: u64,
-    pub(crate) path: PathBuf,
+    /// What the store calls itself in errors and logs.
+    pub(crate) place: Arc<str>,
 }
 
 impl Committer {
@@ -100,28 +105,33 @@ impl Committer {
                 self.commit(Instant::now(), gathered.commits);
             }
         }
-        self.published.set_down(StoreError::Closed);
-        self.watches.cancel_all();
-        drop(self.storage);
+        self.close();
         if let Some(reply) = stop {
             // Whoever asked may have stopped waiting.
             let _ = reply.send(());
         }
     }
 
-    fn commit(&mut self, now: Instant, requests: Vec<CommitRequest>) {
+    /// Closes the driver; nothing reads or writes from now on.
+    pub(crate) fn close(self) {
+        self.published.set_down(StoreError::Closed);
+        self.watches.cancel_all();
+    }
+
+    /// Resolves `requests` and makes the winners durable together; answers each.
+    pub(crate) fn commit(&mut self, now: Instant, requests: Vec<CommitRequest>) {
         if self.published.begin().is_err() {
             self.recover(now);
         }
         let snapshot = match self.published.begin().and_then(|cell| cell.data()) {
             Ok(snapshot) => snapshot,
-            Err(error) => return answer_all(requests.into_iter().map(|request| request.reply), &Err(error)),
+            Err(error) => return refuse_all(requests.into_iter().map(|request| request.reply), &error),
         };
         self.resolver.advance(now);
         let version = self.version + 1;
         let mut batch = Batch::default();
         let mut prepared = Ok(());
-        for request in requests {
+        for mut request in requests {
             match self.resolver.check(request.read_version, &request.reads) {
                 Verdict::Commit => {}
                 Verdict::Conflict => {
@@ -135,6 +145,7 @@ impl Committer {
                     continue;
                 }
             }
+            request.buffer.stamp(stamp(version, batch.replies.len()));
             self.record(now, version, &request);
             prepared = prepared.and(batch.absorb(request, snapshot.as_ref()));
         }
@@ -162,12 +173,12 @@ impl Committer {
         match self.storage.apply(version, &batch.buffer) {
             Applied::Durable => {
                 metrics::batch_committed(batch.replies.len(), now.elapsed());
-                self.finish(version, batch, &Ok(()));
+                self.finish(version, batch, None);
             }
             Applied::Unproven(failure) => {
                 metrics::batch_failed();
                 let unknown = self.unknown(failure);
-                self.finish(version, batch, &Err(unknown));
+                self.finish(version, batch, Some(&unknown));
             }
             Applied::Not(failure) => {
                 self.publish();
@@ -176,13 +187,13 @@ impl Committer {
             Applied::Unknown(failure) => {
                 metrics::batch_failed();
                 self.published.set_down(self.error_of(&failure));
-                answer_all(batch.replies.into_iter(), &Err(self.unknown(failure)));
+                refuse_all(batch.replies.into_iter(), &self.unknown(failure));
             }
         }
     }
 
     /// The batch is in the database: shows it, fires watches, then answers.
-    fn finish(&mut self, version: u64, batch: Batch, answer: &Result<(), StoreError>) {
+    fn finish(&mut self, version: u64, batch: Batch, unproven: Option<&StoreError>) {
         self.version = version;
         self.publish();
         for (ticket, base) in batch.watches {
@@ -190,7 +201,11 @@ impl Committer {
             let _ = self.watches.arm(ticket, base, &self.published);
         }
         self.watches.fire(&batch.buffer);
-        answer_all(batch.replies.into_iter(), answer);
+        for (order, reply) in batch.replies.into_iter().enumerate() {
+            // A caller that stopped waiting is not told; its transaction stands all the same.
+            let _ =
+                reply.send(unproven.map_or_else(|| Ok(stamp(version, order)), |error| Err(error.clone())));
+        }
     }
 
     /// The batch is not in the database and never will be.
@@ -199,7 +214,7 @@ impl Committer {
         self.resolver.reset(self.version);
         let error = self.error_of(&failure);
         tracing::error!(transactions = batch.replies.len(), %error, "batch not committed");
-        answer_all(batch.replies.into_iter(), &Err(error));
+        refuse_all(batch.replies.into_iter(), &error);
     }
 
     /// Shows what the driver holds now; opens the file again if it cannot say.
@@ -217,7 +232,7 @@ impl Committer {
         let found = self.storage.recover().and_then(|()| self.storage.snapshot());
         match found {
             Ok((version, snapshot)) => {
-                tracing::warn!(path = %self.path.display(), version, "store reopened after a failure");
+                tracing::warn!(place = %self.place, version, "store reopened after a failure");
                 self.version = version;
                 self.resolver.reset(version);
                 self.publisher.publish(now, version, self.storage.generation(), snapshot);
@@ -232,11 +247,11 @@ impl Committer {
     }
 
     fn error_of(&self, failure: &StorageFailure) -> StoreError {
-        failure.clone().into_error(&self.path)
+        failure.clone().into_error(&self.place)
     }
 
     fn unknown(&self, failure: StorageFailure) -> StoreError {
-        StoreError::CommitUnknown { path: self.path.clone(), reason: failure.reason() }
+        StoreError::CommitUnknown { place: self.place.to_string(), reason: failure.reason() }
     }
 }
 
@@ -277,12 +292,15 @@ fn gather(first: Message, queue: &mut mpsc::Receiver<Message>) -> Gathered {
     gathered
 }
 
-fn answer_all(
-    replies: impl Iterator<Item = oneshot::Sender<Result<(), StoreError>>>,
-    answer: &Result<(), StoreError>,
-) {
+/// The versionstamp of the `order`th winner of a batch.
+fn stamp(version: u64, order: usize) -> Versionstamp {
+    const { assert!(MAX_BATCH_TRANSACTIONS <= u16::MAX as usize) };
+    Versionstamp::new(version, order as u16)
+}
+
+fn refuse_all(replies: impl Iterator<Item = Reply>, error: &StoreError) {
     for reply in replies {
-        // A caller that stopped waiting is not told; its transaction stands all the same.
-        let _ = reply.send(answer.clone());
+        // A caller that stopped waiting is not told.
+        let _ = reply.send(Err(error.clone()));
     }
 }

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::faults::Faults;
-use crate::redb_storage::{RedbOptions, RedbStorage};
+use crate::embedded::faults::Faults;
+use crate::embedded::redb_storage::{RedbOptions, RedbStorage};
 use crate::{Database, StoreError, Transaction, Watch};
 
 fn open(path: &Path) -> (Database, Arc<Faults>) {
     let faults = Arc::<Faults>::default();
     let options = RedbOptions { cache_bytes: 1 << 20, verify: true, faults: faults.clone() };
     let storage = RedbStorage::open(path, options).unwrap();
-    (Database::start(path, Box::new(storage)).unwrap(), faults)
+    (Database::embedded(path, storage).unwrap(), faults)
 }
 
 /// Waits for a watch that must fire; a lost one is a failure and not a hang.
@@ -114,7 +114,7 @@ async fn a_failed_read_is_an_error_once_and_reads_come_back() {
     let (database, faults) = open(&path);
     let all = async || {
         database
-            .read("all", async |mut tx: Transaction| tx.get_range(b"", b"\xff", usize::MAX, false).await)
+            .read("all", async |mut tx: Transaction| tx.get_range(b"", b"\xfe", usize::MAX, false).await)
             .await
     };
     switch(&faults.read, true);

@@ -6,12 +6,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::ops::Bound;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use bytes::Bytes;
+use tokio::time::Instant;
 
-use crate::conflicts::ConflictRanges;
 use crate::limits::{MAX_RESOLVER_ENTRIES, RESOLVER_EPOCH, TRANSACTION_LIFETIME};
+use crate::local::conflicts::ConflictRanges;
 
 /// Added to the lifetime before a write is forgotten, so that a transaction that asks at the last
 /// moment is judged and not guessed at.

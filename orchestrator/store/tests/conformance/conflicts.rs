@@ -1,26 +1,12 @@
 //! Who may commit: write skew, phantoms, lost updates, what a range read consumed, and that
 //! additions and blind writes get by each other.
 
-#![allow(clippy::unwrap_used, reason = "a failed test is how a test speaks")]
-
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use muster_store::{Database, OpenOptions, StoreError, Transaction};
-
-fn fresh() -> (tempfile::TempDir, Database) {
-    let dir = tempfile::tempdir().unwrap();
-    let database = Database::open(&dir.path().join("store"), OpenOptions::default()).unwrap();
-    (dir, database)
-}
+use muster_store::{Database, StoreError, Transaction};
 
 async fn set(database: &Database, key: &[u8]) {
-    database
-        .run("set", async |mut tx| {
-            tx.set(key, b"x");
-            Ok::<_, StoreError>(())
-        })
-        .await
-        .unwrap();
+    crate::support::set(database, key, b"x").await;
 }
 
 /// Runs `body` with `meanwhile` committed after its first attempt has read; returns how many
@@ -46,13 +32,11 @@ async fn attempts(
     attempts.load(Ordering::SeqCst)
 }
 
-#[tokio::test]
-async fn a_read_key_written_meanwhile_conflicts() {
-    let (_dir, database) = fresh();
+pub(crate) async fn a_read_key_written_meanwhile_conflicts(database: &Database) {
     let read = async |tx: &mut Transaction| tx.get(b"k").await.map(drop);
-    assert_eq!(attempts(&database, read, async || set(&database, b"k").await).await, 2);
-    assert_eq!(attempts(&database, read, async || set(&database, b"j").await).await, 1);
-    assert_eq!(attempts(&database, read, async || set(&database, b"k\0").await).await, 1);
+    assert_eq!(attempts(database, read, async || set(database, b"k").await).await, 2);
+    assert_eq!(attempts(database, read, async || set(database, b"j").await).await, 1);
+    assert_eq!(attempts(database, read, async || set(database, b"k\0").await).await, 1);
     let clear = async || {
         database
             .run("clear", async |mut tx| {
@@ -62,64 +46,56 @@ async fn a_read_key_written_meanwhile_conflicts() {
             .await
             .unwrap();
     };
-    assert_eq!(attempts(&database, read, clear).await, 2);
+    assert_eq!(attempts(database, read, clear).await, 2);
 }
 
-#[tokio::test]
-async fn a_snapshot_read_does_not_conflict() {
-    let (_dir, database) = fresh();
+pub(crate) async fn a_snapshot_read_does_not_conflict(database: &Database) {
     let point = async |tx: &mut Transaction| tx.snapshot_get(b"k").await.map(drop);
-    assert_eq!(attempts(&database, point, async || set(&database, b"k").await).await, 1);
+    assert_eq!(attempts(database, point, async || set(database, b"k").await).await, 1);
     let range = async |tx: &mut Transaction| tx.snapshot_get_range(b"a", b"z", 9, false).await.map(drop);
-    assert_eq!(attempts(&database, range, async || set(&database, b"k").await).await, 1);
+    assert_eq!(attempts(database, range, async || set(database, b"k").await).await, 1);
 }
 
-#[tokio::test]
-async fn a_row_that_appears_in_a_read_range_conflicts() {
-    let (_dir, database) = fresh();
+pub(crate) async fn a_row_that_appears_in_a_read_range_conflicts(database: &Database) {
     let read = async |tx: &mut Transaction| tx.get_range(b"m", b"p", 10, false).await.map(drop);
-    assert_eq!(attempts(&database, read, async || set(&database, b"n").await).await, 2);
-    assert_eq!(attempts(&database, read, async || set(&database, b"p").await).await, 1);
-    assert_eq!(attempts(&database, read, async || set(&database, b"l").await).await, 1);
+    assert_eq!(attempts(database, read, async || set(database, b"n").await).await, 2);
+    assert_eq!(attempts(database, read, async || set(database, b"p").await).await, 1);
+    assert_eq!(attempts(database, read, async || set(database, b"l").await).await, 1);
 }
 
-#[tokio::test]
-async fn only_what_a_limited_range_consumed_conflicts() {
-    let (_dir, database) = fresh();
+pub(crate) async fn only_what_a_limited_range_consumed_conflicts(database: &Database) {
     for key in [b"b", b"d", b"f", b"h"] {
-        set(&database, key).await;
+        set(database, key).await;
     }
     let first_two = async |tx: &mut Transaction| {
         assert_eq!(tx.get_range(b"a", b"z", 2, false).await?.len(), 2);
         Ok(())
     };
-    assert_eq!(attempts(&database, first_two, async || set(&database, b"f").await).await, 1);
-    assert_eq!(attempts(&database, first_two, async || set(&database, b"e").await).await, 1);
-    assert_eq!(attempts(&database, first_two, async || set(&database, b"d").await).await, 2);
-    assert_eq!(attempts(&database, first_two, async || set(&database, b"a").await).await, 2);
+    assert_eq!(attempts(database, first_two, async || set(database, b"f").await).await, 1);
+    assert_eq!(attempts(database, first_two, async || set(database, b"e").await).await, 1);
+    assert_eq!(attempts(database, first_two, async || set(database, b"d").await).await, 2);
+    assert_eq!(attempts(database, first_two, async || set(database, b"a").await).await, 2);
     let last_two = async |tx: &mut Transaction| {
         // "out" is among the rows by now and sorts between "h" and "z".
         assert_eq!(tx.get_range(b"a", b"i", 2, true).await?.len(), 2);
         Ok(())
     };
-    assert_eq!(attempts(&database, last_two, async || set(&database, b"d").await).await, 1);
-    assert_eq!(attempts(&database, last_two, async || set(&database, b"f").await).await, 2);
-    assert_eq!(attempts(&database, last_two, async || set(&database, b"hh").await).await, 2);
+    assert_eq!(attempts(database, last_two, async || set(database, b"d").await).await, 1);
+    assert_eq!(attempts(database, last_two, async || set(database, b"f").await).await, 2);
+    assert_eq!(attempts(database, last_two, async || set(database, b"hh").await).await, 2);
 }
 
-#[tokio::test]
-async fn manual_conflicts_count() {
-    let (_dir, database) = fresh();
+pub(crate) async fn manual_conflicts_count(database: &Database) {
     let key = async |tx: &mut Transaction| {
         tx.add_read_conflict_key(b"k");
         Ok(())
     };
-    assert_eq!(attempts(&database, key, async || set(&database, b"k").await).await, 2);
+    assert_eq!(attempts(database, key, async || set(database, b"k").await).await, 2);
     let range = async |tx: &mut Transaction| {
         tx.add_read_conflict_range(b"k", b"m");
         Ok(())
     };
-    assert_eq!(attempts(&database, range, async || set(&database, b"l").await).await, 2);
+    assert_eq!(attempts(database, range, async || set(database, b"l").await).await, 2);
     let written = async || {
         database
             .run("touch", async |mut tx| {
@@ -130,35 +106,31 @@ async fn manual_conflicts_count() {
             .unwrap();
     };
     assert_eq!(
-        attempts(&database, async |tx: &mut Transaction| tx.get(b"k").await.map(drop), written).await,
+        attempts(database, async |tx: &mut Transaction| tx.get(b"k").await.map(drop), written).await,
         2
     );
 }
 
-#[tokio::test]
-async fn additions_and_blind_writes_do_not_conflict() {
-    let (_dir, database) = fresh();
+pub(crate) async fn additions_and_blind_writes_do_not_conflict(database: &Database) {
     let add = async |tx: &mut Transaction| {
         tx.atomic_add(b"k", 1);
         Ok(())
     };
-    assert_eq!(attempts(&database, add, async || set(&database, b"k").await).await, 1);
+    assert_eq!(attempts(database, add, async || set(database, b"k").await).await, 1);
     let write = async |tx: &mut Transaction| {
         tx.set(b"k", b"1");
         assert!(tx.get(b"k").await?.is_some(), "its own write, not the database's");
         Ok(())
     };
-    assert_eq!(attempts(&database, write, async || set(&database, b"k").await).await, 1);
+    assert_eq!(attempts(database, write, async || set(database, b"k").await).await, 1);
     let add_and_read = async |tx: &mut Transaction| {
         tx.atomic_add(b"k", 1);
         tx.get(b"k").await.map(drop)
     };
-    assert_eq!(attempts(&database, add_and_read, async || set(&database, b"k").await).await, 2);
+    assert_eq!(attempts(database, add_and_read, async || set(database, b"k").await).await, 2);
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn write_skew_is_prevented() {
-    let (_dir, database) = fresh();
+pub(crate) async fn write_skew_is_prevented(database: &Database) {
     for round in 0..50u8 {
         // Two doctors on call; each may leave only if the other stays.
         let leave = async |me: &'static [u8], other: &'static [u8]| {
@@ -180,11 +152,9 @@ async fn write_skew_is_prevented() {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn concurrent_increments_add_up() {
+pub(crate) async fn concurrent_increments_add_up(database: &Database) {
     const TASKS: u64 = 32;
     const EACH: u64 = 25;
-    let (_dir, database) = fresh();
     let mut tasks = tokio::task::JoinSet::new();
     for _ in 0..TASKS {
         let database = database.clone();
@@ -218,13 +188,11 @@ async fn concurrent_increments_add_up() {
     assert_eq!(added, read);
 }
 
-#[tokio::test]
-async fn what_always_conflicts_gives_up_with_its_name() {
-    let (_dir, database) = fresh();
+pub(crate) async fn what_always_conflicts_gives_up_with_its_name(database: &Database) {
     let result = database
         .run("hopeless", async |mut tx| {
             tx.get(b"k").await?;
-            set(&database, b"k").await;
+            set(database, b"k").await;
             tx.set(b"out", b"1");
             Ok::<_, StoreError>(())
         })
@@ -236,9 +204,7 @@ async fn what_always_conflicts_gives_up_with_its_name() {
     assert_eq!(out, Ok::<_, StoreError>(None));
 }
 
-#[tokio::test]
-async fn a_transaction_past_its_lifetime_is_too_old_and_retried() {
-    let (_dir, database) = fresh();
+pub(crate) async fn a_transaction_past_its_lifetime_is_too_old_and_retried(database: &Database) {
     let attempts = AtomicU32::new(0);
     let seen = database
         .run("slow", async |mut tx| {

@@ -4,13 +4,12 @@
 //! are this crate's. A driver that brings transactions of its own, as FoundationDB does, does not
 //! come through here but stands beside [`crate::Transaction`].
 
-use std::path::Path;
 use std::sync::Arc;
 
 use bytes::Bytes;
 
-use crate::buffer::WriteBuffer;
 use crate::error::StoreError;
+use crate::local::buffer::WriteBuffer;
 
 /// A key and its value.
 pub(crate) type Row = (Bytes, Bytes);
@@ -75,10 +74,10 @@ impl StorageFailure {
     }
 
     /// As users of the store see it.
-    pub(crate) fn into_error(self, path: &Path) -> StoreError {
+    pub(crate) fn into_error(self, place: &str) -> StoreError {
         match self {
-            Self::Full => StoreError::DiskFull { path: path.to_owned() },
-            other => StoreError::Io { path: path.to_owned(), reason: other.reason() },
+            Self::Full => StoreError::DiskFull { place: place.to_owned() },
+            other => StoreError::Io { place: place.to_owned(), reason: other.reason() },
         }
     }
 }
