@@ -1,6 +1,6 @@
 # The only entry: every task of this repository is a target here, and does its work in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-godot test-fdb lint bench image
+.PHONY: help demo dev test test-godot test-fdb lint bench bench-store image
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -25,6 +25,9 @@ lint: ## Check formatting, clippy, shell scripts and the repository's own rules
 
 bench: ## Run every benchmark, write target/bench/*.json
 	@scripts/bench.sh
+
+bench-store: ## Run the store's benchmark alone
+	@scripts/bench.sh store
 
 image: ## Build the example game server's container image
 	@scripts/setup.sh toolchain docker

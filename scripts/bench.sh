@@ -1,5 +1,7 @@
 #!/usr/bin/env bash
-# Every benchmark; figures go to the terminal and to target/bench/*.json.
+# Every benchmark, or the one named; figures go to the terminal and to target/bench/*.json.
+#
+#   scripts/bench.sh [all|store|alloc|start|edge] [OPTION...]
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$REPO_ROOT"
@@ -7,4 +9,4 @@ cd "$REPO_ROOT"
 step "set up what is missing" scripts/setup.sh toolchain docker bench
 step "build muster and its load test" cargo build --locked --release -p muster-cli -p muster-loadtest
 step "build the example game server's image" scripts/image.sh muster-example/arena:latest
-exec target/release/muster-loadtest bench all --out target/bench "$@"
+exec target/release/muster-loadtest bench "${1:-all}" --out target/bench "${@:2}"

@@ -1,12 +1,14 @@
 //! Benchmarks: figures in one schema, every yardstick measured in the same run.
 
 pub mod alloc;
+mod bare_redb;
 mod cpu;
 pub mod edge;
 pub mod figures;
 mod nginx;
 mod stand_in;
 pub mod start;
+pub mod store;
 
 use std::path::PathBuf;
 

@@ -14,7 +14,7 @@ const ALLOWED: [(&str, &[&str]); 11] = [
     ("muster-orchestrator", &["muster-protocol", "muster-transport", "muster-store"]),
     ("muster-edge-proxy", &["muster-protocol", "muster-transport"]),
     ("muster-agent", &["muster-protocol", "muster-transport"]),
-    ("muster-loadtest", &["muster-protocol", "muster-transport", "muster-client"]),
+    ("muster-loadtest", &["muster-protocol", "muster-transport", "muster-client", "muster-store"]),
     (
         "muster-cli",
         &[

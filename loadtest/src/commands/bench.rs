@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
 use muster_loadtest::bench::edge::EdgeLoad;
-use muster_loadtest::bench::{BenchOptions, alloc, edge, start};
+use muster_loadtest::bench::{BenchOptions, alloc, edge, start, store};
 use muster_loadtest::harness::docker::require_image;
 use muster_loadtest::harness::steps::Steps;
 use muster_protocol::api::MAX_PLAYERS;
@@ -50,6 +50,8 @@ enum What {
     Start,
     /// Edge packets per CPU-second, beside nginx
     Edge,
+    /// The embedded store, beside bare redb
+    Store,
     /// All of them, one after the other
     All,
 }
@@ -84,15 +86,16 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
         seconds: options.seconds,
         rounds: options.rounds,
     };
-    if options.what != What::Alloc {
+    if !matches!(options.what, What::Alloc | What::Store) {
         require_image(&options.image).await?;
     }
-    for what in [What::Alloc, What::Start, What::Edge] {
+    for what in [What::Store, What::Alloc, What::Start, What::Edge] {
         if options.what != What::All && options.what != what {
             continue;
         }
         let mut steps = Steps::shown();
         let (name, figures) = match what {
+            What::Store => ("store", store::run(&bench, &mut steps).await),
             What::Alloc => ("alloc", alloc::run(&bench, &mut steps).await),
             What::Start => ("start", start::run(&bench, &mut steps).await),
             What::Edge | What::All => ("edge", edge::run(&bench, load, &mut steps).await),
