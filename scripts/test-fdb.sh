@@ -18,3 +18,5 @@ export MUSTER_TEST_CLUSTER
 step "set up what is missing" scripts/setup.sh toolchain
 step "run the conformance suite on the cluster" \
     cargo test --locked -p muster-store --features "$FDB_FEATURE" --test conformance foundationdb::
+step "kill -9 in the middle of commits to the cluster" \
+    cargo test --locked -p muster-store --features "$FDB_FEATURE" --test crash cluster
