@@ -75,6 +75,9 @@ pub(crate) enum Command {
     /// Ask for a match, as a game client would
     #[command(subcommand)]
     Ticket(commands::ticket::Command),
+    /// Check or print an orchestrator's store, without an orchestrator
+    #[command(subcommand)]
+    Store(commands::store::Command),
     /// How the installation is, and what is wrong
     Status,
     /// Print a completion script for a shell

@@ -10,6 +10,7 @@ pub(crate) mod queue;
 pub(crate) mod server;
 pub(crate) mod spec;
 pub(crate) mod status;
+pub(crate) mod store;
 pub(crate) mod ticket;
 pub(crate) mod token;
 
@@ -44,6 +45,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Namespace(command) => ops(global, async |ops| namespace::run(&ops, command).await),
         Command::Token(command) => ops(global, async |ops| token::run(&ops, command).await),
         Command::Ticket(command) => ops(global, async |ops| ticket::run(&ops, command).await),
+        Command::Store(command) => on_runtime(store::run(global.json, command)),
         Command::Status => ops(global, async |ops| status::run(&ops).await),
         Command::Completion(options) => completion::run(options),
     }
@@ -54,10 +56,14 @@ fn ops<F: Future<Output = anyhow::Result<()>>>(
     global: &Global,
     command: impl FnOnce(Ops) -> F,
 ) -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_current_thread()
+    let ops = Ops { client: context::client(global)?, json: global.json };
+    on_runtime(command(ops))
+}
+
+fn on_runtime(command: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .context("the asynchronous runtime cannot start")?;
-    let ops = Ops { client: context::client(global)?, json: global.json };
-    runtime.block_on(command(ops))
+        .context("the asynchronous runtime cannot start")?
+        .block_on(command)
 }

@@ -22,62 +22,119 @@ pub use revisions::*;
 pub use servers::*;
 pub use time::*;
 
-use foundationdb_tuple::{Subspace, TuplePack, Uuid, unpack};
+use foundationdb_tuple::{Element, Subspace, TuplePack, Uuid, unpack};
 use type_safe_id::{StaticType, TypeSafeId};
 
-/// First element of every key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u16)]
-enum Prefix {
-    // The installation.
+macro_rules! prefixes {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)+) => {
+        /// First element of every key: which kind of row it is.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+        #[repr(u16)]
+        pub enum Prefix {
+            $($(#[$doc])* $name = $number,)+
+        }
+
+        impl Prefix {
+            /// Every kind of row.
+            pub const ALL: &[Self] = &[$(Self::$name),+];
+        }
+    };
+}
+
+prefixes! {
+    /// The CA.
     Authority = 1,
+    /// A key of session tokens.
     SigningKey = 2,
+    /// The key of a region's flow ids.
     FlowKey = 3,
+    /// A namespace.
     Namespace = 4,
+    /// An API token, hashed.
     ApiToken = 5,
+    /// A join token, hashed.
     JoinToken = 6,
-    // Builds.
+    /// An upload under way.
     Upload = 10,
+    /// A build.
     Build = 11,
+    /// A tag.
     Tag = 12,
-    // Fleets.
+    /// A fleet.
     Fleet = 20,
+    /// How a fleet does in a region.
     FleetHealth = 21,
+    /// Index: fleets to be looked at.
     FleetDirty = 22,
+    /// Makes passes over a fleet conflict.
     FleetPass = 23,
+    /// Number of fleets of a namespace.
     FleetCount = 24,
-    // Servers.
+    /// A server.
     Server = 30,
+    /// What a server is made of.
     ServerPod = 31,
+    /// Index: servers of a namespace.
     ServerByNamespace = 32,
+    /// Index: servers that are not over.
     ServerLive = 33,
+    /// Index: servers that can be claimed.
     ServerWarm = 34,
+    /// Index: servers that wait for a node.
     ServerPending = 35,
+    /// Index: servers whose ports edges serve.
     ServerRouted = 36,
+    /// Index: servers that wait for edges.
     ServerAwaitingRoutes = 37,
+    /// Index: servers of a node.
     ServerOnNode = 38,
+    /// Index: servers an agent may forget.
     ServerForget = 39,
+    /// Number of servers in a state.
     ServerCount = 40,
-    // Machines.
+    /// A node.
     Node = 50,
+    /// Index: nodes of a region.
     NodeByRegion = 51,
+    /// What a node has promised.
     NodeReserved = 52,
+    /// An edge.
     Edge = 53,
+    /// Index: edges of a region.
     EdgeByRegion = 54,
+    /// A port of a region that is not free.
     EdgePort = 55,
-    // Matchmaking.
+    /// A queue.
     Queue = 60,
+    /// How a queue does.
     QueueStatus = 61,
+    /// A ticket.
     Ticket = 62,
+    /// Index: tickets that search.
     TicketSearching = 63,
+    /// Number of tickets in a state.
     TicketCount = 64,
+    /// A match.
     Match = 65,
+    /// Index: matches that wait for a server.
     MatchWaiting = 66,
+    /// Number of queues of a namespace.
     QueueCount = 67,
-    // Time.
+    /// What is to be done at a time.
     Timer = 80,
-    // Revisions: numbers that are added to whenever what they stand for changes, to be watched.
+    /// A number that is added to when what it stands for changes, to be watched.
     Revision = 90,
+}
+
+impl Prefix {
+    /// The kind of row at `key`; `None` if this version knows none.
+    pub fn of(key: &[u8]) -> Option<Self> {
+        let number = match unpack::<Vec<Element<'_>>>(key).ok()?.first()? {
+            Element::Int(number) => u16::try_from(*number).ok()?,
+            _ => return None,
+        };
+        Self::ALL.iter().copied().find(|prefix| *prefix as u16 == number)
+    }
 }
 
 /// Begin, included, and end, excluded, of a range of keys.

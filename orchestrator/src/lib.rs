@@ -15,6 +15,7 @@ pub mod api;
 pub mod app;
 pub mod authority;
 pub mod blobs;
+pub mod check;
 pub mod clock;
 pub mod config;
 pub mod edges;
@@ -39,4 +40,5 @@ mod wake;
 mod world;
 
 pub use config::Config;
+pub use muster_store::{Bytes, Database, OpenError, OpenOptions, StoreLocation};
 pub use run::{Orchestrator, StartError, start};

@@ -37,41 +37,10 @@ async fn waiting_for(world: &World) -> String {
     words.expect("read").join("\n")
 }
 
-/// Counters and indices say what the records say.
+/// Counters, indices and reservations say what the records say.
 async fn assert_consistent(world: &World) {
-    let records = world.servers().await;
-    let db = &world.db;
-    let totals = db.read("totals", async |mut tx| servers::totals(&mut tx, Some(NAMESPACE)).await).await;
-    let totals = totals.expect("read");
-    let live =
-        db.read("live", async |mut tx| servers::live(&mut tx, NAMESPACE, FLEET).await).await.expect("read");
-    for state in (0..9).filter_map(|number| ServerState::try_from(number).ok()) {
-        let of_state = records.iter().filter(|record| record.state() == state).count();
-        assert_eq!(totals.get(&state).copied().unwrap_or(0) as usize, of_state, "{state:?}");
-        if !state.is_final() {
-            assert_eq!(live.iter().filter(|server| server.state == state).count(), of_state, "{state:?}");
-        }
-    }
-    let nodes = db.read("nodes", async |mut tx| nodes::list(&mut tx).await).await.expect("read");
-    for node in nodes {
-        let id = node.typed_id();
-        let promised =
-            db.read("promised", async |mut tx| nodes::promised(&mut tx, id).await).await.expect("read");
-        let held: Vec<_> = records.iter().filter(|r| r.holds_resources && r.node_id() == Some(id)).collect();
-        assert_eq!(promised.servers as usize, held.len());
-        assert_eq!(promised.cpu_millis, held.iter().map(|r| u64::from(r.cpu_millis)).sum::<u64>());
-        assert_eq!(promised.memory_bytes, held.iter().map(|r| r.memory_bytes).sum::<u64>());
-    }
-    let range = keyspace::edge_ports("eu", crate::records::PortProtocol::Udp);
-    let taken = db
-        .read("ports", async |mut tx| {
-            kv::scan::<crate::records::EdgePortRecord>(&mut tx, &range, 10_000).await
-        })
-        .await
-        .expect("read");
-    let held = taken.iter().filter(|(_, port)| port.server.is_some()).count();
-    let holders = records.iter().filter(|r| r.holds_resources && r.region == "eu");
-    assert_eq!(held, holders.map(|r| r.ports.len()).sum::<usize>());
+    let report = crate::check::check(&world.db).await.expect("read");
+    assert_eq!(report.findings, []);
 }
 
 #[tokio::test]

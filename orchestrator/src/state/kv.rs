@@ -96,6 +96,6 @@ fn decode_rows<M: Message + Default>(rows: Vec<(Bytes, Bytes)>) -> Result<Vec<(B
 }
 
 /// The little-endian number that atomic addition keeps.
-fn number(value: &[u8]) -> i64 {
+pub fn number(value: &[u8]) -> i64 {
     value.try_into().map_or(0, i64::from_le_bytes)
 }

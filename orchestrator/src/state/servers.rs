@@ -103,6 +103,19 @@ pub(crate) fn is_routed(record: &ServerRecord) -> bool {
     record.holds_resources && !record.ports.is_empty()
 }
 
+/// Rows of the indices that a server is in, and what counts it: all that must be there besides it.
+pub(crate) struct Derived {
+    /// Keys and values.
+    pub(crate) rows: BTreeMap<Vec<u8>, Vec<u8>>,
+    /// The counter it is counted in.
+    pub(crate) count: Vec<u8>,
+}
+
+/// What follows from `record`.
+pub(crate) fn derived(record: &ServerRecord) -> Derived {
+    Derived { rows: Rows::of(record).0, count: count_key(record) }
+}
+
 /// Rows of the indices that a server is in.
 #[derive(Default)]
 struct Rows(BTreeMap<Vec<u8>, Vec<u8>>);

@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use muster_protocol::id::TicketId;
 use muster_store::Transaction;
+use prost::Message;
 
+use super::servers::Derived;
 use super::{StateError, kv, timers};
 use crate::keyspace::{self, Timer};
 use crate::records::{SearchingTicket, TicketRecord, TicketState};
@@ -35,12 +37,10 @@ pub(crate) fn save(tx: &mut Transaction, before: Option<&TicketRecord>, after: &
         }
         tx.atomic_add(&count_key(after), 1);
     }
-    let key = keyspace::ticket_searching(&after.namespace, &after.queue, id);
+    let (key, row) = index_row(after);
     let was_searching = before.is_some_and(searching);
     if searching(after) && !was_searching {
-        let row =
-            SearchingTicket { latencies_ms: after.latencies_ms.clone(), created_at_ms: after.created_at_ms };
-        kv::save(tx, &key, &row);
+        tx.set(&key, &row);
         timers::set(tx, after.expires_at_ms, &Timer::TicketExpiry(id));
         kv::bump(tx, &keyspace::queue_revision(&after.namespace, &after.queue));
     }
@@ -52,6 +52,25 @@ pub(crate) fn save(tx: &mut Transaction, before: Option<&TicketRecord>, after: &
         // The timer loop, which knows how long what is over is kept, moves it on from here.
         timers::set(tx, after.ended_at_ms, &Timer::TicketRemoval(id));
     }
+}
+
+/// The row by which a ticket is found while it searches.
+fn index_row(record: &TicketRecord) -> (Vec<u8>, Vec<u8>) {
+    let key = keyspace::ticket_searching(&record.namespace, &record.queue, record.typed_id());
+    let row =
+        SearchingTicket { latencies_ms: record.latencies_ms.clone(), created_at_ms: record.created_at_ms };
+    (key, row.encode_to_vec())
+}
+
+/// What must be there besides `record`: rows, and the counter it is counted in.
+pub(crate) fn derived(record: &TicketRecord) -> Derived {
+    let mut rows = BTreeMap::new();
+    if record.state() == TicketState::Searching {
+        rows.extend([index_row(record)]);
+        let expiry = Timer::TicketExpiry(record.typed_id());
+        rows.insert(keyspace::timer(record.expires_at_ms, &expiry), Vec::new());
+    }
+    Derived { rows, count: count_key(record) }
 }
 
 /// Removes a ticket that is over.

@@ -1,0 +1,269 @@
+//! Whether the records of a store agree with each other, and what is in it, for `muster store`.
+//!
+//! Indices, counters and reservations follow from the records of servers and tickets. This reads
+//! everything, derives what must be there, and compares. It changes nothing. A store that is in use is
+//! read at many moments, so what one look finds may be a change seen by half: only what every one of
+//! [`LOOKS`] looks finds is told.
+
+mod rows;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use muster_store::limits::KEYSPACE_END;
+use muster_store::{Bytes, Database, StoreError, Transaction, successor};
+
+use crate::keyspace::{self, Prefix, Reserved};
+use crate::records::{EdgePortRecord, ServerRecord, TicketRecord, typed};
+use crate::state::servers::Derived;
+use crate::state::{kv, servers, tickets};
+
+pub use rows::{Row, describe};
+
+/// Looks at a store of which something seems wrong.
+const LOOKS: usize = 3;
+/// Rows read in one transaction.
+const PAGE: usize = 2_000;
+/// Findings that are told; there may be more.
+const MAX_FINDINGS: usize = 1_000;
+
+/// Rows whose presence follows from a server or a ticket, and from nothing else.
+const INDICES: [Prefix; 8] = [
+    Prefix::ServerByNamespace,
+    Prefix::ServerLive,
+    Prefix::ServerWarm,
+    Prefix::ServerPending,
+    Prefix::ServerRouted,
+    Prefix::ServerAwaitingRoutes,
+    Prefix::ServerOnNode,
+    Prefix::TicketSearching,
+];
+/// Numbers that follow from servers and tickets.
+const COUNTERS: [Prefix; 3] = [Prefix::ServerCount, Prefix::TicketCount, Prefix::NodeReserved];
+
+/// Something that does not agree.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Finding {
+    /// The row's key.
+    pub key: Vec<u8>,
+    /// What is wrong with it, in words.
+    pub what: String,
+}
+
+/// What a check found.
+#[derive(Debug, Default)]
+pub struct CheckReport {
+    /// Rows by kind; `None` are those of no kind this version knows.
+    pub rows: BTreeMap<Option<Prefix>, u64>,
+    /// What does not agree, at most a thousand.
+    pub findings: Vec<Finding>,
+}
+
+/// Reads the whole store and compares.
+///
+/// # Errors
+/// What a read can answer. Memory is in proportion to the number of servers and tickets.
+pub async fn check(db: &Database) -> Result<CheckReport, StoreError> {
+    let mut report = look(db).await?;
+    for _ in 1..LOOKS {
+        if report.findings.is_empty() {
+            break;
+        }
+        let again = look(db).await?;
+        report.findings.retain(|finding| again.findings.contains(finding));
+        report.rows = again.rows;
+    }
+    Ok(report)
+}
+
+/// Calls `each` for every row of the store, in key order.
+///
+/// # Errors
+/// What a read can answer, or what `each` does.
+pub async fn visit<E: From<StoreError>>(
+    db: &Database,
+    mut each: impl FnMut(&Bytes, &Bytes) -> Result<(), E>,
+) -> Result<(), E> {
+    let mut from = Vec::new();
+    loop {
+        let page = db
+            .read("visit", async |mut tx: Transaction| tx.get_range(&from, KEYSPACE_END, PAGE, false).await);
+        let page: Vec<(Bytes, Bytes)> = page.await?;
+        for (key, value) in &page {
+            each(key, value)?;
+        }
+        match page.last() {
+            Some((last, _)) if page.len() == PAGE => from = successor(last),
+            _ => return Ok(()),
+        }
+    }
+}
+
+async fn look(db: &Database) -> Result<CheckReport, StoreError> {
+    let mut seen = Seen::default();
+    visit(db, |key, value| {
+        seen.note(key, value);
+        Ok::<_, StoreError>(())
+    })
+    .await?;
+    Ok(seen.compare())
+}
+
+/// What one look gathers.
+#[derive(Default)]
+struct Seen {
+    report: CheckReport,
+    /// Rows that must be there, and those of [`INDICES`] that are.
+    expected: BTreeMap<Vec<u8>, Vec<u8>>,
+    found: BTreeMap<Vec<u8>, Bytes>,
+    /// Numbers that must be there, and those that are.
+    counted: BTreeMap<Vec<u8>, i64>,
+    counters: BTreeMap<Vec<u8>, i64>,
+    /// Keys of pods, of servers that need one, and all timers.
+    pods: BTreeSet<Vec<u8>>,
+    needs_pod: Vec<Vec<u8>>,
+    timers: BTreeSet<Vec<u8>>,
+    /// Edge ports that servers hold, as they say and as the ports say.
+    held: BTreeMap<Vec<u8>, String>,
+    taken: BTreeMap<Vec<u8>, String>,
+}
+
+impl Seen {
+    fn tell(&mut self, key: &[u8], what: impl Into<String>) {
+        if self.report.findings.len() < MAX_FINDINGS {
+            self.report.findings.push(Finding { key: key.to_vec(), what: what.into() });
+        }
+    }
+
+    fn note(&mut self, key: &Bytes, value: &Bytes) {
+        let prefix = Prefix::of(key);
+        *self.report.rows.entry(prefix).or_default() += 1;
+        let Some(prefix) = prefix else {
+            self.tell(key, "no kind of row that this version knows; a newer one may have written it");
+            return;
+        };
+        if let Err(why) = describe(prefix, value) {
+            self.tell(key, format!("its value cannot be read: {why}"));
+            return;
+        }
+        match prefix {
+            Prefix::Server => self.note_server(key, value),
+            Prefix::Ticket => self.note_ticket(key, value),
+            Prefix::EdgePort => self.note_port(key, value),
+            Prefix::ServerPod => {
+                self.pods.insert(key.to_vec());
+            }
+            Prefix::Timer => {
+                self.timers.insert(key.to_vec());
+            }
+            _ if INDICES.contains(&prefix) => {
+                self.found.insert(key.to_vec(), value.clone());
+            }
+            _ if COUNTERS.contains(&prefix) => {
+                self.counters.insert(key.to_vec(), kv::number(value));
+            }
+            _ => {}
+        }
+    }
+
+    fn note_server(&mut self, key: &Bytes, value: &Bytes) {
+        let Ok(record) = kv::decode::<ServerRecord>(key, value) else { return };
+        let id = record.typed_id();
+        if *key != keyspace::server(id) {
+            self.tell(key, format!("it is the record of {id}, which belongs under another key"));
+        }
+        self.expect(servers::derived(&record));
+        self.needs_pod.push(keyspace::server_pod(id));
+        if !record.holds_resources {
+            return;
+        }
+        if let Some(node) = record.node_id() {
+            let memory = i64::try_from(record.memory_bytes).unwrap_or(i64::MAX);
+            let held = [(Reserved::CpuMillis, i64::from(record.cpu_millis)), (Reserved::Memory, memory)];
+            for (what, amount) in held.into_iter().chain([(Reserved::Servers, 1)]) {
+                *self.counted.entry(keyspace::node_reserved(node, what)).or_default() += amount;
+            }
+        }
+        for port in &record.ports {
+            if let Ok(number @ 1..) = u16::try_from(port.edge_port) {
+                let key = keyspace::edge_port(&record.region, port.protocol(), number);
+                if let Some(other) = self.held.insert(key.clone(), id.to_string()) {
+                    self.tell(&key, format!("both {other} and {id} hold this port"));
+                }
+            }
+        }
+    }
+
+    fn note_ticket(&mut self, key: &Bytes, value: &Bytes) {
+        let Ok(record) = kv::decode::<TicketRecord>(key, value) else { return };
+        if *key != keyspace::ticket(record.typed_id()) {
+            let id = record.typed_id();
+            self.tell(key, format!("it is the record of {id}, which belongs under another key"));
+        }
+        self.expect(tickets::derived(&record));
+    }
+
+    fn note_port(&mut self, key: &Bytes, value: &Bytes) {
+        let Ok(record) = kv::decode::<EdgePortRecord>(key, value) else { return };
+        if record.server.is_some() {
+            let server: muster_protocol::id::ServerId = typed(record.server);
+            self.taken.insert(key.to_vec(), server.to_string());
+        }
+    }
+
+    fn expect(&mut self, derived: Derived) {
+        self.expected.extend(derived.rows);
+        *self.counted.entry(derived.count).or_default() += 1;
+    }
+
+    fn compare(mut self) -> CheckReport {
+        let (expected, found) = (std::mem::take(&mut self.expected), std::mem::take(&mut self.found));
+        for (key, value) in &expected {
+            let there = match Prefix::of(key) {
+                Some(Prefix::Timer) => self.timers.contains(key).then_some(&[][..]),
+                _ => found.get(key).map(AsRef::as_ref),
+            };
+            match there {
+                None => self.tell(key, "missing, though a record says it must be there"),
+                Some(there) if there != value => self.tell(key, "it does not say what its record says"),
+                Some(_) => {}
+            }
+        }
+        for key in found.keys().filter(|key| !expected.contains_key(*key)) {
+            self.tell(key, "there, though no record says it should be");
+        }
+        self.compare_numbers();
+        for (key, holder) in std::mem::take(&mut self.held) {
+            match self.taken.remove(&key) {
+                Some(taken) if taken == holder => {}
+                Some(other) => self.tell(&key, format!("{holder} holds this port, but it says {other} does")),
+                None => self.tell(&key, format!("{holder} holds this port, but it is free")),
+            }
+        }
+        for (key, holder) in std::mem::take(&mut self.taken) {
+            self.tell(&key, format!("it says that {holder} holds this port, which does not"));
+        }
+        for key in std::mem::take(&mut self.needs_pod) {
+            if !self.pods.contains(&key) {
+                self.tell(&key, "missing, though its server is there");
+            }
+        }
+        self.report.findings.sort();
+        self.report
+    }
+
+    fn compare_numbers(&mut self) {
+        let mut counters = std::mem::take(&mut self.counters);
+        for (key, expected) in std::mem::take(&mut self.counted) {
+            let found = counters.remove(&key).unwrap_or(0);
+            if found != expected {
+                self.tell(&key, format!("it says {found}, but the records make {expected}"));
+            }
+        }
+        for (key, found) in counters.into_iter().filter(|(_, found)| *found != 0) {
+            self.tell(&key, format!("it says {found}, but no record is counted in it"));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
