@@ -60,7 +60,7 @@ pub enum StartError {
     },
     /// There is neither an identity nor a token to get one with.
     #[error(
-        "this node has not joined yet and has no `join_token`; make one with `muster token create --join agent`"
+        "this node has not joined yet and has no `join_token`; make one with `muster token create --join agent --region REGION`"
     )]
     NoJoinToken,
     /// The token is none.

@@ -13,10 +13,11 @@ use clap::Parser;
 
 fn main() -> ExitCode {
     let args = args::Cli::parse();
+    let json = args.global.json;
     match commands::run(args) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            output::error(&error);
+            output::error(json, &error);
             ExitCode::FAILURE
         }
     }

@@ -5,6 +5,7 @@ use std::io::{IsTerminal, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use comfy_table::{ContentArrangement, Table, presets};
+use muster_client::ClientError;
 use serde::Serialize;
 
 /// Prints rows under headers, or `json` as JSON if asked.
@@ -70,8 +71,9 @@ pub(crate) fn line(text: &str) -> anyhow::Result<()> {
     }
 }
 
-/// Prints what went wrong, cause by cause, on standard error.
-pub(crate) fn error(error: &anyhow::Error) {
+/// Prints what went wrong, cause by cause, on standard error: as JSON if asked, and then as the problem
+/// document if the orchestrator sent one.
+pub(crate) fn error(as_json: bool, error: &anyhow::Error) {
     let mut text = String::new();
     for cause in error.chain().map(ToString::to_string) {
         // A cause that its wrapper has already printed adds nothing.
@@ -82,7 +84,15 @@ pub(crate) fn error(error: &anyhow::Error) {
             text.push_str(&cause);
         }
     }
-    eprintln!("muster: {text}");
+    if as_json {
+        let problem = match error.downcast_ref::<ClientError>() {
+            Some(ClientError::Problem(problem)) => serde_json::to_value(problem).ok(),
+            _ => None,
+        };
+        eprintln!("{}", problem.unwrap_or_else(|| serde_json::json!({ "error": text })));
+    } else {
+        eprintln!("muster: {text}");
+    }
 }
 
 /// How long ago `then_ms` (Unix milliseconds) was, in the largest unit that tells enough.

@@ -157,7 +157,10 @@ impl<K: Keys> Options<K> {
         let given = given.collect::<Vec<_>>().join(", ");
         let with = if given.is_empty() { String::new() } else { format!(" (with {given})") };
         let bad = |error: toml::de::Error| anyhow!("{name}{with}: {}", error.message());
-        let bad_own = |error| anyhow!("{}; [log] and [metrics] are there too", bad(error));
+        let bad_own = |error: toml::de::Error| {
+            let hint = if error.message().starts_with("unknown field") { ", `log`, `metrics`" } else { "" };
+            anyhow!("{}{hint}", bad(error))
+        };
         Ok(Loaded {
             log: log.try_into().map_err(bad)?,
             metrics: metrics.try_into().map_err(bad)?,

@@ -15,8 +15,10 @@ mod machine_tests;
 pub mod standing;
 mod steps;
 
+pub(crate) use backoff::is_failing;
 pub(crate) use claim::claim_warm;
 pub use explain::explain;
+pub(crate) use standing::failing;
 pub use steps::{
     StepError, edge_connected, edge_disconnected, node_connected, node_disconnected, node_unable,
     orchestrator_started, routes_applied, server_reported, stop_server,

@@ -25,10 +25,10 @@ pub(crate) enum Command {
 /// Where the store is.
 #[derive(Args)]
 pub(crate) struct Place {
-    /// The orchestrator's data_dir
+    /// The orchestrator's `data_dir`
     #[arg(long, env = "MUSTER_DATA_DIR", default_value = ".muster/orchestrator", value_name = "DIR")]
     data_dir: PathBuf,
-    /// embedded, or fdb:CLUSTER_FILE
+    /// `embedded`, or fdb: and a cluster file
     #[arg(long, env = "MUSTER_STORE", default_value = "embedded")]
     store: StoreLocation,
 }

@@ -67,7 +67,13 @@ async fn await_end(ops: &Ops, mut ticket: Ticket, wait: Duration) -> anyhow::Res
     while !ticket.state.is_final() {
         let left = deadline.saturating_duration_since(Instant::now()).as_secs() as u32;
         if left == 0 {
-            bail!("{} is still {}: {}", ticket.id, ticket.state.as_str(), ticket.explanation);
+            bail!(
+                "{} is still {}: {}. It stays in the queue: `muster ticket show` tells how it stands, `muster \
+                 ticket cancel` withdraws it",
+                ticket.id,
+                ticket.state.as_str(),
+                ticket.explanation
+            );
         }
         eprintln!("{}", ticket.explanation);
         ticket = ops.client.wait_ticket(&ticket.id, ticket.state, left.min(MAX_WAIT_S)).await?;

@@ -7,13 +7,13 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, anyhow};
 use clap::Args;
 use metrics_exporter_prometheus::PrometheusHandle;
 use muster_agent::Agent;
 use muster_client::Client;
 use muster_edge_proxy::Edge;
-use muster_orchestrator::Orchestrator;
+use muster_orchestrator::{OpenError, Orchestrator, StartError};
 use muster_protocol::api::{ApiTokenRequest, JoinRole, JoinTokenRequest, Role};
 use muster_transport::Identity;
 
@@ -45,6 +45,9 @@ pub(crate) struct Options {
     /// Address that players reach this machine by
     #[arg(long, default_value = "127.0.0.1")]
     host: String,
+    /// Docker's socket
+    #[arg(long, env = "MUSTER_DOCKER_SOCKET", value_name = "SOCKET")]
+    docker_socket: Option<String>,
     /// Log level, or directives as `info,muster_agent=debug`
     #[arg(long, default_value = "warn", env = "MUSTER_LOG_LEVEL")]
     log_level: String,
@@ -57,6 +60,7 @@ pub(crate) fn run(options: Options) -> anyhow::Result<()> {
     telemetry::start_logs(&LogConfig { level: options.log_level.clone(), json: false })?;
     let metrics = telemetry::start_metrics()?;
     block_on(async move {
+        check_ports(options.port)?;
         let stack = start(&options, metrics).await?;
         print_welcome(&stack, &options);
         print_problems(&stack.client).await?;
@@ -140,7 +144,29 @@ async fn start_orchestrator(options: &Options, metrics: PrometheusHandle) -> any
         muster_orchestrator::Config { data_dir: options.state.join("orchestrator"), ..Default::default() };
     config.api.listen = loopback(options.port);
     config.link.listen = loopback(options.port + 1);
-    muster_orchestrator::start(config, Some(metrics)).await.context("the orchestrator cannot start")
+    muster_orchestrator::start(config, Some(metrics)).await.map_err(|error| match error {
+        StartError::Store(OpenError::InUse { .. }) => anyhow!(
+            "`muster dev` runs with the state in {} already; stop that one with Ctrl-C, or give this one another \
+             --state, --port and --players-from",
+            options.state.display()
+        ),
+        other => anyhow::Error::new(other).context("the orchestrator cannot start"),
+    })
+}
+
+/// Finds a taken port before anything is started, while the flag that mends it can be named.
+fn check_ports(first: u16) -> anyhow::Result<()> {
+    let taken = |port: u16, what: &str| {
+        anyhow!(
+            "port {port} of this machine, for {what}, is taken, perhaps by another `muster dev`; stop that one, or \
+             give this one another --port: it takes four ports from there"
+        )
+    };
+    std::net::TcpListener::bind(loopback(first)).map_err(|_| taken(first, "the API"))?;
+    for (port, what) in [(first + 1, "the link"), (first + 2, "the tunnel"), (first + 3, "the beacon")] {
+        std::net::UdpSocket::bind(loopback(port)).map_err(|_| taken(port, what))?;
+    }
+    Ok(())
 }
 
 async fn start_agent(options: &Options, client: &Client) -> anyhow::Result<Agent> {
@@ -153,6 +179,7 @@ async fn start_agent(options: &Options, client: &Client) -> anyhow::Result<Agent
         join_token,
         tunnel_listen: loopback(options.port + 2),
         tunnel_advertise: vec![loopback(options.port + 2).to_string()],
+        docker_socket: options.docker_socket.clone(),
         ..Default::default()
     };
     muster_agent::start(config).await.context("the agent cannot start")

@@ -32,15 +32,15 @@ impl Mounted {
         let mount = Command::new("mount").args(["-t", "tmpfs", "-o", &size, "muster-e2e"]).arg(at).output();
         match mount {
             Ok(output) if output.status.success() => Some(Self(at.to_owned())),
-            Ok(output) => {
-                eprintln!("SKIPPED, NOTHING CHECKED: mount: {}", String::from_utf8_lossy(&output.stderr));
-                None
-            }
-            Err(error) => {
-                eprintln!("SKIPPED, NOTHING CHECKED: mount: {error}");
-                None
-            }
+            Ok(output) => Self::skipped(&String::from_utf8_lossy(&output.stderr)),
+            Err(error) => Self::skipped(&error.to_string()),
         }
+    }
+
+    fn skipped(why: &str) -> Option<Self> {
+        assert!(std::env::var_os("CI").is_none(), "nothing is skipped on CI: mount: {why}");
+        eprintln!("SKIPPED, NOTHING CHECKED: mount: {why}");
+        None
     }
 }
 

@@ -47,6 +47,17 @@ pub async fn waiting_for(
     Ok(obstacles)
 }
 
+/// That servers fail in a region, why, and what mends it.
+pub(crate) fn failing(health: &FleetHealthRecord, region: &str) -> String {
+    let server = health.server.map(crate::records::Id::typed::<muster_protocol::id::ServerMark>);
+    let server = server.map(|server| server.to_string()).unwrap_or_default();
+    format!(
+        "servers fail in region {region}: {}: {}; see `muster server show {server}`, and apply the fleet \
+         again if its build or settings are the cause",
+        health.code, health.detail
+    )
+}
+
 struct Standing<'a> {
     target: RegionTarget,
     live: usize,
@@ -78,14 +89,12 @@ fn of_region(
     if let Some(health) = standing.health
         && backoff::is_failing(health, fleet.pod_version, now_ms)
     {
-        let server = health.server.map(crate::records::Id::typed::<muster_protocol::id::ServerMark>);
-        let server = server.map(|server| server.to_string()).unwrap_or_default();
         let next = health.retry_at_ms.saturating_sub(now_ms).div_ceil(1_000);
         let when = if next == 0 { "now".to_owned() } else { format!("in {next} s") };
         obstacles.insert(format!(
-            "servers fail in region {region} ({} in a row, next try {when}): {}: {}; see muster server show \
-             {server}, mend what it says, and apply the fleet again if its build or settings are the cause",
-            health.consecutive_failures, health.code, health.detail
+            "{} ({} in a row, next try {when})",
+            failing(health, region),
+            health.consecutive_failures
         ));
     }
     if standing.live >= standing.target.max as usize {

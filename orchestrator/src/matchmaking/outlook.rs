@@ -7,9 +7,10 @@ use std::collections::BTreeMap;
 use muster_store::Transaction;
 
 use super::former::RegionOffer;
+use crate::lifecycle;
 use crate::records::{FleetRecord, QueueRecord, ServerState};
 use crate::state::regions::{self, RegionMachines};
-use crate::state::{StateError, fleets, matches, servers};
+use crate::state::{StateError, fleets, health, matches, servers};
 
 /// Where a queue's matches can be hosted now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,7 +22,11 @@ pub(super) struct Outlook {
 }
 
 /// The outlook of `queue`.
-pub(super) async fn of_queue(tx: &mut Transaction, queue: &QueueRecord) -> Result<Outlook, StateError> {
+pub(super) async fn of_queue(
+    tx: &mut Transaction,
+    queue: &QueueRecord,
+    now_ms: u64,
+) -> Result<Outlook, StateError> {
     let (namespace, name) = (&queue.namespace, &queue.fleet);
     let fleet = fleets::peek(tx, namespace, name).await?.filter(|fleet| !fleet.deleting);
     let Some(fleet) = fleet else {
@@ -45,7 +50,16 @@ pub(super) async fn of_queue(tx: &mut Transaction, queue: &QueueRecord) -> Resul
     for (region, _) in &waiting {
         tallies.entry(region).or_default().waiting += 1;
     }
-    Ok(judge(queue, &fleet, &machines, &tallies))
+    let mut outlook = judge(queue, &fleet, &machines, &tallies);
+    for (region, health) in health::of_fleet(tx, namespace, name).await? {
+        let warm = tallies.get(region.as_str()).is_some_and(|tally| tally.warm > 0);
+        let offered = outlook.offers.iter().any(|offer| offer.name == region);
+        // Matches are still made there, and wait for the start that succeeds.
+        if offered && !warm && lifecycle::is_failing(&health, fleet.pod_version, now_ms) {
+            outlook.waiting_for.push(lifecycle::failing(&health, &region));
+        }
+    }
+    Ok(outlook)
 }
 
 /// Servers and waiting matches of a fleet in a region.

@@ -79,7 +79,7 @@ pub(crate) async fn pass(
         return Ok(None);
     };
     did.assigned += assign_waiting(db, namespace, &record.fleet, now_ms).await?;
-    let Some(view) = look(db, namespace, queue).await? else { return Ok(None) };
+    let Some(view) = look(db, namespace, queue, now_ms).await? else { return Ok(None) };
     report(db, &view).await?;
 
     let players = view.queue.players.max(1) as usize;
@@ -104,7 +104,7 @@ pub(crate) async fn pass(
     Ok(Some((did, view.watches)))
 }
 
-async fn look(db: &Database, namespace: &str, queue: &str) -> Result<Option<View>, StateError> {
+async fn look(db: &Database, namespace: &str, queue: &str, now_ms: u64) -> Result<Option<View>, StateError> {
     db.read("matchmaking_view", async |mut tx| {
         let Some(queue) = queues::peek(&mut tx, namespace, queue).await? else { return Ok(None) };
         let watches = vec![
@@ -112,7 +112,7 @@ async fn look(db: &Database, namespace: &str, queue: &str) -> Result<Option<View
             tx.watch(&keyspace::fleet_revision(namespace, &queue.fleet)),
             tx.watch(&keyspace::machines_revision()),
         ];
-        let outlook = outlook::of_queue(&mut tx, &queue).await?;
+        let outlook = outlook::of_queue(&mut tx, &queue, now_ms).await?;
         let searching = tickets::searching(&mut tx, namespace, &queue.name, MAX_SEARCHING).await?;
         let pool = searching
             .into_iter()

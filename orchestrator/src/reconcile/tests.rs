@@ -11,10 +11,9 @@ use tokio_util::task::TaskTracker;
 
 use super::{Flows, Settings, idle, spawn_on};
 use crate::allocate::allocate;
-use crate::keyspace;
 use crate::lifecycle::{self, backoff, standing};
 use crate::records::{Goal, ServerRecord, ServerState};
-use crate::state::{StateError, fleets, kv, matches, nodes, servers};
+use crate::state::{StateError, fleets, matches, nodes, servers};
 use crate::world::{Containers, FLEET, LOSS_MS, NAMESPACE, RETENTION_MS, World, exited, report};
 
 fn ids(records: &[ServerRecord]) -> Vec<ServerId> {

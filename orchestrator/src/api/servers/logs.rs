@@ -52,11 +52,19 @@ pub(super) async fn server_logs(
         Ok(stream) => Body::from_stream(held(stream, reader)),
         Err(error) => match record.exit.filter(|exit| !exit.log_tail.is_empty()) {
             // The container is gone, but its last words are in the record.
-            Some(exit) => Body::from(exit.log_tail),
+            Some(exit) => Body::from(last_lines(&exit.log_tail, query.tail).to_owned()),
             None => return Err(refusal(node, error)),
         },
     };
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], body).into_response())
+}
+
+/// The last `count` lines of `text`.
+fn last_lines(text: &str, count: u32) -> &str {
+    let count = usize::try_from(count).unwrap_or(usize::MAX);
+    let Some(last) = count.checked_sub(1) else { return "" };
+    let body = text.strip_suffix('\n').unwrap_or(text);
+    body.rmatch_indices('\n').nth(last).map_or(text, |(at, _)| &text[at + 1..])
 }
 
 fn never_started(record: &ServerRecord) -> ApiProblem {
