@@ -134,6 +134,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_last_lines_are_the_last_ones() {
+        assert_eq!(last_lines("a\nb\nc\n", 2), "b\nc\n");
+        assert_eq!(last_lines("a\nb\nc", 1), "c");
+        assert_eq!(last_lines("a\nb\n", 9), "a\nb\n");
+        assert_eq!(last_lines("a\n", 0), "");
+    }
+
+    #[test]
     fn readers_beyond_the_bound_are_told_to_come_again() {
         let readers: Vec<Reader> = (0..MAX_READERS)
             .map(|_| Reader::enter().unwrap_or_else(|_| panic!("within the bound")))
