@@ -7,6 +7,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock, PoisonError};
 
+use bytes::Bytes;
 use tokio::time::Instant;
 
 use crate::backoff::Backoff;
@@ -62,6 +63,8 @@ impl std::fmt::Debug for Database {
 enum Ended<T, E> {
     /// Well.
     Done(T),
+    /// An earlier attempt has committed; this is what its claim says.
+    Found(Bytes),
     /// With an error for the caller.
     Failed(E),
     /// With one that another attempt may not meet.
@@ -215,16 +218,6 @@ impl Database {
         // the earlier ones are known never to have committed.
         let mut verdict: Option<E> = None;
         loop {
-            if marker.is_in_doubt() {
-                match self.look_for(&marker).await {
-                    Ok(None) => {}
-                    Ok(Some(found)) => return marker.settle(&found).map_or_else(|| last_word(verdict), Ok),
-                    Err(error) => {
-                        self.pause(name, &mut backoff, &marker, error).await?;
-                        continue;
-                    }
-                }
-            }
             let ended = if verdict.is_some() {
                 self.keep_out(&mut marker).await
             } else {
@@ -232,6 +225,7 @@ impl Database {
             };
             let error = match ended {
                 Ended::Done(Some(value)) => return Ok(value),
+                Ended::Found(claim) => return marker.settle(&claim).map_or_else(|| last_word(verdict), Ok),
                 Ended::Done(None) => return last_word(verdict),
                 Ended::Failed(error) if marker.is_in_doubt() => {
                     verdict = Some(error);
@@ -280,9 +274,9 @@ impl Database {
         Fut: Future<Output = Result<T, E>>,
         E: From<StoreError>,
     {
-        let work = match self.0.driver.begin(mode.read_only, mode.at.take()) {
+        let work = match self.begin(mode, marker).await {
             Ok(work) => work,
-            Err(error) => return failed(error),
+            Err(ended) => return ended,
         };
         let (transaction, home) = Transaction::new(work);
         let result = body(transaction).await;
@@ -294,6 +288,24 @@ impl Database {
             (Err(error), None) => Ended::Failed(error),
             (Ok(value), None) => self.commit(gathered, Some(value), marker).await,
         }
+    }
+
+    /// Begins an attempt. Whether an earlier one has committed is read in the attempt's own transaction: an
+    /// earlier one that commits after that look is then written over what this one has read, and one of
+    /// the two loses.
+    async fn begin<T, E: From<StoreError>>(
+        &self,
+        mode: &mut Mode,
+        marker: &Marker<T>,
+    ) -> Result<Work, Ended<Option<T>, E>> {
+        let mut work = self.0.driver.begin(mode.read_only, mode.at.take()).await.map_err(failed)?;
+        if marker.is_in_doubt() {
+            let key = marker.key().expect("an attempt in doubt has claimed it");
+            if let Some(claim) = work.get(key, true).await.map_err(failed)? {
+                return Err(Ended::Found(claim));
+            }
+        }
+        Ok(work)
     }
 
     /// Commits what was `gathered`, whose closure returned `value`.
@@ -353,18 +365,11 @@ impl Database {
         self.0.dice.get().map_or_else(rand::random, FaultDice::fraction)
     }
 
-    /// The marker's value, if an attempt in doubt has committed.
-    async fn look_for<T>(&self, marker: &Marker<T>) -> Result<Option<bytes::Bytes>, StoreError> {
-        let mut work = self.0.driver.begin(true, None)?;
-        let key = marker.key().expect("an attempt in doubt has claimed it");
-        work.get(key, false).await
-    }
-
     /// Claims the marker and nothing else, so that no attempt in doubt can commit any more.
     async fn keep_out<T, E: From<StoreError>>(&self, marker: &mut Marker<T>) -> Ended<Option<T>, E> {
-        match self.0.driver.begin(false, None) {
+        match self.begin(&mut Mode { read_only: false, at: None }, marker).await {
             Ok(work) => self.commit(Gathered { work, stamps: Vec::new() }, None, marker).await,
-            Err(error) => failed(error),
+            Err(ended) => ended,
         }
     }
 
@@ -373,7 +378,7 @@ impl Database {
         if self.0.markers_cleared.fetch_max(bucket, Ordering::Relaxed) >= bucket {
             return;
         }
-        let Ok(mut work) = self.0.driver.begin(false, None) else { return };
+        let Ok(mut work) = self.0.driver.begin(false, None).await else { return };
         for (begin, end) in outdated(bucket) {
             work.clear_range(&begin, &end);
         }

@@ -76,13 +76,14 @@ impl DriverVersion {
 
 impl Driver {
     /// A transaction that reads at `at`, which came from this driver, or at the latest version.
-    pub(crate) fn begin(&self, read_only: bool, at: Option<DriverVersion>) -> Result<Work, StoreError> {
+    #[cfg_attr(not(feature = "foundationdb"), expect(clippy::unused_async, reason = "a cluster is asked"))]
+    pub(crate) async fn begin(&self, read_only: bool, at: Option<DriverVersion>) -> Result<Work, StoreError> {
         let local = match self {
             Self::Embedded(local) | Self::Memory(local) => local,
             #[cfg(feature = "foundationdb")]
             Self::Fdb(cluster) => {
                 let at = at.and_then(|at| if let DriverVersion::Fdb(at) = at { Some(at) } else { None });
-                return cluster.begin(read_only, at).map(|work| Work::Fdb(Box::new(work)));
+                return cluster.begin(read_only, at).await.map(|work| Work::Fdb(Box::new(work)));
             }
         };
         local.begin(read_only, at.and_then(DriverVersion::local)).map(|work| Work::Local(Box::new(work)))

@@ -76,8 +76,10 @@ impl Cluster {
         })
     }
 
-    /// A transaction that reads at `at`, or at the latest version.
-    pub(crate) fn begin(&self, read_only: bool, at: Option<i64>) -> Result<Work, StoreError> {
+    /// A transaction that reads at `at`, or at the latest version. The library would ask for that at the
+    /// first read only, and a conflict range added before would not count from here on; a transaction
+    /// needs a version in any case, so asking now costs nothing.
+    pub(crate) async fn begin(&self, read_only: bool, at: Option<i64>) -> Result<Work, StoreError> {
         if self.closed.load(Ordering::Relaxed) {
             return Err(StoreError::Closed);
         }
@@ -85,8 +87,9 @@ impl Cluster {
         let transaction = self.database.create_trx().map_err(refuse)?;
         let patience = i32::try_from(TRANSACTION_TIMEOUT.as_millis()).unwrap_or(i32::MAX);
         transaction.set_option(TransactionOption::Timeout(patience)).map_err(refuse)?;
-        if let Some(version) = at {
-            transaction.set_read_version(version);
+        match at {
+            Some(version) => transaction.set_read_version(version),
+            None => drop(transaction.get_read_version().await.map_err(refuse)?),
         }
         let admission = Admission::new(Instant::now(), read_only);
         Ok(Work::new(transaction, admission, self.prefix.clone(), self.place.clone(), self.watches.clone()))

@@ -7,8 +7,10 @@
 
 use std::time::Duration;
 
-/// Longest key, in bytes.
-pub const MAX_KEY_BYTES: usize = 10_000;
+/// Longest key, in bytes: FoundationDB's 10,000, less room for a prefix.
+pub const MAX_KEY_BYTES: usize = 10_000 - MAX_PREFIX_BYTES;
+/// Longest prefix that an installation's keys have in a cluster, in bytes.
+pub const MAX_PREFIX_BYTES: usize = 100;
 /// Longest value, in bytes.
 pub const MAX_VALUE_BYTES: usize = 100_000;
 /// Largest transaction, in bytes: keys and values written, and the keys of its conflict ranges.

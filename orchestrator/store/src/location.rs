@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use crate::database::{Database, OpenOptions};
 use crate::error::OpenError;
+use crate::limits::MAX_PREFIX_BYTES;
 
 /// The word for the embedded store.
 const EMBEDDED: &str = "embedded";
@@ -33,7 +34,10 @@ pub enum StoreLocation {
 
 /// A location that is none.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no store; write \"embedded\", or \"fdb:\" and the path of a FoundationDB cluster file")]
+#[error(
+    "{0:?} is no store; write \"embedded\", or \"fdb:\" and the path of a FoundationDB cluster file, \
+     perhaps with \"?prefix=\" and at most 100 bytes behind it"
+)]
 pub struct InvalidLocation(String);
 
 impl FromStr for StoreLocation {
@@ -46,7 +50,7 @@ impl FromStr for StoreLocation {
         let refuse = || InvalidLocation(text.to_owned());
         let cluster = text.strip_prefix(CLUSTER).ok_or_else(refuse)?;
         let (file, prefix) = cluster.split_once(PREFIX).unwrap_or((cluster, DEFAULT_PREFIX));
-        if file.is_empty() || prefix.is_empty() {
+        if file.is_empty() || prefix.is_empty() || prefix.len() > MAX_PREFIX_BYTES {
             return Err(refuse());
         }
         Ok(Self::Cluster { file: file.into(), prefix: prefix.to_owned() })

@@ -254,7 +254,8 @@ impl Transaction {
     }
 
     /// A watch on `key`, armed if this transaction commits, with the value it leaves there. It
-    /// misses no change after what this transaction could read.
+    /// misses no change after what this transaction could read. Conflicts with later writes of `key`, as a
+    /// read does.
     ///
     /// Over [`crate::limits::MAX_WATCHES`] the transaction does not commit and the watch answers
     /// [`StoreError::TooManyWatches`].

@@ -82,10 +82,16 @@ impl Work {
         }
     }
 
+    /// What cannot be known has been asked for: as on a cluster, the transaction does not commit.
+    fn unreadable(&mut self) -> StoreError {
+        self.admission.refuse(StoreError::Unreadable);
+        StoreError::Unreadable
+    }
+
     pub(crate) fn get(&mut self, key: &[u8], conflict: bool) -> Result<Option<Bytes>, StoreError> {
         let operations = match self.buffer.lookup(key) {
             Lookup::Known(value) => return Ok(value),
-            Lookup::Unreadable => return Err(StoreError::Unreadable),
+            Lookup::Unreadable => return Err(self.unreadable()),
             Lookup::Pending(operations) => operations.to_vec(),
             Lookup::Unknown => Vec::new(),
         };
@@ -151,7 +157,7 @@ impl Work {
             (Some(last), true) => (last.clone(), std::mem::replace(to, last)),
         };
         if self.buffer.is_unreadable(&chunk_from, &chunk_to) {
-            return Err(StoreError::Unreadable);
+            return Err(self.unreadable());
         }
         Ok(self.buffer.overlay(rows, &chunk_from, &chunk_to, reverse))
     }
@@ -188,6 +194,10 @@ impl Work {
     pub(crate) fn watch(&mut self, key: &[u8]) -> Watch {
         match self.registry.make(key) {
             Ok((watch, ticket)) => {
+                // As on a cluster: what is watched has been read, unless it was written here.
+                if self.buffer.lookup(key) == Lookup::Unknown {
+                    self.note_read_key(key);
+                }
                 self.watches.push(ticket);
                 watch
             }
