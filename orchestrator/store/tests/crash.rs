@@ -96,8 +96,9 @@ fn kill_loses_nothing_on_a_cluster() {
     kill_again_and_again(&location, Path::new("none"));
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
     runtime.block_on(async {
-        let database = Database::open_location(&location, Path::new("none"), OpenOptions::default()).await;
-        let cleared = database.unwrap().run("clear", async |mut tx: Transaction| {
+        let opened = Database::open_location(&location, Path::new("none"), OpenOptions::default()).await;
+        let database = opened.unwrap();
+        let cleared = database.run("clear", async |mut tx: Transaction| {
             tx.clear_range(b"", muster_store::limits::KEYSPACE_END);
             Ok::<_, StoreError>(())
         });
