@@ -51,6 +51,12 @@ pub(crate) struct Cluster {
     closed: AtomicBool,
 }
 
+impl Drop for Cluster {
+    fn drop(&mut self) {
+        network::stop_at_exit();
+    }
+}
+
 impl Cluster {
     /// Connects to the cluster of `cluster_file` and asks it for a version.
     pub(crate) async fn open(cluster_file: &Path, prefix: &[u8]) -> Result<Self, OpenError> {
@@ -66,7 +72,9 @@ impl Cluster {
         let probe = database.create_trx().map_err(of_library)?;
         let patience = i32::try_from(OPEN_TIMEOUT.as_millis()).unwrap_or(i32::MAX);
         probe.set_option(TransactionOption::Timeout(patience)).map_err(of_library)?;
-        probe.get_read_version().await.map_err(of_library)?;
+        let answered = probe.get_read_version().await;
+        network::stop_at_exit();
+        answered.map_err(of_library)?;
         Ok(Self {
             database,
             prefix: prefix.into(),
