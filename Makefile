@@ -17,7 +17,7 @@ test: ## Run every test: unit, integration on real Docker, end to end, Godot
 test-godot: ## Run an unmodified Godot game through the whole line
 	@scripts/test-godot.sh
 
-test-fdb: ## Run the store's conformance suite on a FoundationDB cluster: CLUSTER_FILE=...
+test-fdb: ## Run the store's suite and the end-to-end tests on a FoundationDB cluster: CLUSTER_FILE=...
 	@scripts/test-fdb.sh "$(CLUSTER_FILE)"
 
 lint: ## Check formatting, clippy, shell scripts and the repository's own rules

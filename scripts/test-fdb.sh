@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# The store's conformance suite on a FoundationDB cluster that runs already; see docs/foundationdb.md.
+# What a FoundationDB cluster that runs already has to hold up to: the store's conformance suite, kill -9 in
+# the middle of commits, and the end-to-end tests with an orchestrator on it. See docs/foundationdb.md.
 #
 #   scripts/test-fdb.sh CLUSTER_FILE
 #
@@ -15,8 +16,13 @@ cluster_file="${1:-}"
 fdb_environment
 MUSTER_TEST_CLUSTER="$(realpath "$cluster_file")"
 export MUSTER_TEST_CLUSTER
-step "set up what is missing" scripts/setup.sh toolchain
+step "set up what is missing" scripts/setup.sh toolchain docker
 step "run the conformance suite on the cluster" \
     cargo test --locked -p muster-store --features "$FDB_FEATURE" --test conformance foundationdb::
 step "kill -9 in the middle of commits to the cluster" \
     cargo test --locked -p muster-store --features "$FDB_FEATURE" --test crash cluster
+step "build the example game server's image" scripts/image.sh muster-example/arena:latest
+step "build muster with the driver" cargo build --locked -p muster-cli --features "$FDB_FEATURE"
+export MUSTER_TEST_STORE="fdb:$MUSTER_TEST_CLUSTER"
+step "play over the cluster, with kill -9 of orchestrator and agent" \
+    cargo test --locked -p muster-loadtest --test e2e play::

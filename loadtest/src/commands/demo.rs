@@ -41,6 +41,9 @@ pub(crate) struct Options {
     /// Where to write the report, JSON; logs go beside it
     #[arg(long, value_name = "FILE", default_value = "target/demo/report.json")]
     report: PathBuf,
+    /// The orchestrator's store, fdb:CLUSTER_FILE; the embedded one if not given
+    #[arg(long)]
+    store: Option<String>,
     /// How many bots play
     #[arg(long, default_value_t = 60)]
     players: u32,
@@ -98,7 +101,11 @@ async fn show(options: &Options, steps: &mut Steps) -> anyhow::Result<Shown> {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get) as u32;
     let cpu_millis = Some((max * ARENA_CPU_MILLIS).max(cores * 1_000));
     let muster = std::path::absolute(&options.muster)?;
-    let stack = Stack::start(StackOptions { cpu_millis, ..StackOptions::new(muster, dir) }, steps).await?;
+    let stack = Stack::start(
+        StackOptions { cpu_millis, store: options.store.clone(), ..StackOptions::new(muster, dir) },
+        steps,
+    )
+    .await?;
     steps.run("push", "push the game server's image", stack.push_image(&options.image, "arena:demo")).await?;
     let fleet = arena_fleet(FLEET, "arena:demo", REGION, WARM, max);
     let text = format!("apply a fleet and wait for {WARM} warm servers");

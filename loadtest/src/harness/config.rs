@@ -11,6 +11,8 @@ use serde::Serialize;
 pub(super) struct OrchestratorConfig<'a> {
     pub(super) data_dir: &'a Path,
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) store: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) session_token_ttl_s: Option<u32>,
     pub(super) api: Listen,
     pub(super) link: Listen,

@@ -47,6 +47,9 @@ pub struct StackOptions {
     pub cpu_millis: Option<u32>,
     /// Where the agent looks for Docker; `None`: where it always does.
     pub docker_socket: Option<String>,
+    /// The orchestrator's store, `fdb:CLUSTER_FILE`; each stack takes a prefix of its own there. `None`: the
+    /// embedded one.
+    pub store: Option<String>,
     /// Life of session tokens; `None`: as the orchestrator has it.
     pub session_token_ttl_s: Option<u32>,
 }
@@ -54,7 +57,7 @@ pub struct StackOptions {
 impl StackOptions {
     /// What `muster` does by itself, with state and logs in `dir`.
     pub fn new(muster: PathBuf, dir: PathBuf) -> Self {
-        Self { muster, dir, cpu_millis: None, docker_socket: None, session_token_ttl_s: None }
+        Self { muster, dir, cpu_millis: None, docker_socket: None, store: None, session_token_ttl_s: None }
     }
 }
 
@@ -106,6 +109,10 @@ impl Stack {
         let (api_port, link_port) = (ports::free_tcp()?, ports::free_udp()?);
         let config = OrchestratorConfig {
             data_dir: &data_dir,
+            store: options
+                .store
+                .as_ref()
+                .map(|cluster| format!("{cluster}?prefix=muster-test/{:016x}/", rand::random::<u64>())),
             session_token_ttl_s: options.session_token_ttl_s,
             api: Listen { listen: format!("127.0.0.1:{api_port}") },
             link: Listen { listen: format!("127.0.0.1:{link_port}") },

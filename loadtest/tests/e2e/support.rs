@@ -38,7 +38,9 @@ pub(crate) fn muster() -> PathBuf {
 /// A stack for the test `name`, with logs under the build directory.
 pub(crate) fn options(name: &str) -> StackOptions {
     let dir = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("e2e").join(name);
-    StackOptions { cpu_millis: Some(8_000), ..StackOptions::new(muster(), dir) }
+    // Set by scripts/test-fdb.sh, which runs these tests over a cluster.
+    let store = std::env::var("MUSTER_TEST_STORE").ok();
+    StackOptions { cpu_millis: Some(8_000), store, ..StackOptions::new(muster(), dir) }
 }
 
 /// Orchestrator, agent and edge, with the example's build pushed.
