@@ -141,6 +141,20 @@ async fn a_match_that_never_gets_a_server_fails_with_the_reason() {
 }
 
 #[tokio::test]
+async fn who_searches_hears_that_the_fleet_fails() {
+    let mut world = World::with_region().await;
+    world.containers = crate::world::Containers::Exit(3);
+    world.apply_fleet("sha256:bad", &[("eu", 1, 1)]).await;
+    world.settle().await;
+    world.apply_queue(2).await;
+    let ticket = world.ticket("ada").await;
+    run_pass(&world).await;
+    let words = world.see(ticket).await.explanation;
+    assert!(words.contains("searching with 1 of 2 players"), "{words}");
+    assert!(words.contains("servers fail in region eu") && words.contains("code 3"), "{words}");
+}
+
+#[tokio::test]
 async fn cancelling_sends_the_others_back_to_their_place() {
     let world = World::with_region().await;
     world.apply_fleet("sha256:one", &[("eu", 0, 5)]).await;
