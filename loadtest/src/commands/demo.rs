@@ -41,7 +41,7 @@ pub(crate) struct Options {
     /// Where to write the report, JSON; logs go beside it
     #[arg(long, value_name = "FILE", default_value = "target/demo/report.json")]
     report: PathBuf,
-    /// The orchestrator's store, fdb:CLUSTER_FILE; the embedded one if not given
+    /// The orchestrator's store, `fdb:CLUSTER_FILE`; the embedded one if not given
     #[arg(long)]
     store: Option<String>,
     /// How many bots play
