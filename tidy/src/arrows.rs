@@ -6,12 +6,13 @@ use crate::Problem;
 use crate::manifest::Crate;
 
 /// Every crate of the workspace with the crates of the workspace it may import.
-const ALLOWED: [(&str, &[&str]); 11] = [
+const ALLOWED: [(&str, &[&str]); 12] = [
     ("muster-protocol", &[]),
     ("muster-transport", &["muster-protocol"]),
     ("muster-client", &["muster-protocol"]),
     ("muster-store", &["muster-protocol"]),
-    ("muster-orchestrator", &["muster-protocol", "muster-transport", "muster-store"]),
+    ("muster-engine", &["muster-store"]),
+    ("muster-orchestrator", &["muster-protocol", "muster-transport", "muster-store", "muster-engine"]),
     ("muster-edge-proxy", &["muster-protocol", "muster-transport"]),
     ("muster-agent", &["muster-protocol", "muster-transport"]),
     ("muster-loadtest", &["muster-protocol", "muster-transport", "muster-client", "muster-store"]),

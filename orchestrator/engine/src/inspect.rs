@@ -1,0 +1,161 @@
+//! Looking at workflows: one, or a namespace's, and what each waits for, in words.
+//!
+//! Reads only, and needs no worker.
+
+use bytes::Bytes;
+use muster_store::{Database, StoreError, Transaction};
+use prost::Message;
+
+use crate::address::Address;
+use crate::keyspace;
+use crate::limits::{MAX_PAGE, SHARDS};
+use crate::records::{JournalRecord, Status, WorkflowRecord};
+
+/// A workflow, as it stands.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Workflow {
+    /// Where it lives.
+    pub address: Address,
+    /// Its record.
+    pub record: WorkflowRecord,
+}
+
+impl Workflow {
+    /// What it waits for at `now_ms`, in words.
+    pub fn waits_for(&self, now_ms: u64) -> String {
+        let record = &self.record;
+        let seconds = |due_ms: u64| due_ms.saturating_sub(now_ms).div_ceil(1_000);
+        match record.status() {
+            Status::Paused => "it is paused; muster workflow resume lets it go on".to_owned(),
+            Status::Dead => format!("somebody to mend this and say muster workflow retry: {}", record.reason),
+            Status::Blocked => format!("newer code: {}", record.reason),
+            Status::Failing => {
+                let retry = record.timers.iter().find(|timer| timer.name == "~retry");
+                let when = retry.map_or(0, |timer| seconds(timer.due_ms));
+                format!("attempt {} in {when} s, because: {}", record.attempts + 1, record.reason)
+            }
+            Status::Finished | Status::Cancelled => "nothing; it is over".to_owned(),
+            Status::Failed => format!("nothing; it is over, because: {}", record.reason),
+            Status::Running if !record.waiting_for.is_empty() => record.waiting_for.clone(),
+            Status::Running if record.awake => "nothing; it is at work".to_owned(),
+            Status::Running => match record.timers.iter().min_by_key(|timer| timer.due_ms) {
+                Some(timer) => format!("timer {:?}, in {} s, or a signal", timer.name, seconds(timer.due_ms)),
+                None => "a signal".to_owned(),
+            },
+        }
+    }
+}
+
+/// The workflow at `address`, if there is one.
+///
+/// # Errors
+/// The store's.
+pub async fn show(tx: &mut Transaction, address: &Address) -> Result<Option<Workflow>, StoreError> {
+    let row = tx.get(&keyspace::state(address)).await?;
+    let record = row.and_then(|row| WorkflowRecord::decode(row).ok());
+    Ok(record.map(|record| Workflow { address: address.clone(), record }))
+}
+
+/// The steps of the workflow at `address` so far, if it is of the steps style: number and record.
+///
+/// # Errors
+/// The store's.
+pub async fn journal(db: &Database, address: &Address) -> Result<Vec<(u32, JournalRecord)>, StoreError> {
+    let range = keyspace::journal(address);
+    let rows = db
+        .read("engine_journal", async |mut tx| {
+            tx.snapshot_get_range(&range.begin, &range.end, crate::limits::MAX_STEPS as usize, false).await
+        })
+        .await?;
+    let step = |(key, row): (Bytes, Bytes)| {
+        let number = key.get(key.len().checked_sub(4)?..)?.try_into().ok()?;
+        Some((u32::from_be_bytes(number), JournalRecord::decode(row).ok()?))
+    };
+    Ok(rows.into_iter().filter_map(step).collect())
+}
+
+/// Which workflows of a namespace are wanted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Filter {
+    /// Only those of this kind.
+    pub kind: Option<String>,
+    /// Only those that stand so.
+    pub status: Option<Status>,
+}
+
+/// A page of the workflows of `namespace` that `filter` wants, at most `limit` (at most [`MAX_PAGE`]), those
+/// behind `after`, in the order of their shards; and where the next page begins, if there is one.
+///
+/// # Errors
+/// The store's.
+pub async fn list(
+    db: &Database,
+    namespace: &str,
+    filter: &Filter,
+    after: Option<&Address>,
+    limit: usize,
+) -> Result<(Vec<Workflow>, Option<Address>), StoreError> {
+    let limit = limit.clamp(1, MAX_PAGE);
+    let mut found = Vec::new();
+    for shard in after.map_or(0, Address::shard)..SHARDS {
+        let mut range = keyspace::states_of(shard, namespace, filter.kind.as_deref());
+        if let Some(after) = after.filter(|after| after.shard() == shard) {
+            range = range.after(&keyspace::state(after));
+        }
+        loop {
+            let rows = db
+                .read("engine_list", async |mut tx| {
+                    tx.snapshot_get_range(&range.begin, &range.end, MAX_PAGE, false).await
+                })
+                .await?;
+            for (key, row) in &rows {
+                let (Some(address), Ok(record)) =
+                    (keyspace::split_address(key), WorkflowRecord::decode(row.clone()))
+                else {
+                    continue;
+                };
+                if filter.status.is_none_or(|status| status == record.status()) {
+                    found.push(Workflow { address, record });
+                }
+                if found.len() > limit {
+                    found.truncate(limit);
+                    let next = found.last().map(|workflow| workflow.address.clone());
+                    return Ok((found, next));
+                }
+            }
+            match rows.last() {
+                Some((key, _)) if rows.len() == MAX_PAGE => range = range.after(key),
+                _ => break,
+            }
+        }
+    }
+    Ok((found, None))
+}
+
+/// How many workflows of all namespaces stand how, by reading them all.
+///
+/// # Errors
+/// The store's.
+pub async fn count(db: &Database) -> Result<std::collections::BTreeMap<Status, u64>, StoreError> {
+    let mut counts = std::collections::BTreeMap::new();
+    for shard in 0..SHARDS {
+        let mut range = keyspace::states(shard);
+        loop {
+            let rows = db
+                .read("engine_count", async |mut tx| {
+                    tx.snapshot_get_range(&range.begin, &range.end, MAX_PAGE, false).await
+                })
+                .await?;
+            for (_, row) in &rows {
+                if let Ok(record) = WorkflowRecord::decode(row.clone()) {
+                    *counts.entry(record.status()).or_default() += 1;
+                }
+            }
+            match rows.last() {
+                Some((key, _)) if rows.len() == MAX_PAGE => range = range.after(key),
+                _ => break,
+            }
+        }
+    }
+    Ok(counts)
+}

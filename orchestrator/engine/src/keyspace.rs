@@ -1,0 +1,295 @@
+//! Every key of the engine: one list of prefixes, one function a key.
+//!
+//! Keys are tuples in FoundationDB's encoding, under [`ROOT`], which belongs to the engine alone. What is
+//! hot lies under its shard, so that a cluster can spread it. The numbers are part of the stored format:
+//! they are added to, never changed or used again.
+
+use foundationdb_tuple::{Element, pack, unpack};
+use muster_store::{VERSIONSTAMP_BYTES, prefix_end};
+
+use crate::address::{Address, ShardIndex};
+
+/// First element of every key of the engine; those of others are smaller.
+pub const ROOT: u16 = 100;
+
+const STATE: u16 = 1;
+const INBOX: u16 = 2;
+const ZONE: u16 = 3;
+const BELL: u16 = 4;
+const TIMER: u16 = 5;
+const LEASE: u16 = 6;
+const WORKER: u16 = 7;
+const JOURNAL: u16 = 8;
+const REPLY: u16 = 9;
+const ASIDE: u16 = 10;
+const PARKED: u16 = 11;
+const AWAKE: u16 = 12;
+const MEMBERS: u16 = 13;
+
+/// Begin, included, and end, excluded, of a range of keys.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct KeyRange {
+    pub(crate) begin: Vec<u8>,
+    pub(crate) end: Vec<u8>,
+}
+
+impl KeyRange {
+    fn under(prefix: Vec<u8>) -> Self {
+        let end = prefix_end(&prefix);
+        Self { begin: prefix, end }
+    }
+
+    /// The part from `key` on, that key excluded.
+    pub(crate) fn after(mut self, key: &[u8]) -> Self {
+        self.begin = self.begin.max(muster_store::successor(key));
+        self
+    }
+}
+
+/// The record of a workflow.
+pub(crate) fn state(address: &Address) -> Vec<u8> {
+    of_workflow(STATE, address)
+}
+
+/// The records of a shard's workflows.
+pub(crate) fn states(shard: ShardIndex) -> KeyRange {
+    KeyRange::under(pack(&(ROOT, STATE, u16::from(shard))))
+}
+
+/// The records of a namespace's workflows in a shard; of one `kind` if given.
+pub(crate) fn states_of(shard: ShardIndex, namespace: &str, kind: Option<&str>) -> KeyRange {
+    let prefix = (ROOT, STATE, u16::from(shard), namespace);
+    KeyRange::under(match kind {
+        None => pack(&prefix),
+        Some(kind) => pack(&(ROOT, STATE, u16::from(shard), namespace, kind)),
+    })
+}
+
+/// What came for the workflows of a namespace in a shard, in the order it came.
+pub(crate) fn inbox(shard: ShardIndex, namespace: &str) -> KeyRange {
+    KeyRange::under(pack(&(ROOT, INBOX, u16::from(shard), namespace)))
+}
+
+/// A new row of an inbox and where its versionstamp goes. `order` sorts the rows of one transaction.
+pub(crate) fn inbox_row(shard: ShardIndex, namespace: &str, order: u64) -> (Vec<u8>, usize) {
+    let mut key = pack(&(ROOT, INBOX, u16::from(shard), namespace));
+    let hole = key.len();
+    key.extend_from_slice(&[0; VERSIONSTAMP_BYTES]);
+    key.extend_from_slice(&order.to_be_bytes());
+    (key, hole)
+}
+
+/// Says that a namespace may have something in a shard's inbox.
+pub(crate) fn zone(shard: ShardIndex, namespace: &str) -> Vec<u8> {
+    pack(&(ROOT, ZONE, u16::from(shard), namespace))
+}
+
+/// The namespaces that may have something in a shard's inbox.
+pub(crate) fn zones(shard: ShardIndex) -> KeyRange {
+    KeyRange::under(pack(&(ROOT, ZONE, u16::from(shard))))
+}
+
+/// The namespace of a [`zone`].
+pub(crate) fn zone_namespace(key: &[u8]) -> Option<String> {
+    match unpack::<Vec<Element<'_>>>(key).ok()?.as_slice() {
+        [_, _, _, Element::String(namespace)] => Some(namespace.to_string()),
+        _ => None,
+    }
+}
+
+/// Is added to by whoever writes into a shard's inbox.
+pub(crate) fn bell(shard: ShardIndex) -> Vec<u8> {
+    pack(&(ROOT, BELL, u16::from(shard)))
+}
+
+/// A timer.
+pub(crate) fn timer(address: &Address, due_ms: u64, name: &str) -> Vec<u8> {
+    let shard = u16::from(address.shard());
+    pack(&(ROOT, TIMER, shard, due_ms, address.namespace(), address.kind(), address.key(), name))
+}
+
+/// The timers of a shard, those due first first.
+pub(crate) fn timers(shard: ShardIndex) -> KeyRange {
+    KeyRange::under(pack(&(ROOT, TIMER, u16::from(shard))))
+}
+
+/// What a [`timer`] says: when it is due, of whom, which.
+pub(crate) fn split_timer(key: &[u8]) -> Option<(u64, Address, String)> {
+    match unpack::<Vec<Element<'_>>>(key).ok()?.as_slice() {
+        [
+            _,
+            _,
+            _,
+            Element::Int(due),
+            Element::String(namespace),
+            Element::String(kind),
+            Element::String(key),
+            Element::String(name),
+        ] => Some((u64::try_from(*due).ok()?, Address::new(namespace, kind, key).ok()?, name.to_string())),
+        _ => None,
+    }
+}
+
+/// Who does the work of a shard.
+pub(crate) fn lease(shard: ShardIndex) -> Vec<u8> {
+    pack(&(ROOT, LEASE, u16::from(shard)))
+}
+
+/// The leases of all shards.
+pub(crate) fn leases() -> KeyRange {
+    KeyRange::under(pack(&(ROOT, LEASE)))
+}
+
+/// The shard of a [`lease`].
+pub(crate) fn lease_shard(key: &[u8]) -> Option<ShardIndex> {
+    match unpack::<Vec<Element<'_>>>(key).ok()?.as_slice() {
+        [_, _, Element::Int(shard)] => ShardIndex::try_from(*shard).ok(),
+        _ => None,
+    }
+}
+
+/// A worker; its id is the end of the key.
+pub(crate) fn worker(id: &[u8]) -> Vec<u8> {
+    let mut key = pack(&(ROOT, WORKER));
+    key.extend_from_slice(id);
+    key
+}
+
+/// All workers.
+pub(crate) fn workers() -> KeyRange {
+    KeyRange::under(pack(&(ROOT, WORKER)))
+}
+
+/// The id in a [`worker`] key.
+pub(crate) fn worker_id(key: &[u8]) -> Option<[u8; 16]> {
+    key.get(key.len().checked_sub(16)?..)?.try_into().ok()
+}
+
+/// Is added to when a worker comes or goes, or hands over.
+pub(crate) fn members() -> Vec<u8> {
+    pack(&(ROOT, MEMBERS))
+}
+
+/// What became of a step.
+pub(crate) fn step(address: &Address, number: u32) -> Vec<u8> {
+    let mut key = of_workflow(JOURNAL, address);
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// What became of all steps of a workflow.
+pub(crate) fn journal(address: &Address) -> KeyRange {
+    KeyRange::under(of_workflow(JOURNAL, address))
+}
+
+/// An answer. Replies of one `bucket` of time are removed together.
+pub(crate) fn reply(bucket: u64, request: [u8; 16]) -> Vec<u8> {
+    let mut key = pack(&(ROOT, REPLY, bucket));
+    key.extend_from_slice(&request);
+    key
+}
+
+/// The answers of the buckets before `bucket`.
+pub(crate) fn replies_before(bucket: u64) -> KeyRange {
+    KeyRange { begin: pack(&(ROOT, REPLY)), end: pack(&(ROOT, REPLY, bucket)) }
+}
+
+/// Says that a workflow is dead or blocked; its value is the [`crate::Status`] in one byte.
+pub(crate) fn aside(address: &Address) -> Vec<u8> {
+    of_workflow(ASIDE, address)
+}
+
+/// The workflows of a shard that are dead or blocked.
+pub(crate) fn asides(shard: ShardIndex) -> KeyRange {
+    KeyRange::under(pack(&(ROOT, ASIDE, u16::from(shard))))
+}
+
+/// What waits with a workflow.
+pub(crate) fn parked(address: &Address) -> KeyRange {
+    KeyRange::under(of_workflow(PARKED, address))
+}
+
+/// One of what waits with a workflow.
+pub(crate) fn parked_row(address: &Address, number: u64) -> Vec<u8> {
+    let mut key = of_workflow(PARKED, address);
+    key.extend_from_slice(&number.to_be_bytes());
+    key
+}
+
+/// Says that a workflow of the steps style is awake.
+pub(crate) fn awake(address: &Address) -> Vec<u8> {
+    of_workflow(AWAKE, address)
+}
+
+/// The workflows of the steps style of a shard that are awake.
+pub(crate) fn awakes(shard: ShardIndex) -> KeyRange {
+    KeyRange::under(pack(&(ROOT, AWAKE, u16::from(shard))))
+}
+
+/// The workflow that a [`state`], [`aside`] or [`awake`] key is of.
+pub(crate) fn split_address(key: &[u8]) -> Option<Address> {
+    match unpack::<Vec<Element<'_>>>(key).ok()?.as_slice() {
+        [_, _, _, Element::String(namespace), Element::String(kind), Element::String(key)] => {
+            Address::new(namespace, kind, key).ok()
+        }
+        _ => None,
+    }
+}
+
+fn of_workflow(prefix: u16, address: &Address) -> Vec<u8> {
+    let shard = u16::from(address.shard());
+    pack(&(ROOT, prefix, shard, address.namespace(), address.kind(), address.key()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn address(key: &str) -> Address {
+        Address::new("arena/prod", "fleet", key).expect("valid")
+    }
+
+    #[test]
+    fn keys_come_apart_again() {
+        let duel = address("duel");
+        assert_eq!(split_address(&state(&duel)), Some(duel.clone()));
+        assert_eq!(split_address(&aside(&duel)), Some(duel.clone()));
+        assert_eq!(split_address(&awake(&duel)), Some(duel.clone()));
+        assert_eq!(split_timer(&timer(&duel, 77, "retry")), Some((77, duel, "retry".to_owned())));
+        assert_eq!(zone_namespace(&zone(3, "arena/prod")), Some("arena/prod".to_owned()));
+        assert_eq!(lease_shard(&lease(63)), Some(63));
+        assert_eq!(worker_id(&worker(&[7; 16])), Some([7; 16]));
+    }
+
+    #[test]
+    fn one_workflows_rows_are_no_other_ones() {
+        let (duel, other) = (address("duel"), address("duel-2"));
+        let range = parked(&duel);
+        let within = |key: &[u8]| range.begin.as_slice() <= key && key < range.end.as_slice();
+        assert!(within(&parked_row(&duel, u64::MAX)));
+        assert!(!within(&parked_row(&other, 0)));
+        let (first, hole) = inbox_row(1, "a", 0);
+        assert_eq!(first.len(), hole + VERSIONSTAMP_BYTES + 8);
+        let zone = inbox(1, "a");
+        assert!(zone.begin < first && first < zone.end);
+        assert!(inbox_row(1, "ab", 0).0 >= zone.end);
+    }
+
+    #[test]
+    fn timers_sort_by_when_they_are_due() {
+        let mut last = Vec::new();
+        for due in [0, 1, 255, 256, 1 << 32, u64::MAX >> 1] {
+            let key = timer(&address("duel"), due, "x");
+            assert!(key > last);
+            last = key;
+        }
+    }
+
+    #[test]
+    fn rows_of_the_engine_begin_with_its_root() {
+        let all = KeyRange::under(pack(&(ROOT,)));
+        for key in [state(&address("x")), bell(0), members(), lease(0), reply(1, [0; 16])] {
+            assert!(all.begin <= key && key < all.end);
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! One turn of a shard: what came and what is due, taken, delivered and consumed in one transaction.
+//!
+//! The rows are read without conflicting: that nobody else consumes them is what the lease is for, and
+//! senders must not be in the way. It runs again from the start if the transaction conflicts.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+
+use bytes::Bytes;
+use muster_store::{StoreError, Transaction};
+use prost::Message;
+use tokio::time::Instant;
+
+use crate::address::Address;
+use crate::error::Failure;
+use crate::keyspace;
+use crate::limits::{BATCH_TIME, PARKED_PER_TURN, ZONES_PER_TURN};
+use crate::records::{Envelope, EnvelopeKind, Status, WorkflowRecord};
+use crate::shard::cache::Cache;
+use crate::shard::working::{DRAIN, REMOVE, RETRY, WAKE, Working};
+use crate::shard::{Lease, Shared, Unleased};
+
+/// Why a turn did not happen.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum TurnError {
+    #[error(transparent)]
+    Unleased(#[from] Unleased),
+    #[error("{address}: {failure}")]
+    Failed { address: Address, event: String, failure: Failure },
+}
+
+impl From<StoreError> for TurnError {
+    fn from(error: StoreError) -> Self {
+        Self::Unleased(error.into())
+    }
+}
+
+/// What a turn works from.
+pub(super) struct Turn<'a> {
+    pub(super) shared: &'a Shared,
+    pub(super) lease: Lease,
+    pub(super) cache: &'a Cache,
+    /// Namespace behind which the zones begin.
+    pub(super) after_zone: Option<&'a str>,
+    /// Most signals and timers taken.
+    pub(super) limit: usize,
+    /// The workflow being worked on, for when the transaction fails as a whole.
+    pub(super) at_work: &'a Mutex<Option<Address>>,
+}
+
+/// What a turn did, once it is committed.
+#[derive(Default)]
+pub(super) struct Done {
+    pub(super) working: BTreeMap<Address, Working>,
+    /// Signals and timers consumed.
+    pub(super) taken: usize,
+    /// Transitions by kind.
+    pub(super) transitions: BTreeMap<String, u64>,
+    /// Workflows of the steps style that are to be woken, or to look again.
+    pub(super) wake: Vec<Address>,
+    /// Something is left that could be taken now.
+    pub(super) more: bool,
+    /// When the next timer is due.
+    pub(super) next_due_ms: Option<u64>,
+    /// Zones that had nothing.
+    pub(super) empty_zones: Vec<String>,
+    /// Zone after which the next turn goes on; `None` if it begins anew.
+    pub(super) zone: Option<String>,
+}
+
+/// A turn under way.
+pub(super) struct Batch<'a> {
+    pub(super) turn: Turn<'a>,
+    pub(super) tx: Transaction,
+    pub(super) now_ms: u64,
+    pub(super) done: Done,
+    began: Instant,
+}
+
+impl<'a> Batch<'a> {
+    pub(super) fn new(turn: Turn<'a>, tx: Transaction) -> Self {
+        let now_ms = turn.shared.clock.now_ms();
+        Self { turn, tx, now_ms, done: Done::default(), began: Instant::now() }
+    }
+
+    /// Makes the turn, up to its commit.
+    pub(super) async fn run(mut self) -> Result<Done, TurnError> {
+        self.turn.shared.fence(&mut self.tx, self.turn.lease).await?;
+        self.timers().await?;
+        self.inboxes().await?;
+        self.write()
+    }
+
+    /// Instead of a turn: lets those of `blocked` go on that there is code for.
+    pub(super) async fn unblock_all(mut self, blocked: &[Address]) -> Result<Done, TurnError> {
+        self.turn.shared.fence(&mut self.tx, self.turn.lease).await?;
+        for address in blocked {
+            let mut working = self.take(address).await?;
+            self.unblock(address, &mut working);
+            self.put(address.clone(), working);
+        }
+        self.write()
+    }
+
+    fn write(mut self) -> Result<Done, TurnError> {
+        let (tx, lowest) = (&mut self.tx, &mut self.done.next_due_ms);
+        for (address, working) in &mut self.done.working {
+            // A timer that a transition set may be due before all that were read.
+            let timers = if working.removed { &[] } else { working.record.timers.as_slice() };
+            let due = timers.iter().map(|timer| timer.due_ms).min();
+            *lowest = lowest.iter().copied().chain(due).min();
+            working.write(tx, address).map_err(|failure| TurnError::Failed {
+                address: address.clone(),
+                event: "write".to_owned(),
+                failure,
+            })?;
+        }
+        Ok(self.done)
+    }
+
+    fn is_full(&self) -> bool {
+        self.done.taken >= self.turn.limit || self.began.elapsed() >= BATCH_TIME
+    }
+
+    /// Takes what is due.
+    async fn timers(&mut self) -> Result<(), TurnError> {
+        let range = keyspace::timers(self.turn.lease.shard);
+        // Half of the turn at most, so that signals are not starved; one more tells what is due next.
+        let most = self.turn.limit.div_ceil(2);
+        let rows = self.tx.snapshot_get_range(&range.begin, &range.end, most + 1, false).await?;
+        for (at, (key, _)) in rows.iter().enumerate() {
+            let Some((due_ms, address, name)) = keyspace::split_timer(key) else {
+                tracing::warn!(?key, "a timer that is none is dropped");
+                self.tx.clear(key);
+                continue;
+            };
+            if due_ms > self.now_ms {
+                self.done.next_due_ms = Some(due_ms);
+                break;
+            }
+            if at == most || self.is_full() {
+                self.done.more = true;
+                break;
+            }
+            self.tx.clear(key);
+            self.done.taken += 1;
+            self.timer(address, &name, due_ms).await?;
+        }
+        Ok(())
+    }
+
+    async fn timer(&mut self, address: Address, name: &str, due_ms: u64) -> Result<(), TurnError> {
+        let mut working = self.take(&address).await?;
+        // One that was moved or cancelled while this transaction did not see it is none.
+        if working.take_timer(name, due_ms) {
+            working.touch(self.now_ms);
+            match name {
+                RETRY if working.record.status() == Status::Failing => {
+                    working.record.set_status(Status::Running);
+                    self.drain(&address, &mut working).await?;
+                }
+                DRAIN => self.drain(&address, &mut working).await?,
+                REMOVE if working.record.status().is_over() => {
+                    if working.record.parked == 0 {
+                        working.remove(&mut self.tx, &address);
+                    } else {
+                        working.set_own_timer(&mut self.tx, &address, REMOVE, self.now_ms + 1_000);
+                    }
+                }
+                WAKE => self.wake(&address, &mut working),
+                name if name.starts_with('~') => {}
+                name => {
+                    let envelope = Envelope {
+                        kind: EnvelopeKind::Timer.into(),
+                        text: name.to_owned(),
+                        ..Envelope::default()
+                    };
+                    self.deliver_or_park(&address, &mut working, envelope).await?;
+                }
+            }
+        }
+        self.put(address, working);
+        Ok(())
+    }
+
+    /// Takes what came, from zone to zone, each its share.
+    async fn inboxes(&mut self) -> Result<(), TurnError> {
+        let shard = self.turn.lease.shard;
+        let mut range = keyspace::zones(shard);
+        if let Some(after) = self.turn.after_zone {
+            range = range.after(&keyspace::zone(shard, after));
+        }
+        let zones = self.tx.snapshot_get_range(&range.begin, &range.end, ZONES_PER_TURN, false).await?;
+        let all = zones.len() < ZONES_PER_TURN;
+        let left = self.turn.limit.saturating_sub(self.done.taken).max(1);
+        let share = left.div_ceil(zones.len().max(1));
+        let mut last = None;
+        for (key, _) in &zones {
+            if self.is_full() {
+                self.done.more = true;
+                break;
+            }
+            let Some(namespace) = keyspace::zone_namespace(key) else { continue };
+            self.zone(&namespace, share).await?;
+            last = Some(namespace);
+        }
+        // What lies before the zones of this turn, or behind them, is looked at by the next.
+        self.done.more |= !all || self.turn.after_zone.is_some();
+        self.done.zone = if all { None } else { last };
+        Ok(())
+    }
+
+    async fn zone(&mut self, namespace: &str, share: usize) -> Result<(), TurnError> {
+        let range = keyspace::inbox(self.turn.lease.shard, namespace);
+        let rows = self.tx.snapshot_get_range(&range.begin, &range.end, share, false).await?;
+        if rows.is_empty() {
+            self.done.empty_zones.push(namespace.to_owned());
+        }
+        self.done.more |= rows.len() == share;
+        for (key, row) in rows {
+            if self.is_full() {
+                self.done.more = true;
+                break;
+            }
+            self.tx.clear(&key);
+            self.done.taken += 1;
+            let envelope = Envelope::decode(row).ok();
+            let address = envelope.as_ref().and_then(|envelope| envelope.address.clone());
+            let Some((envelope, Ok(address))) = envelope.zip(address.map(Address::try_from)) else {
+                tracing::warn!(?key, "a signal that is none is dropped");
+                continue;
+            };
+            let mut working = self.take(&address).await?;
+            self.receive(&address, &mut working, envelope).await?;
+            self.put(address, working);
+        }
+        Ok(())
+    }
+
+    /// Delivers what waits with a workflow, as far as it can take it.
+    pub(super) async fn drain(&mut self, address: &Address, working: &mut Working) -> Result<(), TurnError> {
+        let range = keyspace::parked(address);
+        let rows = self.tx.get_range(&range.begin, &range.end, PARKED_PER_TURN, false).await?;
+        for (key, row) in rows {
+            if !working.takes() {
+                return Ok(());
+            }
+            self.tx.clear(&key);
+            working.record.parked = working.record.parked.saturating_sub(1);
+            self.done.taken += 1;
+            let Ok(envelope) = Envelope::decode(row) else { continue };
+            self.deliver(address, working, envelope).await?;
+        }
+        if working.record.parked > 0 && working.takes() {
+            working.set_own_timer(&mut self.tx, address, DRAIN, self.now_ms);
+            self.done.more = true;
+        }
+        Ok(())
+    }
+
+    /// The workflow at `address`, as this turn has left it so far.
+    async fn take(&mut self, address: &Address) -> Result<Working, TurnError> {
+        *self.turn.at_work.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.clone());
+        if let Some(working) = self.done.working.remove(address) {
+            return Ok(working);
+        }
+        if let Some(working) = self.turn.cache.get(address) {
+            return Ok(working);
+        }
+        let key = keyspace::state(address);
+        // Machines are changed by turns alone; steps commit beside them.
+        let row: Option<Bytes> = if self.is_machine(address) {
+            self.tx.snapshot_get(&key).await?
+        } else {
+            self.tx.get(&key).await?
+        };
+        let Some(row) = row else { return Ok(Working::absent(self.now_ms)) };
+        let record = WorkflowRecord::decode(row).map_err(|error| TurnError::Failed {
+            address: address.clone(),
+            event: "read".to_owned(),
+            failure: Failure::Final(format!("its record cannot be read: {error}")),
+        })?;
+        Ok(Working::stored(record))
+    }
+
+    fn put(&mut self, address: Address, working: Working) {
+        self.done.working.insert(address, working);
+    }
+
+    /// Wakes a workflow of the steps style.
+    pub(super) fn wake(&mut self, address: &Address, working: &mut Working) {
+        if !working.record.awake {
+            working.record.awake = true;
+            self.tx.set(&keyspace::awake(address), b"");
+        }
+        working.touch(self.now_ms);
+        self.done.wake.push(address.clone());
+    }
+}
