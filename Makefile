@@ -1,6 +1,6 @@
 # The only entry: every task of this repository is a target here, and does its work in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-godot test-fdb lint bench bench-store image
+.PHONY: help demo dev test test-godot test-fdb lint bench bench-store bench-engine image
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ bench: ## Run every benchmark, write target/bench/*.json
 
 bench-store: ## Run the store's benchmark alone
 	@scripts/bench.sh store
+
+bench-engine: ## Run the durable engine's benchmark alone
+	@scripts/bench.sh engine
 
 image: ## Build the example game server's container image
 	@scripts/setup.sh toolchain docker

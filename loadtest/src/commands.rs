@@ -3,6 +3,7 @@
 mod bench;
 mod bots;
 mod demo;
+mod engine_at_rest;
 mod godot;
 
 use std::process::ExitCode;
@@ -16,6 +17,9 @@ pub(crate) enum Command {
     Demo(demo::Options),
     /// Measure; figures go to the terminal and to JSON files
     Bench(bench::Options),
+    /// Hold a store of sleeping workflows, for the engine's benchmark
+    #[command(hide = true)]
+    EngineAtRest(engine_at_rest::Options),
     /// Play an unmodified Godot game through a whole Muster on this machine
     Godot(godot::Options),
 }
@@ -26,6 +30,7 @@ impl Command {
             Self::Bots(options) => bots::run(options).await,
             Self::Demo(options) => demo::run(options).await,
             Self::Bench(options) => bench::run(options).await,
+            Self::EngineAtRest(options) => engine_at_rest::run(options).await,
             Self::Godot(options) => godot::run(options).await,
         }
     }

@@ -15,7 +15,10 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("muster-orchestrator", &["muster-protocol", "muster-transport", "muster-store", "muster-engine"]),
     ("muster-edge-proxy", &["muster-protocol", "muster-transport"]),
     ("muster-agent", &["muster-protocol", "muster-transport"]),
-    ("muster-loadtest", &["muster-protocol", "muster-transport", "muster-client", "muster-store"]),
+    (
+        "muster-loadtest",
+        &["muster-protocol", "muster-transport", "muster-client", "muster-store", "muster-engine"],
+    ),
     (
         "muster-cli",
         &[

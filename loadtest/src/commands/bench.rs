@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
 use muster_loadtest::bench::edge::EdgeLoad;
-use muster_loadtest::bench::{BenchOptions, alloc, edge, start, store};
+use muster_loadtest::bench::{BenchOptions, alloc, edge, engine, start, store};
 use muster_loadtest::harness::docker::require_image;
 use muster_loadtest::harness::steps::Steps;
 use muster_protocol::api::MAX_PLAYERS;
@@ -52,6 +52,8 @@ enum What {
     Edge,
     /// The embedded store, beside bare redb
     Store,
+    /// The durable engine on the embedded store
+    Engine,
     /// All of them, one after the other
     All,
 }
@@ -86,16 +88,17 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
         seconds: options.seconds,
         rounds: options.rounds,
     };
-    if !matches!(options.what, What::Alloc | What::Store) {
+    if !matches!(options.what, What::Alloc | What::Store | What::Engine) {
         require_image(&options.image).await?;
     }
-    for what in [What::Store, What::Alloc, What::Start, What::Edge] {
+    for what in [What::Store, What::Engine, What::Alloc, What::Start, What::Edge] {
         if options.what != What::All && options.what != what {
             continue;
         }
         let mut steps = Steps::shown();
         let (name, figures) = match what {
             What::Store => ("store", store::run(&bench, &mut steps).await),
+            What::Engine => ("engine", engine::run(&bench, &mut steps).await),
             What::Alloc => ("alloc", alloc::run(&bench, &mut steps).await),
             What::Start => ("start", start::run(&bench, &mut steps).await),
             What::Edge | What::All => ("edge", edge::run(&bench, load, &mut steps).await),
