@@ -15,6 +15,9 @@ use crate::limits::{MAX_NAME_BYTES, MAX_TEXT_BYTES, MAX_TIMERS};
 use crate::records::{ReplyRecord, TimerEntry, WorkflowRecord};
 use crate::send;
 
+/// The engine's own timer that delivers a nudge.
+pub(crate) const NUDGE: &str = "~nudge";
+
 /// The transition that is being made.
 pub struct Context<'a> {
     pub(crate) tx: &'a mut Transaction,
@@ -113,6 +116,14 @@ impl Context<'_> {
     /// Cancels timer `name`, if it is set.
     pub fn cancel_timer(&mut self, name: &str) {
         cancel_timer(self.tx, self.address, self.record, name);
+    }
+
+    /// Has this machine look again, right after this transition: with [`crate::Event::Nudged`].
+    pub fn again(&mut self) {
+        self.record.nudged = true;
+        if self.record.timers.iter().all(|timer| timer.name != NUDGE) {
+            set_timer(self.tx, self.address, self.record, NUDGE, self.now_ms);
+        }
     }
 
     /// Says what this workflow waits for, to people. It stays until said otherwise.

@@ -25,6 +25,7 @@ const ASIDE: u16 = 10;
 const PARKED: u16 = 11;
 const AWAKE: u16 = 12;
 const MEMBERS: u16 = 13;
+const NUDGE: u16 = 14;
 
 /// Begin, included, and end, excluded, of a range of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +80,17 @@ pub(crate) fn inbox_row(shard: ShardIndex, namespace: &str, order: u64) -> (Vec<
     (key, hole)
 }
 
-/// Says that a namespace may have something in a shard's inbox.
+/// Says that a workflow is to look at its matters: one row, however often that is said.
+pub(crate) fn nudge(address: &Address) -> Vec<u8> {
+    of_workflow(NUDGE, address)
+}
+
+/// The nudged workflows of a namespace in a shard.
+pub(crate) fn nudges(shard: ShardIndex, namespace: &str) -> KeyRange {
+    KeyRange::under(pack(&(ROOT, NUDGE, u16::from(shard), namespace)))
+}
+
+/// Says that a namespace may have something in a shard's inbox, or be nudged there.
 pub(crate) fn zone(shard: ShardIndex, namespace: &str) -> Vec<u8> {
     pack(&(ROOT, ZONE, u16::from(shard), namespace))
 }
@@ -226,7 +237,7 @@ pub(crate) fn awakes(shard: ShardIndex) -> KeyRange {
     KeyRange::under(pack(&(ROOT, AWAKE, u16::from(shard))))
 }
 
-/// The workflow that a [`state`], [`aside`] or [`awake`] key is of.
+/// The workflow that a [`state`], [`nudge`], [`aside`] or [`awake`] key is of.
 pub(crate) fn split_address(key: &[u8]) -> Option<Address> {
     match unpack::<Vec<Element<'_>>>(key).ok()?.as_slice() {
         [_, _, _, Element::String(namespace), Element::String(kind), Element::String(key)] => {

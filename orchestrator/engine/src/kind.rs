@@ -70,6 +70,8 @@ pub enum Event<K: Kind> {
     Started(K::Input),
     /// Somebody told it something.
     Signal(K::Signal, Option<ReplyTo>),
+    /// It was nudged since it last looked: what it reads now holds every change that came with a nudge.
+    Nudged,
     /// A timer it set is due.
     Timer(String),
     /// A child it started is over.

@@ -55,5 +55,5 @@ pub use kind::{Event, Kind, Machine, ReplyTo, RetryPolicy};
 pub use members::WorkerId;
 pub use records::{HistoryEntry, JournalRecord, Status, TimerEntry, WireAddress, WorkflowRecord};
 pub use registry::Registry;
-pub use send::{Control, control, signal, signal_or_start, start};
+pub use send::{Control, control, nudge, signal, signal_or_start, start};
 pub use steps::{IdempotencyKey, Received, StepContext, StepError, StepPolicy, Steps};

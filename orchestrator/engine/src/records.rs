@@ -148,6 +148,9 @@ pub struct WorkflowRecord {
     /// How often it has begun.
     #[prost(uint32, tag = "20")]
     pub runs: u32,
+    /// It was nudged and has not looked since.
+    #[prost(bool, tag = "21")]
+    pub nudged: bool,
 }
 
 /// What comes to a workflow.

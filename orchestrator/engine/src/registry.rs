@@ -105,6 +105,7 @@ impl<S: Message + Clone + 'static> AnyState for S {
 pub(crate) enum RawEvent {
     Started(Bytes),
     Signal(Bytes, Option<ReplyTo>),
+    Nudged,
     Timer(String),
     ChildEnded(Address, Result<Bytes, String>),
     Cancel,
@@ -116,6 +117,7 @@ impl RawEvent {
         match self {
             Self::Started(_) => "started".to_owned(),
             Self::Signal(..) => "signal".to_owned(),
+            Self::Nudged => "nudged".to_owned(),
             Self::Timer(name) => format!("timer {name}"),
             Self::ChildEnded(child, _) => format!("end of {}/{}", child.kind(), child.key()),
             Self::Cancel => "cancel".to_owned(),
@@ -170,6 +172,7 @@ fn typed<M: Machine>(event: RawEvent) -> Result<Event<M>, Failure> {
     Ok(match event {
         RawEvent::Started(input) => Event::Started(M::Input::decode(input).map_err(foreign)?),
         RawEvent::Signal(signal, reply) => Event::Signal(M::Signal::decode(signal).map_err(foreign)?, reply),
+        RawEvent::Nudged => Event::Nudged,
         RawEvent::Timer(name) => Event::Timer(name),
         RawEvent::ChildEnded(child, outcome) => Event::ChildEnded { child, outcome },
         RawEvent::Cancel => Event::Cancel,

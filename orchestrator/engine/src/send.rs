@@ -13,12 +13,23 @@ use prost::Message;
 use crate::address::Address;
 use crate::error::Invalid;
 use crate::keyspace;
-use crate::kind::Kind;
+use crate::kind::{Kind, Machine};
 use crate::limits::MAX_PAYLOAD_BYTES;
 use crate::records::{Envelope, EnvelopeKind, WireAddress};
 
 /// Orders the rows that one transaction writes, and tells them apart.
 static ORDER: AtomicU64 = AtomicU64::new(0);
+
+/// Has the machine at `address` look at its matters once this transaction has committed, with
+/// [`Event::Nudged`](crate::Event::Nudged); it is started with an empty input if it is not there. Nudges that
+/// come before it has looked are one. This is for machines whose truth lies in rows of their own: cheap
+/// enough to be part of every change of such a row, and it never conflicts.
+pub fn nudge<M: Machine>(tx: &mut Transaction, address: &Address) {
+    let (shard, namespace) = (address.shard(), address.namespace());
+    tx.set(&keyspace::nudge(address), b"");
+    tx.set(&keyspace::zone(shard, namespace), b"");
+    tx.atomic_add(&keyspace::bell(shard), 1);
+}
 
 /// What an operator can do to a workflow.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,6 +12,7 @@ use prost::Message;
 use tokio::time::Instant;
 
 use crate::address::Address;
+use crate::context::NUDGE;
 use crate::error::Failure;
 use crate::keyspace;
 use crate::limits::{BATCH_TIME, PARKED_PER_TURN, ZONES_PER_TURN};
@@ -168,6 +169,7 @@ impl<'a> Batch<'a> {
                     }
                 }
                 WAKE => self.wake(&address, &mut working),
+                NUDGE => self.nudged(&address, &mut working).await?,
                 name if name.starts_with('~') => {}
                 name => {
                     let envelope = Envelope {
@@ -211,9 +213,20 @@ impl<'a> Batch<'a> {
     }
 
     async fn zone(&mut self, namespace: &str, share: usize) -> Result<(), TurnError> {
+        let nudges = keyspace::nudges(self.turn.lease.shard, namespace);
+        let nudges = self.tx.snapshot_get_range(&nudges.begin, &nudges.end, share, false).await?;
+        self.done.more |= nudges.len() == share;
+        for (key, _) in &nudges {
+            self.tx.clear(key);
+            self.done.taken += 1;
+            let Some(address) = keyspace::split_address(key) else { continue };
+            let mut working = self.take(&address).await?;
+            self.nudge(&address, &mut working).await?;
+            self.put(address, working);
+        }
         let range = keyspace::inbox(self.turn.lease.shard, namespace);
         let rows = self.tx.snapshot_get_range(&range.begin, &range.end, share, false).await?;
-        if rows.is_empty() {
+        if rows.is_empty() && nudges.is_empty() {
             self.done.empty_zones.push(namespace.to_owned());
         }
         self.done.more |= rows.len() == share;
@@ -254,6 +267,8 @@ impl<'a> Batch<'a> {
         if working.record.parked > 0 && working.takes() {
             working.set_own_timer(&mut self.tx, address, DRAIN, self.now_ms);
             self.done.more = true;
+        } else if working.record.nudged {
+            working.nudge(&mut self.tx, address, self.now_ms);
         }
         Ok(())
     }

@@ -17,6 +17,7 @@ use crate::limits::HANDLER_TIMEOUT;
 use crate::metrics;
 use crate::records::{Envelope, EnvelopeKind, Status};
 use crate::registry::{AnyMachine, Code, RawEvent, Registered};
+use crate::send;
 use crate::shard::batch::{Batch, TurnError};
 use crate::shard::working::{DRAIN, Working};
 
@@ -91,6 +92,31 @@ impl Batch<'_> {
         }
         working.park(&mut self.tx, address, envelope);
         working.touch(self.now_ms);
+        Ok(())
+    }
+
+    /// Notes a nudge, and begins the machine if it is not there.
+    pub(super) async fn nudge(&mut self, address: &Address, working: &mut Working) -> Result<(), TurnError> {
+        let start = send::start_of(Bytes::new(), None);
+        if !(working.is_there() && working.record.started) || self.lacking(address, working, &start).is_some()
+        {
+            self.deliver_or_park(address, working, start).await?;
+        }
+        working.nudge(&mut self.tx, address, self.now_ms);
+        self.done.more = true;
+        Ok(())
+    }
+
+    /// Has a machine look, if it can; if not, it does when it can again.
+    pub(super) async fn nudged(&mut self, address: &Address, working: &mut Working) -> Result<(), TurnError> {
+        let registered = self.turn.shared.registry.get(address.kind());
+        let Some(Registered { code: Code::Machine(machine), .. }) = registered else { return Ok(()) };
+        let ready =
+            working.is_there() && working.takes() && working.record.started && working.record.parked == 0;
+        if let Some(registered) = registered.filter(|_| ready) {
+            working.record.nudged = false;
+            self.transition(address, working, registered, &**machine, RawEvent::Nudged).await?;
+        }
         Ok(())
     }
 

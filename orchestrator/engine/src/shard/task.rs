@@ -226,7 +226,10 @@ impl Task {
                 .run("engine_clear_zone", async |mut tx| {
                     shared.fence(&mut tx, lease).await?;
                     let inbox = keyspace::inbox(lease.shard, &zone);
-                    if tx.get_range(&inbox.begin, &inbox.end, 1, false).await?.is_empty() {
+                    let nudges = keyspace::nudges(lease.shard, &zone);
+                    if tx.get_range(&inbox.begin, &inbox.end, 1, false).await?.is_empty()
+                        && tx.get_range(&nudges.begin, &nudges.end, 1, false).await?.is_empty()
+                    {
                         tx.clear(&keyspace::zone(lease.shard, &zone));
                     }
                     Ok::<_, Unleased>(())

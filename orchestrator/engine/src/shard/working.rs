@@ -7,7 +7,7 @@ use muster_store::Transaction;
 use prost::Message;
 
 use crate::address::Address;
-use crate::context::{cancel_timer, clip, set_timer};
+use crate::context::{NUDGE, cancel_timer, clip, set_timer};
 use crate::error::{Failure, Invalid};
 use crate::keyspace;
 use crate::limits::{HISTORY, MAX_STATE_BYTES};
@@ -101,6 +101,16 @@ impl Working {
         set_timer(tx, address, &mut self.record, name, due_ms);
     }
 
+    /// Notes that it was nudged. It looks in a later transaction: what it then reads holds whatever came
+    /// with a nudge that this transaction has consumed without having seen it.
+    pub(crate) fn nudge(&mut self, tx: &mut Transaction, address: &Address, now_ms: u64) {
+        self.record.nudged = true;
+        if self.record.timers.iter().all(|timer| timer.name != NUDGE) {
+            set_timer(tx, address, &mut self.record, NUDGE, now_ms);
+        }
+        self.changed = true;
+    }
+
     /// Takes a timer that is due off the record. Returns whether it was set for then: one that was moved
     /// or cancelled is not.
     pub(crate) fn take_timer(&mut self, name: &str, due_ms: u64) -> bool {
@@ -121,6 +131,7 @@ impl Working {
             timers: kept.timers.into_iter().filter(|timer| timer.name == DRAIN).collect(),
             created_ms: now_ms,
             runs: kept.runs + 1,
+            nudged: kept.nudged,
             parent,
             started: true,
             ..WorkflowRecord::default()

@@ -6,6 +6,7 @@
 mod codes;
 mod embedded;
 mod failures;
+mod nudges;
 mod once;
 mod questions;
 mod steps;

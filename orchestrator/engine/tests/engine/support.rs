@@ -53,6 +53,9 @@ impl Kind for Account {
     type Signal = Order;
 }
 
+/// Row whose length nudged accounts remember.
+pub(crate) const TRUTH: &[u8] = b"truth";
+
 /// Row that counts what was handled, without the workflow's own say: added to blindly, so that only the
 /// fence keeps a late commit from adding twice.
 pub(crate) const HANDLED: &[u8] = b"handled";
@@ -64,6 +67,14 @@ impl Machine for Account {
         match event {
             Event::Started(input) => state.amount += input,
             Event::Timer(name) => state.memory.push(name),
+            Event::Nudged => {
+                let seen = cx.tx().get(TRUTH).await?.map_or(0, |row| row.len());
+                state.memory.push(format!("saw {seen}"));
+                if self.failures_left.load(Ordering::SeqCst) > 0 {
+                    self.failures_left.fetch_sub(1, Ordering::SeqCst);
+                    return Err(Failure::Because("told to fail".into()));
+                }
+            }
             Event::Cancel => cx.finish(&())?,
             Event::ChildEnded { child, outcome } => {
                 state.memory.push(format!("{} {outcome:?}", child.key()));
