@@ -125,6 +125,8 @@ struct Seen {
     /// Edge ports that servers hold, as they say and as the ports say.
     held: BTreeMap<Vec<u8>, String>,
     taken: BTreeMap<Vec<u8>, String>,
+    /// The engine's rows, compared by itself.
+    engine: muster_engine::check::Check,
 }
 
 impl Seen {
@@ -149,6 +151,7 @@ impl Seen {
             Prefix::Server => self.note_server(key, value),
             Prefix::Ticket => self.note_ticket(key, value),
             Prefix::EdgePort => self.note_port(key, value),
+            Prefix::Engine => self.engine.note(key, value),
             Prefix::ServerPod => {
                 self.pods.insert(key.to_vec());
             }
@@ -246,6 +249,9 @@ impl Seen {
             if !self.pods.contains(&key) {
                 self.tell(&key, "missing, though its server is there");
             }
+        }
+        for (key, what) in std::mem::take(&mut self.engine).findings() {
+            self.tell(&key, what);
         }
         self.report.findings.sort();
         self.report

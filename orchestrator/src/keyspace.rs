@@ -64,9 +64,9 @@ prefixes! {
     Fleet = 20,
     /// How a fleet does in a region.
     FleetHealth = 21,
-    /// Index: fleets to be looked at.
+    /// Written by no version any more.
     FleetDirty = 22,
-    /// Makes passes over a fleet conflict.
+    /// Written by no version any more.
     FleetPass = 23,
     /// Number of fleets of a namespace.
     FleetCount = 24,
@@ -124,11 +124,16 @@ prefixes! {
     Timer = 80,
     /// A number that is added to when what it stands for changes, to be watched.
     Revision = 90,
+    /// A row of the engine, which keeps its own list of what follows.
+    Engine = 100,
 }
 
 impl Prefix {
     /// The kind of row at `key`; `None` if this version knows none.
     pub fn of(key: &[u8]) -> Option<Self> {
+        if muster_engine::check::is_row(key) {
+            return Some(Self::Engine);
+        }
         let number = match unpack::<Vec<Element<'_>>>(key).ok()?.first()? {
             Element::Int(number) => u16::try_from(*number).ok()?,
             _ => return None,

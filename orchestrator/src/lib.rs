@@ -36,6 +36,7 @@ pub mod state;
 mod testing;
 pub mod tickets;
 mod wake;
+mod workflows;
 #[cfg(test)]
 mod world;
 

@@ -18,4 +18,4 @@ pub use commit::MATCH_WAIT_MS;
 #[cfg(test)]
 pub(crate) use runner::{Pass, pass};
 pub(crate) use supervisor::run;
-pub(crate) use waiting::{Fate, assign_waiting, dissolve};
+pub(crate) use waiting::{Fate, Served, dissolve, serve_waiting};

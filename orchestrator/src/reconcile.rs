@@ -1,10 +1,10 @@
-//! The loops that make what is be what is wanted: fleets, placement, timers, idleness, matchmaking.
+//! The loops that make what is be what is wanted, and are not workflows yet: placement, timers, idleness,
+//! matchmaking.
 //!
 //! All are level-triggered: each pass compares records and acts in small transactions, and a pass that is
 //! cut off or fails is simply made again. They share nothing in memory, and several orchestrators may run
 //! them on one store: where two do the same thing, the store lets one win.
 
-mod fleets;
 mod idle;
 mod placement;
 #[cfg(test)]
@@ -47,17 +47,23 @@ pub(crate) fn spawn_on(
     stop: &CancellationToken,
     tasks: &TaskTracker,
 ) {
-    tasks.spawn(fleets::run(db.clone(), stop.clone()));
     tasks.spawn(placement::run(db.clone(), stop.clone()));
     tasks.spawn(timers::run(db.clone(), settings, stop.clone()));
     tasks.spawn(idle::run(db.clone(), flows.clone(), stop.clone()));
     tasks.spawn(matchmaking::run(db.clone(), stop.clone()));
 }
 
-/// One turn of the loops that follow changes, for tests with a time of their own.
+/// One turn of what follows changes, for tests with a time of their own.
 #[cfg(test)]
 pub(crate) async fn turn(db: &Database, now_ms: u64) -> Result<(), crate::state::StateError> {
-    fleets::pass(db, false, now_ms).await?;
+    let fleets =
+        db.read("fleets", async |mut tx| crate::state::fleets::page(&mut tx, None, 1_000).await).await?;
+    for (_, fleet) in fleets {
+        db.run("look", async |mut tx| {
+            crate::workflows::look(&mut tx, &fleet.namespace, &fleet.name, now_ms).await.map(drop)
+        })
+        .await?;
+    }
     placement::pass(db, now_ms).await?;
     Ok(())
 }

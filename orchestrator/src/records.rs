@@ -97,6 +97,11 @@ impl ServerState {
         api::ServerState::from(self).is_final()
     }
 
+    /// Whether the server is on its way to ready.
+    pub fn is_coming(self) -> bool {
+        self.is_unclaimed() && self != Self::Ready
+    }
+
     /// Whether the server is on its way to ready, or ready, and no match has it.
     pub fn is_unclaimed(self) -> bool {
         matches!(self, Self::Pending | Self::Placing | Self::Pulling | Self::Starting | Self::Ready)

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
+use muster_engine::Engine;
 use muster_store::{Database, OpenError, OpenOptions};
 use muster_transport::{ClientCertificate, Profile, TlsError, alpn};
 use quinn::{Endpoint, VarInt};
@@ -25,7 +26,7 @@ use crate::config::{Config, ConfigError};
 use crate::installation::{self, ADMIN_TOKEN_FILE, InstallationError};
 use crate::lifecycle::{self, StepError};
 use crate::links::Links;
-use crate::{clock, links, listener, metrics, reconcile};
+use crate::{clock, links, listener, metrics, reconcile, workflows};
 
 /// File under `data_dir` that is the embedded store.
 pub const STORE_FILE: &str = "store.redb";
@@ -99,6 +100,7 @@ pub struct Orchestrator {
     link_address: SocketAddr,
     stop: CancellationToken,
     tasks: TaskTracker,
+    engine: Engine,
 }
 
 /// Starts an orchestrator in this runtime. `metrics` renders `/metrics`, if the caller has installed a
@@ -154,10 +156,13 @@ async fn assemble(
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     tasks.spawn(listener::accept(app.clone(), endpoint.clone(), stop.clone(), tasks.clone()));
     tasks.spawn(links::sweep(app.clone(), stop.clone()));
+    workflows::nudge_all(&app.db).await.map_err(StepError::from)?;
+    let name = api.url();
+    let engine = workflows::start(&app.db, &app.config.store.0, &name);
     reconcile::spawn(&app, &stop, &tasks);
     let data_dir = app.config.data_dir.display();
     tracing::info!(api = %api.url(), link = %link_address, %data_dir, "orchestrator started");
-    Ok(Orchestrator { app, api, endpoint, link_address, stop, tasks })
+    Ok(Orchestrator { app, api, endpoint, link_address, stop, tasks, engine })
 }
 
 impl Orchestrator {
@@ -191,6 +196,7 @@ impl Orchestrator {
         self.api.shutdown().await;
         self.tasks.close();
         let done = async {
+            self.engine.stop().await;
             self.tasks.wait().await;
             self.endpoint.wait_idle().await;
         };

@@ -12,20 +12,58 @@ use crate::address::{Address, ShardIndex};
 /// First element of every key of the engine; those of others are smaller.
 pub const ROOT: u16 = 100;
 
-const STATE: u16 = 1;
-const INBOX: u16 = 2;
-const ZONE: u16 = 3;
-const BELL: u16 = 4;
-const TIMER: u16 = 5;
-const LEASE: u16 = 6;
-const WORKER: u16 = 7;
-const JOURNAL: u16 = 8;
-const REPLY: u16 = 9;
-const ASIDE: u16 = 10;
-const PARKED: u16 = 11;
-const AWAKE: u16 = 12;
-const MEMBERS: u16 = 13;
-const NUDGE: u16 = 14;
+macro_rules! row_kinds {
+    ($($(#[$doc:meta])* $name:ident = $number:literal,)+) => {
+        /// Second element of every key: which kind of row it is.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        #[repr(u16)]
+        pub(crate) enum RowKind {
+            $($(#[$doc])* $name = $number,)+
+        }
+
+        impl RowKind {
+            const ALL: &[Self] = &[$(Self::$name),+];
+        }
+    };
+}
+
+row_kinds! {
+    /// A workflow.
+    State = 1,
+    /// What came for the workflows of a namespace.
+    Inbox = 2,
+    /// That a namespace may have something in an inbox.
+    Zone = 3,
+    /// A number that is added to when something comes.
+    Bell = 4,
+    /// What is due when.
+    Timer = 5,
+    /// Who does the work of a shard.
+    Lease = 6,
+    /// A worker.
+    Worker = 7,
+    /// What became of a step.
+    Journal = 8,
+    /// An answer.
+    Reply = 9,
+    /// That a workflow is dead or blocked.
+    Aside = 10,
+    /// What waits with a workflow.
+    Parked = 11,
+    /// That a workflow of the steps style is awake.
+    Awake = 12,
+    /// A number that is added to when a worker comes or goes.
+    Members = 13,
+    /// That a workflow is to look at its matters.
+    Nudge = 14,
+}
+
+impl RowKind {
+    /// The kind of the row at `key`; `None` if this version knows none.
+    pub(crate) fn of(key: &[u8]) -> Option<Self> {
+        Self::ALL.iter().copied().find(|kind| key.starts_with(&pack(&(ROOT, *kind as u16))))
+    }
+}
 
 /// Begin, included, and end, excluded, of a range of keys.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,31 +87,31 @@ impl KeyRange {
 
 /// The record of a workflow.
 pub(crate) fn state(address: &Address) -> Vec<u8> {
-    of_workflow(STATE, address)
+    of_workflow(RowKind::State, address)
 }
 
 /// The records of a shard's workflows.
 pub(crate) fn states(shard: ShardIndex) -> KeyRange {
-    KeyRange::under(pack(&(ROOT, STATE, u16::from(shard))))
+    KeyRange::under(pack(&(ROOT, RowKind::State as u16, u16::from(shard))))
 }
 
 /// The records of a namespace's workflows in a shard; of one `kind` if given.
 pub(crate) fn states_of(shard: ShardIndex, namespace: &str, kind: Option<&str>) -> KeyRange {
-    let prefix = (ROOT, STATE, u16::from(shard), namespace);
+    let prefix = (ROOT, RowKind::State as u16, u16::from(shard), namespace);
     KeyRange::under(match kind {
         None => pack(&prefix),
-        Some(kind) => pack(&(ROOT, STATE, u16::from(shard), namespace, kind)),
+        Some(kind) => pack(&(ROOT, RowKind::State as u16, u16::from(shard), namespace, kind)),
     })
 }
 
 /// What came for the workflows of a namespace in a shard, in the order it came.
 pub(crate) fn inbox(shard: ShardIndex, namespace: &str) -> KeyRange {
-    KeyRange::under(pack(&(ROOT, INBOX, u16::from(shard), namespace)))
+    KeyRange::under(pack(&(ROOT, RowKind::Inbox as u16, u16::from(shard), namespace)))
 }
 
 /// A new row of an inbox and where its versionstamp goes. `order` sorts the rows of one transaction.
 pub(crate) fn inbox_row(shard: ShardIndex, namespace: &str, order: u64) -> (Vec<u8>, usize) {
-    let mut key = pack(&(ROOT, INBOX, u16::from(shard), namespace));
+    let mut key = pack(&(ROOT, RowKind::Inbox as u16, u16::from(shard), namespace));
     let hole = key.len();
     key.extend_from_slice(&[0; VERSIONSTAMP_BYTES]);
     key.extend_from_slice(&order.to_be_bytes());
@@ -82,22 +120,22 @@ pub(crate) fn inbox_row(shard: ShardIndex, namespace: &str, order: u64) -> (Vec<
 
 /// Says that a workflow is to look at its matters: one row, however often that is said.
 pub(crate) fn nudge(address: &Address) -> Vec<u8> {
-    of_workflow(NUDGE, address)
+    of_workflow(RowKind::Nudge, address)
 }
 
 /// The nudged workflows of a namespace in a shard.
 pub(crate) fn nudges(shard: ShardIndex, namespace: &str) -> KeyRange {
-    KeyRange::under(pack(&(ROOT, NUDGE, u16::from(shard), namespace)))
+    KeyRange::under(pack(&(ROOT, RowKind::Nudge as u16, u16::from(shard), namespace)))
 }
 
 /// Says that a namespace may have something in a shard's inbox, or be nudged there.
 pub(crate) fn zone(shard: ShardIndex, namespace: &str) -> Vec<u8> {
-    pack(&(ROOT, ZONE, u16::from(shard), namespace))
+    pack(&(ROOT, RowKind::Zone as u16, u16::from(shard), namespace))
 }
 
 /// The namespaces that may have something in a shard's inbox.
 pub(crate) fn zones(shard: ShardIndex) -> KeyRange {
-    KeyRange::under(pack(&(ROOT, ZONE, u16::from(shard))))
+    KeyRange::under(pack(&(ROOT, RowKind::Zone as u16, u16::from(shard))))
 }
 
 /// The namespace of a [`zone`].
@@ -110,18 +148,27 @@ pub(crate) fn zone_namespace(key: &[u8]) -> Option<String> {
 
 /// Is added to by whoever writes into a shard's inbox.
 pub(crate) fn bell(shard: ShardIndex) -> Vec<u8> {
-    pack(&(ROOT, BELL, u16::from(shard)))
+    pack(&(ROOT, RowKind::Bell as u16, u16::from(shard)))
 }
 
 /// A timer.
 pub(crate) fn timer(address: &Address, due_ms: u64, name: &str) -> Vec<u8> {
     let shard = u16::from(address.shard());
-    pack(&(ROOT, TIMER, shard, due_ms, address.namespace(), address.kind(), address.key(), name))
+    pack(&(
+        ROOT,
+        RowKind::Timer as u16,
+        shard,
+        due_ms,
+        address.namespace(),
+        address.kind(),
+        address.key(),
+        name,
+    ))
 }
 
 /// The timers of a shard, those due first first.
 pub(crate) fn timers(shard: ShardIndex) -> KeyRange {
-    KeyRange::under(pack(&(ROOT, TIMER, u16::from(shard))))
+    KeyRange::under(pack(&(ROOT, RowKind::Timer as u16, u16::from(shard))))
 }
 
 /// What a [`timer`] says: when it is due, of whom, which.
@@ -143,12 +190,12 @@ pub(crate) fn split_timer(key: &[u8]) -> Option<(u64, Address, String)> {
 
 /// Who does the work of a shard.
 pub(crate) fn lease(shard: ShardIndex) -> Vec<u8> {
-    pack(&(ROOT, LEASE, u16::from(shard)))
+    pack(&(ROOT, RowKind::Lease as u16, u16::from(shard)))
 }
 
 /// The leases of all shards.
 pub(crate) fn leases() -> KeyRange {
-    KeyRange::under(pack(&(ROOT, LEASE)))
+    KeyRange::under(pack(&(ROOT, RowKind::Lease as u16)))
 }
 
 /// The shard of a [`lease`].
@@ -161,14 +208,14 @@ pub(crate) fn lease_shard(key: &[u8]) -> Option<ShardIndex> {
 
 /// A worker; its id is the end of the key.
 pub(crate) fn worker(id: &[u8]) -> Vec<u8> {
-    let mut key = pack(&(ROOT, WORKER));
+    let mut key = pack(&(ROOT, RowKind::Worker as u16));
     key.extend_from_slice(id);
     key
 }
 
 /// All workers.
 pub(crate) fn workers() -> KeyRange {
-    KeyRange::under(pack(&(ROOT, WORKER)))
+    KeyRange::under(pack(&(ROOT, RowKind::Worker as u16)))
 }
 
 /// The id in a [`worker`] key.
@@ -178,63 +225,66 @@ pub(crate) fn worker_id(key: &[u8]) -> Option<[u8; 16]> {
 
 /// Is added to when a worker comes or goes, or hands over.
 pub(crate) fn members() -> Vec<u8> {
-    pack(&(ROOT, MEMBERS))
+    pack(&(ROOT, RowKind::Members as u16))
 }
 
 /// What became of a step.
 pub(crate) fn step(address: &Address, number: u32) -> Vec<u8> {
-    let mut key = of_workflow(JOURNAL, address);
+    let mut key = of_workflow(RowKind::Journal, address);
     key.extend_from_slice(&number.to_be_bytes());
     key
 }
 
 /// What became of all steps of a workflow.
 pub(crate) fn journal(address: &Address) -> KeyRange {
-    KeyRange::under(of_workflow(JOURNAL, address))
+    KeyRange::under(of_workflow(RowKind::Journal, address))
 }
 
 /// An answer. Replies of one `bucket` of time are removed together.
 pub(crate) fn reply(bucket: u64, request: [u8; 16]) -> Vec<u8> {
-    let mut key = pack(&(ROOT, REPLY, bucket));
+    let mut key = pack(&(ROOT, RowKind::Reply as u16, bucket));
     key.extend_from_slice(&request);
     key
 }
 
 /// The answers of the buckets before `bucket`.
 pub(crate) fn replies_before(bucket: u64) -> KeyRange {
-    KeyRange { begin: pack(&(ROOT, REPLY)), end: pack(&(ROOT, REPLY, bucket)) }
+    KeyRange {
+        begin: pack(&(ROOT, RowKind::Reply as u16)),
+        end: pack(&(ROOT, RowKind::Reply as u16, bucket)),
+    }
 }
 
 /// Says that a workflow is dead or blocked; its value is the [`crate::Status`] in one byte.
 pub(crate) fn aside(address: &Address) -> Vec<u8> {
-    of_workflow(ASIDE, address)
+    of_workflow(RowKind::Aside, address)
 }
 
 /// The workflows of a shard that are dead or blocked.
 pub(crate) fn asides(shard: ShardIndex) -> KeyRange {
-    KeyRange::under(pack(&(ROOT, ASIDE, u16::from(shard))))
+    KeyRange::under(pack(&(ROOT, RowKind::Aside as u16, u16::from(shard))))
 }
 
 /// What waits with a workflow.
 pub(crate) fn parked(address: &Address) -> KeyRange {
-    KeyRange::under(of_workflow(PARKED, address))
+    KeyRange::under(of_workflow(RowKind::Parked, address))
 }
 
 /// One of what waits with a workflow.
 pub(crate) fn parked_row(address: &Address, number: u64) -> Vec<u8> {
-    let mut key = of_workflow(PARKED, address);
+    let mut key = of_workflow(RowKind::Parked, address);
     key.extend_from_slice(&number.to_be_bytes());
     key
 }
 
 /// Says that a workflow of the steps style is awake.
 pub(crate) fn awake(address: &Address) -> Vec<u8> {
-    of_workflow(AWAKE, address)
+    of_workflow(RowKind::Awake, address)
 }
 
 /// The workflows of the steps style of a shard that are awake.
 pub(crate) fn awakes(shard: ShardIndex) -> KeyRange {
-    KeyRange::under(pack(&(ROOT, AWAKE, u16::from(shard))))
+    KeyRange::under(pack(&(ROOT, RowKind::Awake as u16, u16::from(shard))))
 }
 
 /// The workflow that a [`state`], [`nudge`], [`aside`] or [`awake`] key is of.
@@ -247,9 +297,9 @@ pub(crate) fn split_address(key: &[u8]) -> Option<Address> {
     }
 }
 
-fn of_workflow(prefix: u16, address: &Address) -> Vec<u8> {
+fn of_workflow(kind: RowKind, address: &Address) -> Vec<u8> {
     let shard = u16::from(address.shard());
-    pack(&(ROOT, prefix, shard, address.namespace(), address.kind(), address.key()))
+    pack(&(ROOT, kind as u16, shard, address.namespace(), address.kind(), address.key()))
 }
 
 #[cfg(test)]

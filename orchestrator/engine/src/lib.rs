@@ -21,13 +21,14 @@
 //! engine, members        workers: who lives, who does the work of which shard
 //!   shard                a shard's work, a batch at a time
 //!   steps                the steps style: who is awake, and what they have done
-//! records, keyspace      what is stored, and where
+//! records, keyspace      what is stored, and where; check: whether it agrees
 //! ```
 //! It is not a queue for anything else, and it keeps no data of the caller's: a transition writes that
 //! itself, in the same transaction.
 
 mod address;
 mod ask;
+pub mod check;
 mod clock;
 mod context;
 mod engine;

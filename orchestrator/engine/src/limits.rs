@@ -36,6 +36,8 @@ pub const PARKED_PER_TURN: usize = 64;
 pub const SLOW_POLL: Duration = Duration::from_secs(30);
 /// Longest sleep before the clock is read again, in case it was set.
 pub const CLOCK_POLL: Duration = Duration::from_secs(1);
+/// Time in which nudges of a workflow gather before it looks.
+pub const NUDGE_GATHER: Duration = Duration::from_millis(20);
 /// How long a zone must have been empty before its pointer is removed.
 pub const ZONE_LINGER: Duration = Duration::from_secs(10);
 /// Bytes of state kept in memory by one shard.

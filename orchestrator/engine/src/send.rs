@@ -13,7 +13,7 @@ use prost::Message;
 use crate::address::Address;
 use crate::error::Invalid;
 use crate::keyspace;
-use crate::kind::{Kind, Machine};
+use crate::kind::Kind;
 use crate::limits::MAX_PAYLOAD_BYTES;
 use crate::records::{Envelope, EnvelopeKind, WireAddress};
 
@@ -24,7 +24,7 @@ static ORDER: AtomicU64 = AtomicU64::new(0);
 /// [`Event::Nudged`](crate::Event::Nudged); it is started with an empty input if it is not there. Nudges that
 /// come before it has looked are one. This is for machines whose truth lies in rows of their own: cheap
 /// enough to be part of every change of such a row, and it never conflicts.
-pub fn nudge<M: Machine>(tx: &mut Transaction, address: &Address) {
+pub fn nudge(tx: &mut Transaction, address: &Address) {
     let (shard, namespace) = (address.shard(), address.namespace());
     tx.set(&keyspace::nudge(address), b"");
     tx.set(&keyspace::zone(shard, namespace), b"");

@@ -30,6 +30,11 @@ impl Row {
     /// The row at `key` with `value`.
     pub fn of(key: &Bytes, value: &Bytes) -> Self {
         let prefix = Prefix::of(key);
+        if prefix == Some(Prefix::Engine)
+            && let Ok((kind, key, value)) = muster_engine::check::describe(key, value)
+        {
+            return Self { kind: format!("Engine {kind}"), key, value };
+        }
         let kind = prefix.map_or_else(|| "?".to_owned(), |prefix| format!("{prefix:?}"));
         let value = match prefix.map(|prefix| describe(prefix, value)) {
             Some(Ok(words)) => words,
@@ -123,6 +128,7 @@ pub fn describe(prefix: Prefix, value: &Bytes) -> Result<String, String> {
         | Prefix::NodeByRegion
         | Prefix::EdgeByRegion
         | Prefix::MatchWaiting
-        | Prefix::Timer => Ok(hex(value)),
+        | Prefix::Timer
+        | Prefix::Engine => Ok(hex(value)),
     }
 }

@@ -20,11 +20,6 @@ pub fn fleet_revision(namespace: &str, fleet: &str) -> Vec<u8> {
     pack(&(Prefix::Revision as u16, 3u16, namespace, fleet))
 }
 
-/// Any fleet has become dirty.
-pub fn dirty_revision() -> Vec<u8> {
-    pack(&(Prefix::Revision as u16, 4u16))
-}
-
 /// Something pending, or room for it.
 pub fn placement_revision() -> Vec<u8> {
     pack(&(Prefix::Revision as u16, 5u16))

@@ -24,7 +24,7 @@ pub enum Timer {
     ServerRemoval(ServerId),
     /// A disconnected node is given up.
     NodeLoss(NodeId),
-    /// A fleet is looked at again after backing off.
+    /// A fleet is nudged. Set by no version any more.
     FleetRetry(String, String),
     /// A port comes out of quarantine: region, protocol (UDP or TCP), port.
     PortRelease(String, PortProtocol, u16),

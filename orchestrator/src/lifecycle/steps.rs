@@ -13,9 +13,8 @@ use muster_store::{Database, StoreError, Transaction};
 
 use super::backoff;
 use super::machine::{self, Effect, Event};
-use crate::keyspace::Timer;
 use crate::records::{EdgeRecord, MatchState, ServerRecord, ServerState};
-use crate::state::{self, StateError, health, matches, ports, servers, timers};
+use crate::state::{self, StateError, health, matches, ports, servers};
 
 pub use edges::{edge_connected, edge_disconnected, routes_applied};
 pub(crate) use nodes::fail_lost_node;
@@ -80,7 +79,6 @@ async fn settle(
             let before = health::load(tx, namespace, fleet, region).await?;
             let after = backoff::after_failure(before.as_ref(), server, ready_for_ms, now_ms);
             health::save(tx, namespace, fleet, region, &after);
-            timers::set(tx, after.retry_at_ms, &Timer::FleetRetry(namespace.to_owned(), fleet.to_owned()));
         }
         Effect::Quarantine { protocol, edge_port } => {
             ports::quarantine(tx, region, protocol, edge_port, now_ms).await?;

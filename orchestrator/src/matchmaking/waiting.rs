@@ -8,6 +8,18 @@ use crate::lifecycle::claim_warm;
 use crate::records::{Id, MatchRecord, MatchState, TicketState};
 use crate::state::{StateError, matches, tickets};
 
+/// Waiting matches served in one transaction.
+const SERVED_TOGETHER: usize = 16;
+
+/// How far waiting matches were served.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Served {
+    /// Matches that got a server.
+    pub(crate) count: usize,
+    /// Others may get one too.
+    pub(crate) more: bool,
+}
+
 /// Gives waiting matches of a fleet warm servers, oldest first, as far as those go. Returns how many.
 pub(crate) async fn assign_waiting(
     db: &Database,
@@ -15,16 +27,40 @@ pub(crate) async fn assign_waiting(
     fleet: &str,
     now_ms: u64,
 ) -> Result<usize, StateError> {
-    let waiting =
-        db.read("matches_waiting", async |mut tx| matches::waiting(&mut tx, namespace, fleet).await).await?;
-    let mut served = 0;
+    let mut total = 0;
+    loop {
+        let served = db
+            .run("serve_waiting", async |mut tx| {
+                serve_waiting(&mut tx, namespace, fleet, SERVED_TOGETHER, now_ms).await
+            })
+            .await?;
+        total += served.count;
+        if !served.more {
+            return Ok(total);
+        }
+    }
+}
+
+/// As [`assign_waiting`], at most `limit` of them, in a transaction that is under way.
+pub(crate) async fn serve_waiting(
+    tx: &mut Transaction,
+    namespace: &str,
+    fleet: &str,
+    limit: usize,
+    now_ms: u64,
+) -> Result<Served, StateError> {
+    let mut served = Served::default();
     let mut exhausted: Option<String> = None;
-    for (region, match_id) in waiting {
+    for (region, match_id) in matches::waiting(tx, namespace, fleet).await? {
         if exhausted.as_ref() == Some(&region) {
             continue;
         }
-        match assign_one(db, match_id, now_ms).await? {
-            Outcome::Assigned => served += 1,
+        if served.count == limit {
+            served.more = true;
+            break;
+        }
+        match assign_one(tx, match_id, now_ms).await? {
+            Outcome::Assigned => served.count += 1,
             Outcome::Gone => {}
             Outcome::NoServer => exhausted = Some(region),
         }
@@ -38,31 +74,28 @@ enum Outcome {
     NoServer,
 }
 
-async fn assign_one(db: &Database, match_id: MatchId, now_ms: u64) -> Result<Outcome, StateError> {
-    db.run("assign_match", async |mut tx| {
-        let before = matches::load(&mut tx, match_id).await?;
-        let Some(before) = before.filter(|record| record.state() == MatchState::Waiting) else {
-            return Ok(Outcome::Gone);
-        };
-        let (namespace, fleet, region) = (&before.namespace, &before.fleet, &before.region);
-        let Some(server) = claim_warm(&mut tx, namespace, fleet, region, match_id, now_ms).await? else {
-            return Ok(Outcome::NoServer);
-        };
-        let mut after = before.clone();
-        assign(&mut after, &server, now_ms);
-        matches::save(&mut tx, Some(&before), &after);
-        for ticket in after.seats.iter().filter_map(|seat| seat.ticket).map(Id::typed) {
-            if let Some(before) = tickets::load(&mut tx, ticket).await?
-                && before.state() == TicketState::Matched
-            {
-                let mut after = before.clone();
-                assign_ticket(&mut after, &server, now_ms);
-                tickets::save(&mut tx, Some(&before), &after);
-            }
+async fn assign_one(tx: &mut Transaction, match_id: MatchId, now_ms: u64) -> Result<Outcome, StateError> {
+    let before = matches::load(tx, match_id).await?;
+    let Some(before) = before.filter(|record| record.state() == MatchState::Waiting) else {
+        return Ok(Outcome::Gone);
+    };
+    let (namespace, fleet, region) = (&before.namespace, &before.fleet, &before.region);
+    let Some(server) = claim_warm(tx, namespace, fleet, region, match_id, now_ms).await? else {
+        return Ok(Outcome::NoServer);
+    };
+    let mut after = before.clone();
+    assign(&mut after, &server, now_ms);
+    matches::save(tx, Some(&before), &after);
+    for ticket in after.seats.iter().filter_map(|seat| seat.ticket).map(Id::typed) {
+        if let Some(before) = tickets::load(tx, ticket).await?
+            && before.state() == TicketState::Matched
+        {
+            let mut after = before.clone();
+            assign_ticket(&mut after, &server, now_ms);
+            tickets::save(tx, Some(&before), &after);
         }
-        Ok(Outcome::Assigned)
-    })
-    .await
+    }
+    Ok(Outcome::Assigned)
 }
 
 /// What becomes of the tickets of a match that is dissolved.

@@ -3,9 +3,11 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use muster_engine::{Engine, Options};
 use muster_protocol::agent::{AgentHello, ServerPhase, ServerReport};
 use muster_protocol::edge::RouteFailure;
 use muster_protocol::id::{SeatId, ServerId};
+use muster_store::StoreLocation;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -393,16 +395,29 @@ async fn stopping_by_hand_drains_games_unless_forced() {
     assert_eq!(stop(NAMESPACE, true).await.map(|record| record.goal()), Some(Goal::Stop));
 }
 
+async fn fleets_touched(world: &World) {
+    let touch = world.db.run("touch", async |mut tx| {
+        fleets::touch(&mut tx, NAMESPACE, FLEET);
+        Ok::<_, StateError>(())
+    });
+    touch.await.expect("written");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn two_orchestrators_do_not_create_twice_what_is_missing() {
+async fn several_orchestrators_do_not_create_twice_what_is_missing() {
     let world = World::with_region().await;
     world.apply_fleet("sha256:one", &[("eu", 7, 100)]).await;
-    let passes = (0..8).map(|_| {
-        let (db, now_ms) = (world.db.clone(), world.now_ms());
-        tokio::spawn(async move { super::fleets::pass(&db, true, now_ms).await.map(drop) })
-    });
-    for pass in passes.collect::<Vec<_>>() {
-        pass.await.expect("no panic").expect("a pass");
+    let worker = || Engine::start(world.db.clone(), crate::workflows::registry(), Options::default());
+    let workers: Vec<_> = (0..4).map(|_| worker()).collect();
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while world.servers().await.len() < 7 {
+        assert!(Instant::now() < deadline, "{} of 7", world.servers().await.len());
+        fleets_touched(&world).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    for worker in workers {
+        fleets_touched(&world).await;
+        worker.stop().await;
     }
     assert_eq!(world.servers().await.len(), 7);
 }
@@ -412,6 +427,7 @@ async fn the_loops_together_bring_players_to_servers() {
     let world = World::with_region().await;
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     let flows: Flows = Arc::new(|_, _| None);
+    let worker = crate::workflows::start(&world.db, &StoreLocation::Embedded, "test");
     spawn_on(&world.db, &flows, Settings { retention_ms: RETENTION_MS }, &stop, &tasks);
     // More matches than warm servers: the rest is started for them.
     world.apply_fleet("sha256:one", &[("eu", 1, 9)]).await;
@@ -436,6 +452,7 @@ async fn the_loops_together_bring_players_to_servers() {
     }
     let allocated = world.servers_in(ServerState::Allocated).await;
     assert_eq!(allocated.len(), 4);
+    worker.stop().await;
     stop.cancel();
     tasks.close();
     tokio::time::timeout(Duration::from_secs(10), tasks.wait()).await.expect("the loops end");

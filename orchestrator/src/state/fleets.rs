@@ -1,12 +1,15 @@
 //! Fleets: what is wanted, and the mark that somebody should look.
 
 use bytes::Bytes;
+use muster_engine::{Address, nudge};
 use muster_store::Transaction;
 
 use super::{StateError, health, kv};
 use crate::keyspace;
 use crate::records::FleetRecord;
 
+/// Kind of the workflow that keeps a fleet.
+pub const WORKFLOW: &str = "fleet";
 /// Most fleets of a namespace.
 pub const MAX_FLEETS: usize = 1_000;
 
@@ -89,16 +92,19 @@ fn save(tx: &mut Transaction, record: &FleetRecord) {
 /// Removes a fleet whose servers are gone.
 pub(crate) fn remove(tx: &mut Transaction, namespace: &str, name: &str) {
     tx.clear(&keyspace::fleet(namespace, name));
-    tx.clear(&keyspace::fleet_pass(namespace, name));
     tx.atomic_add(&keyspace::fleet_count(namespace), -1);
     health::remove(tx, namespace, name);
     kv::bump(tx, &keyspace::fleet_revision(namespace, name));
 }
 
-/// Has the fleet's reconciler look at it, and tells who watches the fleet.
+/// Where the fleet's workflow lives.
+pub fn workflow(namespace: &str, name: &str) -> Address {
+    Address::new(namespace, WORKFLOW, name).expect("names of fleets and namespaces are validated, and short")
+}
+
+/// Has the fleet's workflow look at it, and tells who watches the fleet.
 pub fn touch(tx: &mut Transaction, namespace: &str, name: &str) {
-    tx.set(&keyspace::fleet_dirty(namespace, name), b"");
-    kv::bump(tx, &keyspace::dirty_revision());
+    nudge(tx, &workflow(namespace, name));
     kv::bump(tx, &keyspace::fleet_revision(namespace, name));
 }
 

@@ -13,7 +13,7 @@ use crate::context::{Context, answer_with, refusal};
 use crate::error::Failure;
 use crate::keyspace;
 use crate::kind::ReplyTo;
-use crate::limits::HANDLER_TIMEOUT;
+use crate::limits::{HANDLER_TIMEOUT, NUDGE_GATHER};
 use crate::metrics;
 use crate::records::{Envelope, EnvelopeKind, Status};
 use crate::registry::{AnyMachine, Code, RawEvent, Registered};
@@ -102,8 +102,7 @@ impl Batch<'_> {
         {
             self.deliver_or_park(address, working, start).await?;
         }
-        working.nudge(&mut self.tx, address, self.now_ms);
-        self.done.more = true;
+        working.nudge(&mut self.tx, address, self.now_ms + NUDGE_GATHER.as_millis() as u64);
         Ok(())
     }
 

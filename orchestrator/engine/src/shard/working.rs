@@ -101,12 +101,12 @@ impl Working {
         set_timer(tx, address, &mut self.record, name, due_ms);
     }
 
-    /// Notes that it was nudged. It looks in a later transaction: what it then reads holds whatever came
+    /// Notes that it was nudged, to look at `at_ms`. That is in a later transaction: what it then reads holds whatever came
     /// with a nudge that this transaction has consumed without having seen it.
-    pub(crate) fn nudge(&mut self, tx: &mut Transaction, address: &Address, now_ms: u64) {
+    pub(crate) fn nudge(&mut self, tx: &mut Transaction, address: &Address, at_ms: u64) {
         self.record.nudged = true;
         if self.record.timers.iter().all(|timer| timer.name != NUDGE) {
-            set_timer(tx, address, &mut self.record, NUDGE, now_ms);
+            set_timer(tx, address, &mut self.record, NUDGE, at_ms);
         }
         self.changed = true;
     }

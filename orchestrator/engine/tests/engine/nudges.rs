@@ -10,7 +10,7 @@ use crate::support::{Account, TRUTH, account, bad_day, balance, look, options, t
 
 fn change(tx: &mut Transaction, length: usize) {
     tx.set(TRUTH, &vec![0; length]);
-    nudge::<Account>(tx, &account("a"));
+    nudge(tx, &account("a"));
 }
 
 async fn last_seen(db: &Database) -> Option<String> {

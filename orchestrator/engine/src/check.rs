@@ -1,0 +1,216 @@
+//! Whether the engine's rows agree with each other, and each of them in words: for `muster store`.
+//!
+//! Timers, what waits, who is awake and who is set aside follow from the workflows' records. It is given
+//! every row and reads nothing itself.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use bytes::Bytes;
+use foundationdb_tuple::{Element, pack, unpack};
+use prost::Message;
+
+use crate::address::Address;
+use crate::keyspace::{self, RowKind};
+use crate::records::{
+    Envelope, EnvelopeKind, JournalRecord, LeaseRecord, ReplyRecord, Status, WorkerRecord, WorkflowRecord,
+};
+
+/// Gathers rows and compares them. Memory is in proportion to the number of workflows.
+#[derive(Debug, Default)]
+pub struct Check {
+    /// Rows that follow from records, and those that are there.
+    expected: BTreeSet<Vec<u8>>,
+    found: BTreeSet<Vec<u8>>,
+    /// What waits with each workflow, as its record says and as there is.
+    parked: BTreeMap<Vec<u8>, u64>,
+    waiting: BTreeMap<Vec<u8>, u64>,
+    unreadable: Vec<(Vec<u8>, String)>,
+}
+
+impl Check {
+    /// Takes note of a row of the engine.
+    pub fn note(&mut self, key: &[u8], value: &Bytes) {
+        if let Err(reason) = value_words(key, value) {
+            self.unreadable.push((key.to_vec(), format!("cannot be read: {reason}")));
+            return;
+        }
+        match RowKind::of(key) {
+            Some(RowKind::State) => self.workflow(key, value),
+            Some(RowKind::Timer | RowKind::Aside | RowKind::Awake) => {
+                self.found.insert(key.to_vec());
+            }
+            Some(RowKind::Parked) => {
+                let whose = key[..key.len().saturating_sub(8)].to_vec();
+                *self.waiting.entry(whose).or_default() += 1;
+            }
+            _ => {}
+        }
+    }
+
+    fn workflow(&mut self, key: &[u8], value: &Bytes) {
+        let (Some(address), Ok(record)) =
+            (keyspace::split_address(key), WorkflowRecord::decode(value.clone()))
+        else {
+            return;
+        };
+        let timers = record.timers.iter().map(|timer| keyspace::timer(&address, timer.due_ms, &timer.name));
+        self.expected.extend(timers);
+        if matches!(record.status(), Status::Dead | Status::Blocked) {
+            self.expected.insert(keyspace::aside(&address));
+        }
+        if record.awake {
+            self.expected.insert(keyspace::awake(&address));
+        }
+        if record.parked > 0 {
+            self.parked.insert(keyspace::parked(&address).begin, record.parked);
+        }
+    }
+
+    /// Rows that do not agree, and what is wrong with each.
+    pub fn findings(self) -> Vec<(Vec<u8>, String)> {
+        let mut findings = self.unreadable;
+        for key in self.expected.difference(&self.found) {
+            findings
+                .push((key.clone(), "is missing, though its workflow's record says it is there".to_owned()));
+        }
+        for key in self.found.difference(&self.expected) {
+            findings.push((key.clone(), "is there, though its workflow's record does not say so".to_owned()));
+        }
+        for key in self.parked.keys().chain(self.waiting.keys()).collect::<BTreeSet<_>>() {
+            let (says, are) = (self.parked.get(key).unwrap_or(&0), self.waiting.get(key).unwrap_or(&0));
+            if says != are {
+                findings.push((key.clone(), format!("{are} signals wait, and the record says {says}")));
+            }
+        }
+        findings
+    }
+}
+
+/// Whether `key` is one of the engine's.
+pub fn is_row(key: &[u8]) -> bool {
+    key.starts_with(&pack(&(keyspace::ROOT,)))
+}
+
+/// A row of the engine in words: what kind it is, the rest of its key, and its value.
+///
+/// # Errors
+/// Why it cannot be read.
+pub fn describe(key: &[u8], value: &Bytes) -> Result<(String, String, String), String> {
+    let kind = RowKind::of(key).ok_or_else(|| "no kind of row this version knows".to_owned())?;
+    Ok((format!("{kind:?}"), key_words(key), value_words(key, value)?))
+}
+
+/// The elements of a key behind its kind; what is no tuple, in hexadecimal.
+fn key_words(key: &[u8]) -> String {
+    // Some keys end with bytes that are no tuple: the versionstamp and order of inbox rows, numbers, ids.
+    for raw in [0, 8, 16, 18, 4] {
+        let Some(at) = key.len().checked_sub(raw) else { continue };
+        if let Ok(elements) = unpack::<Vec<Element<'_>>>(&key[..at]) {
+            let tail: String = key[at..].iter().map(|byte| format!("{byte:02x}")).collect();
+            let words = elements.iter().skip(2).map(|element| match element {
+                Element::String(text) => text.to_string(),
+                Element::Int(number) => number.to_string(),
+                other => format!("{other:?}"),
+            });
+            return words.chain((raw > 0).then_some(tail)).collect::<Vec<_>>().join(" ");
+        }
+    }
+    key.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn value_words(key: &[u8], value: &Bytes) -> Result<String, String> {
+    fn read<M: Message + Default>(value: &Bytes) -> Result<M, String> {
+        M::decode(value.clone()).map_err(|error| error.to_string())
+    }
+    Ok(match RowKind::of(key) {
+        None => return Err("no kind of row this version knows".to_owned()),
+        Some(RowKind::State) => {
+            let record: WorkflowRecord = read(value)?;
+            let at = format!("version {} revision {}", record.version, record.revision);
+            format!(
+                "{} {at}, {} bytes of state, {}",
+                record.status().word(),
+                record.state.len(),
+                record.reason
+            )
+        }
+        Some(RowKind::Inbox | RowKind::Parked) => {
+            let envelope: Envelope = read(value)?;
+            let whose = envelope.address.clone().and_then(|address| Address::try_from(address).ok());
+            let whose = whose.map(|address| format!(" for {address}")).unwrap_or_default();
+            let kind = EnvelopeKind::try_from(envelope.kind)
+                .map_or("unknown".to_owned(), |kind| format!("{kind:?}"));
+            format!("{kind}{whose}, {} bytes", envelope.payload.len())
+        }
+        Some(RowKind::Lease) => format!("{:?}", read::<LeaseRecord>(value)?),
+        Some(RowKind::Worker) => format!("{:?}", read::<WorkerRecord>(value)?),
+        Some(RowKind::Journal) => {
+            let step: JournalRecord = read(value)?;
+            format!("{} {:?} done {} attempts {}", step.what, step.name, step.done, step.attempts)
+        }
+        Some(RowKind::Reply) => format!("{} bytes", read::<ReplyRecord>(value)?.payload.len()),
+        Some(RowKind::Bell | RowKind::Members) => {
+            let number: [u8; 8] =
+                value.as_ref().try_into().map_err(|_| format!("{} bytes, not 8", value.len()))?;
+            i64::from_le_bytes(number).to_string()
+        }
+        Some(RowKind::Zone | RowKind::Timer | RowKind::Aside | RowKind::Awake | RowKind::Nudge) => {
+            value.iter().map(|byte| format!("{byte:02x}")).collect()
+        }
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::TimerEntry;
+
+    fn address() -> Address {
+        Address::new("arena/prod", "fleet", "duel").expect("valid")
+    }
+
+    fn record() -> WorkflowRecord {
+        let timers = vec![TimerEntry { name: "retry".to_owned(), due_ms: 5 }];
+        WorkflowRecord { timers, parked: 1, status: Status::Dead.into(), ..WorkflowRecord::default() }
+    }
+
+    fn rows() -> Vec<(Vec<u8>, Bytes)> {
+        vec![
+            (keyspace::state(&address()), record().encode_to_vec().into()),
+            (keyspace::timer(&address(), 5, "retry"), Bytes::new()),
+            (keyspace::aside(&address()), Bytes::from_static(&[3])),
+            (keyspace::parked_row(&address(), 0), Envelope::default().encode_to_vec().into()),
+        ]
+    }
+
+    #[test]
+    fn rows_that_agree_are_not_told_and_each_that_is_missing_is() {
+        let findings = |rows: Vec<(Vec<u8>, Bytes)>| {
+            let mut check = Check::default();
+            rows.iter().for_each(|(key, value)| check.note(key, value));
+            check.findings()
+        };
+        assert_eq!(findings(rows()), []);
+        for without in 0..rows().len() {
+            let mut rows = rows();
+            rows.remove(without);
+            assert!(!findings(rows).is_empty(), "row {without} was not missed");
+        }
+        let unreadable = vec![(keyspace::state(&address()), Bytes::from_static(b"\xff"))];
+        assert_eq!(findings(unreadable).len(), 1);
+    }
+
+    #[test]
+    fn every_row_can_be_told_in_words() {
+        let (inbox, _) = keyspace::inbox_row(3, "arena/prod", 9);
+        let mut rows = rows();
+        rows.push((inbox, Envelope::default().encode_to_vec().into()));
+        rows.push((keyspace::worker(&[7; 16]), Bytes::new()));
+        rows.push((keyspace::bell(3), Bytes::from_static(&[1, 0, 0, 0, 0, 0, 0, 0])));
+        for (key, value) in rows {
+            assert!(is_row(&key));
+            let (kind, rest, words) = describe(&key, &value).expect("readable");
+            assert!(!kind.is_empty() && !rest.is_empty(), "{kind} {rest} {words}");
+        }
+    }
+}
