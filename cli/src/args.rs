@@ -75,6 +75,9 @@ pub(crate) enum Command {
     /// Ask for a match, as a game client would
     #[command(subcommand)]
     Ticket(commands::ticket::Command),
+    /// What the orchestrator does over time: list, show, pause, retry, cancel
+    #[command(subcommand)]
+    Workflow(commands::workflow::Command),
     /// Check or print an orchestrator's store, without an orchestrator
     #[command(subcommand)]
     Store(commands::store::Command),

@@ -13,6 +13,7 @@ pub(crate) mod status;
 pub(crate) mod store;
 pub(crate) mod ticket;
 pub(crate) mod token;
+pub(crate) mod workflow;
 
 use std::future::Future;
 
@@ -45,6 +46,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Namespace(command) => ops(global, async |ops| namespace::run(&ops, command).await),
         Command::Token(command) => ops(global, async |ops| token::run(&ops, command).await),
         Command::Ticket(command) => ops(global, async |ops| ticket::run(&ops, command).await),
+        Command::Workflow(command) => ops(global, async |ops| workflow::run(&ops, command).await),
         Command::Store(command) => on_runtime(store::run(global.json, command)),
         Command::Status => ops(global, async |ops| status::run(&ops).await),
         Command::Completion(options) => completion::run(options),

@@ -14,8 +14,10 @@ mod queues;
 mod servers;
 mod tickets;
 mod tokens;
+mod workflows;
 
 pub use builds::{UploadStep, file_digest};
 pub use error::{ClientError, ConfigError};
 pub use http::Client;
 pub use servers::{LogStream, ServerFilter};
+pub use workflows::WorkflowFilter;

@@ -26,6 +26,7 @@ mod tokens;
 mod uploads;
 mod validate;
 mod view;
+mod workflows;
 
 use std::sync::Arc;
 
@@ -63,6 +64,7 @@ const DOCUMENT_PATH: &str = "/v1/openapi.json";
         (name = "queues", description = "Matchmaking modes"),
         (name = "servers", description = "Game servers, one by one"),
         (name = "tickets", description = "A player's request for a match"),
+        (name = "workflows", description = "What the orchestrator does over time, and what it waits for"),
         (name = "machines", description = "Nodes, edges and the regions they form"),
         (name = "tokens", description = "Credentials of programs, and of machines that join"),
         (name = "namespaces", description = "A game in an environment"),
@@ -99,6 +101,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(servers::router())
         .merge(tickets::router())
         .merge(machines::router())
+        .merge(workflows::router())
         .merge(tokens::router())
         .merge(namespaces::router())
         .merge(installation::router())

@@ -13,6 +13,7 @@ mod server;
 mod status;
 mod ticket;
 mod token;
+mod workflow;
 
 pub use build::*;
 pub use fleet::*;
@@ -22,6 +23,7 @@ pub use server::*;
 pub use status::*;
 pub use ticket::*;
 pub use token::*;
+pub use workflow::*;
 
 use serde::{Deserialize, Serialize};
 

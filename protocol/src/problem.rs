@@ -98,6 +98,10 @@ codes! {
     NoCapacity, "no_capacity", 503, "No server is free";
     /// No such API token.
     ApiTokenUnknown, "api_token_unknown", 404, "No such API token";
+    /// No such workflow.
+    WorkflowUnknown, "workflow_unknown", 404, "No such workflow";
+    /// The workflow lives as long as what it keeps.
+    WorkflowKept, "workflow_kept", 409, "Workflow cannot be cancelled";
     /// A bound is reached; `Retry-After` tells when to come again.
     TooMany, "too_many", 429, "Too many";
     /// The store has no room to write.

@@ -9,6 +9,7 @@ mod machine;
 mod queue;
 mod server;
 mod ticket;
+mod workflow;
 
 pub(crate) use build::{build, upload};
 pub(crate) use endpoint::EndpointError;
@@ -17,3 +18,4 @@ pub(crate) use machine::{edge, node, node_state, region};
 pub(crate) use queue::queue;
 pub(crate) use server::server;
 pub(crate) use ticket::{allocated, ticket};
+pub(crate) use workflow::{engine_status, workflow, workflow_detail};

@@ -43,7 +43,8 @@ impl Machine for Fleet {
 
     async fn on(&self, cx: &mut Context<'_>, (): &mut (), event: Event<Self>) -> Result<(), Failure> {
         if matches!(event, Event::Cancel) {
-            return Err(Failure::Final("a fleet ends when it is deleted: muster fleet rm".to_owned()));
+            // It ends when the fleet is deleted; the API says so.
+            return Ok(());
         }
         let address = cx.address().clone();
         let now_ms = cx.now_ms();
