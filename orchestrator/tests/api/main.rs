@@ -11,3 +11,4 @@ mod pushes;
 mod requests;
 mod specs;
 mod support;
+mod workflows;

@@ -21,7 +21,7 @@ use crate::state;
 /// It is taken in the order of everything else that the workflow is told, so it takes effect soon after.
 #[utoipa::path(post, path = "/v1/workflows/{kind}/{key}/{action}", tag = "workflows",
     params(NamespaceParam, ("kind" = String, Path, description = "Kind"), ("key" = String, Path, description = "Key"),
-        ("action" = WorkflowAction, Path, description = "What to do")),
+        ("action" = inline(WorkflowAction), Path, description = "What to do")),
     responses((status = 204)))]
 pub(super) async fn act_on_workflow(
     State(app): State<Arc<App>>,
