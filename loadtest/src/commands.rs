@@ -2,6 +2,7 @@
 
 mod bench;
 mod bots;
+mod crash;
 mod demo;
 mod engine_at_rest;
 mod godot;
@@ -15,6 +16,8 @@ pub(crate) enum Command {
     Bots(bots::Options),
     /// Run a whole Muster on this machine, play on it, and stop it again
     Demo(demo::Options),
+    /// Kill processes at random under load; nothing may be lost, nothing double
+    Crash(crash::Options),
     /// Measure; figures go to the terminal and to JSON files
     Bench(bench::Options),
     /// Hold a store of sleeping workflows, for the engine's benchmark
@@ -29,6 +32,7 @@ impl Command {
         match self {
             Self::Bots(options) => bots::run(options).await,
             Self::Demo(options) => demo::run(options).await,
+            Self::Crash(options) => crash::run(options).await,
             Self::Bench(options) => bench::run(options).await,
             Self::EngineAtRest(options) => engine_at_rest::run(options).await,
             Self::Godot(options) => godot::run(options).await,

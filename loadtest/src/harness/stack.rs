@@ -76,6 +76,8 @@ pub struct Stack {
     /// With a token as game clients carry it.
     pub player: Client,
     options: StackOptions,
+    /// The store, as the orchestrator was told of it; `None` for the embedded one.
+    store: Option<String>,
     link_port: u16,
     agent_metrics_port: u16,
     edge_metrics_port: u16,
@@ -107,12 +109,12 @@ impl Stack {
         }
         let data_dir = state.join("orchestrator");
         let (api_port, link_port) = (ports::free_tcp()?, ports::free_udp()?);
+        let store = options.store.as_ref();
+        let store =
+            store.map(|cluster| format!("{cluster}?prefix=muster-test/{:016x}/", rand::random::<u64>()));
         let config = OrchestratorConfig {
             data_dir: &data_dir,
-            store: options
-                .store
-                .as_ref()
-                .map(|cluster| format!("{cluster}?prefix=muster-test/{:016x}/", rand::random::<u64>())),
+            store: store.clone(),
             session_token_ttl_s: options.session_token_ttl_s,
             api: Listen { listen: format!("127.0.0.1:{api_port}") },
             link: Listen { listen: format!("127.0.0.1:{link_port}") },
@@ -144,6 +146,7 @@ impl Stack {
             studio,
             player,
             options,
+            store,
             link_port,
             agent_metrics_port: ports::free_tcp()?,
             edge_metrics_port: ports::free_tcp()?,
@@ -262,6 +265,24 @@ impl Stack {
     /// The URL of the API.
     pub fn url(&self) -> &str {
         self.admin.url()
+    }
+
+    /// Runs `muster store check` on the orchestrator's store, which must not be in use if it is embedded.
+    ///
+    /// # Errors
+    /// What it found, in its words.
+    pub async fn check_store(&self) -> anyhow::Result<()> {
+        let mut command = tokio::process::Command::new(&self.options.muster);
+        command.args(["store", "check", "--data-dir"]).arg(self.options.dir.join("state/orchestrator"));
+        command.args(self.store.iter().flat_map(|store| ["--store", store]));
+        let output = command.kill_on_drop(true).output().await.context("cannot run `muster store check`")?;
+        let said = [output.stdout, output.stderr].concat();
+        anyhow::ensure!(
+            output.status.success(),
+            "the store's records do not agree:\n{}",
+            String::from_utf8_lossy(&said)
+        );
+        Ok(())
     }
 
     /// Where state and logs are.
