@@ -266,7 +266,8 @@ pub async fn rest(path: PathBuf) -> anyhow::Result<()> {
     let me = std::process::id();
     let (before, began) = (cpu::used(me)?, Instant::now());
     tokio::time::sleep(REST).await;
-    let cpu_percent = 100.0 * (cpu::used(me)? - before).as_secs_f64() / began.elapsed().as_secs_f64();
+    let cpu_percent =
+        100.0 * cpu::used(me)?.saturating_sub(before).as_secs_f64() / began.elapsed().as_secs_f64();
     let found = AtRest { memory_bytes: resident_bytes()?, cpu_percent, first_transition_s, open_s };
     println!("{}", serde_json::to_string(&found)?);
     engine.stop().await;

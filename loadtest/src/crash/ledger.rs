@@ -160,8 +160,7 @@ impl Ledger {
 fn went_back(before: &SeenTicket, now: &SeenTicket) -> Option<String> {
     let (id, was) = (&before.id, &before.stood);
     let good = match (was, &now.stood) {
-        (Stood::Open, _) => true,
-        (Stood::Failed(_), Stood::Failed(_)) => true,
+        (Stood::Open, _) | (Stood::Failed(_), Stood::Failed(_)) => true,
         (was, now) => was == now,
     };
     (!good).then(|| format!("ticket {id} was {was:?} and is {:?}", now.stood))

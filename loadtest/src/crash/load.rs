@@ -19,9 +19,9 @@ use crate::harness::stack::NAMESPACE;
 use crate::link;
 
 /// Players at a time.
-const PLAYERS: u32 = 8;
+const PLAYERS: u32 = 12;
 /// How long each plays.
-const PLAY: Duration = Duration::from_secs(2);
+const PLAY: Duration = Duration::from_millis(1_200);
 /// Messages per second of each.
 const RATE: f64 = 10.0;
 /// One in so many tickets is cancelled by its owner.
@@ -33,7 +33,7 @@ const PAUSE: Duration = Duration::from_millis(100);
 /// How long a player waits for a match before going away.
 const PATIENCE: Duration = Duration::from_mins(2);
 /// Time between two changes of the studio.
-const STUDIO_EVERY: Duration = Duration::from_millis(150);
+const STUDIO_EVERY: Duration = Duration::from_millis(50);
 
 /// What the load shares.
 #[derive(Clone)]
@@ -93,20 +93,16 @@ impl Load {
                 player: player.clone(),
                 latencies_ms: [].into(),
             };
-            match self.player.create_ticket(&request).await {
-                Ok(ticket) => {
-                    let id = ticket.id;
-                    self.saw(&ticket);
-                    if round % CANCELLED == number % CANCELLED {
-                        self.cancel(&player, id).await;
-                    } else if let Some(assignment) = self.wait(id).await {
-                        self.play(&player, &assignment).await;
-                    }
-                }
-                Err(_) => {
-                    self.ledger().unknown += 1;
-                    tokio::time::sleep(PAUSE).await;
-                }
+            let Ok(ticket) = self.player.create_ticket(&request).await else {
+                self.ledger().unknown += 1;
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            };
+            self.saw(&ticket);
+            if round % CANCELLED == number % CANCELLED {
+                self.cancel(&player, ticket.id).await;
+            } else if let Some(assignment) = self.wait(ticket.id).await {
+                self.play(&player, &assignment).await;
             }
         }
     }

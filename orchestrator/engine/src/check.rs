@@ -106,7 +106,7 @@ fn key_words(key: &[u8]) -> String {
     for raw in [0, 8, 16, 18, 4] {
         let Some(at) = key.len().checked_sub(raw) else { continue };
         if let Ok(elements) = unpack::<Vec<Element<'_>>>(&key[..at]) {
-            let tail: String = key[at..].iter().map(|byte| format!("{byte:02x}")).collect();
+            let tail = hex(&key[at..]);
             let words = elements.iter().skip(2).map(|element| match element {
                 Element::String(text) => text.to_string(),
                 Element::Int(number) => number.to_string(),
@@ -115,7 +115,15 @@ fn key_words(key: &[u8]) -> String {
             return words.chain((raw > 0).then_some(tail)).collect::<Vec<_>>().join(" ");
         }
     }
-    key.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(key)
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
 }
 
 fn value_words(key: &[u8], value: &Bytes) -> Result<String, String> {
@@ -154,9 +162,7 @@ fn value_words(key: &[u8], value: &Bytes) -> Result<String, String> {
                 value.as_ref().try_into().map_err(|_| format!("{} bytes, not 8", value.len()))?;
             i64::from_le_bytes(number).to_string()
         }
-        Some(RowKind::Zone | RowKind::Timer | RowKind::Aside | RowKind::Awake | RowKind::Nudge) => {
-            value.iter().map(|byte| format!("{byte:02x}")).collect()
-        }
+        Some(RowKind::Zone | RowKind::Timer | RowKind::Aside | RowKind::Awake | RowKind::Nudge) => hex(value),
     })
 }
 
@@ -187,7 +193,9 @@ mod tests {
     fn rows_that_agree_are_not_told_and_each_that_is_missing_is() {
         let findings = |rows: Vec<(Vec<u8>, Bytes)>| {
             let mut check = Check::default();
-            rows.iter().for_each(|(key, value)| check.note(key, value));
+            for (key, value) in &rows {
+                check.note(key, value);
+            }
             check.findings()
         };
         assert_eq!(findings(rows()), []);

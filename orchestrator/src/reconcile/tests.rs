@@ -409,7 +409,7 @@ async fn several_orchestrators_do_not_create_twice_what_is_missing() {
     world.apply_fleet("sha256:one", &[("eu", 7, 100)]).await;
     let worker = || Engine::start(world.db.clone(), crate::workflows::registry(), Options::default());
     let workers: Vec<_> = (0..4).map(|_| worker()).collect();
-    let deadline = Instant::now() + Duration::from_secs(60);
+    let deadline = Instant::now() + Duration::from_mins(1);
     while world.servers().await.len() < 7 {
         assert!(Instant::now() < deadline, "{} of 7", world.servers().await.len());
         fleets_touched(&world).await;

@@ -110,10 +110,8 @@ impl Members {
         let found = self.beat(false).await?;
         let now = Instant::now();
         self.view.look(&found.workers, now);
-        let live: Vec<Live> = match self.alone {
-            true => self.view.live(now).into_iter().filter(|worker| worker.id == self.me()).collect(),
-            false => self.view.live(now),
-        };
+        let mut live = self.view.live(now);
+        live.retain(|worker| !self.alone || worker.id == self.me());
         self.shards.retain(|_, running| !running.task.is_finished());
         let held = self.shards.iter().map(|(shard, running)| (*shard, running.lease.generation)).collect();
         self.act(plan(self.me(), &live, &found.leases, &held)).await?;
@@ -253,9 +251,10 @@ impl Members {
 
     /// Removes the rows of the dead, once they have no leases.
     async fn bury(&self, found: &Found, now: Instant) -> Result<(), StoreError> {
-        let dead = match self.alone {
-            true => found.workers.iter().map(|(id, _)| *id).filter(|id| *id != self.me()).collect(),
-            false => self.view.dead(now),
+        let dead = if self.alone {
+            found.workers.iter().map(|(id, _)| *id).filter(|id| *id != self.me()).collect()
+        } else {
+            self.view.dead(now)
         };
         for id in dead {
             let owns = found.leases.values().any(|lease| lease.owner == id.as_bytes().as_slice());

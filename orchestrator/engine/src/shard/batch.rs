@@ -26,8 +26,25 @@ use crate::shard::{Lease, Shared, Unleased};
 pub(super) enum TurnError {
     #[error(transparent)]
     Unleased(#[from] Unleased),
-    #[error("{address}: {failure}")]
-    Failed { address: Address, event: String, failure: Failure },
+    #[error(transparent)]
+    Failed(Box<Failed>),
+}
+
+/// A transition that failed, and with it the turn.
+#[derive(Debug, thiserror::Error)]
+#[error("{address}: {failure}")]
+pub(super) struct Failed {
+    pub(super) address: Address,
+    /// What it was, as history tells it.
+    pub(super) event: String,
+    pub(super) failure: Failure,
+}
+
+impl TurnError {
+    /// `event` of the workflow at `address` failed.
+    pub(super) fn failed(address: &Address, event: &str, failure: Failure) -> Self {
+        Self::Failed(Box::new(Failed { address: address.clone(), event: event.to_owned(), failure }))
+    }
 }
 
 impl From<StoreError> for TurnError {
@@ -110,11 +127,7 @@ impl<'a> Batch<'a> {
             let timers = if working.removed { &[] } else { working.record.timers.as_slice() };
             let due = timers.iter().map(|timer| timer.due_ms).min();
             *lowest = lowest.iter().copied().chain(due).min();
-            working.write(tx, address).map_err(|failure| TurnError::Failed {
-                address: address.clone(),
-                event: "write".to_owned(),
-                failure,
-            })?;
+            working.write(tx, address).map_err(|failure| TurnError::failed(address, "write", failure))?;
         }
         Ok(self.done)
     }
@@ -290,10 +303,9 @@ impl<'a> Batch<'a> {
             self.tx.get(&key).await?
         };
         let Some(row) = row else { return Ok(Working::absent(self.now_ms)) };
-        let record = WorkflowRecord::decode(row).map_err(|error| TurnError::Failed {
-            address: address.clone(),
-            event: "read".to_owned(),
-            failure: Failure::Final(format!("its record cannot be read: {error}")),
+        let record = WorkflowRecord::decode(row).map_err(|error| {
+            let unreadable = Failure::Final(format!("its record cannot be read: {error}"));
+            TurnError::failed(address, "read", unreadable)
         })?;
         Ok(Working::stored(record))
     }

@@ -153,7 +153,8 @@ impl Batch<'_> {
             return Ok(());
         }
         let begins = kind == EnvelopeKind::Start || (kind == EnvelopeKind::Signal && envelope.create);
-        if !(working.is_there() && working.record.started) && !begins {
+        let is_there = working.is_there() && working.record.started;
+        if !is_there && !begins {
             self.refuse(address, kind, &envelope);
             return Ok(());
         }
@@ -194,7 +195,7 @@ impl Batch<'_> {
     ) -> Result<(), TurnError> {
         let word = event.word();
         let cancels = matches!(event, RawEvent::Cancel);
-        let failed = |failure| TurnError::Failed { address: address.clone(), event: word.clone(), failure };
+        let failed = |failure| TurnError::failed(address, &word, failure);
         let mut state = match working.state.take() {
             Some(state) => state,
             None if working.record.state.is_empty() && working.record.version == registered.version => {

@@ -134,8 +134,8 @@ impl Task {
             .await;
         match done {
             Ok(done) => Ok(self.take_over(done, began)),
-            Err(TurnError::Failed { address, event, failure }) => {
-                self.blame(&address, &event, &failure).await?;
+            Err(TurnError::Failed(failed)) => {
+                self.blame(&failed.address, &failed.event, &failed.failure).await?;
                 Ok(false)
             }
             Err(TurnError::Unleased(Unleased::Store(error))) if is_callers_fault(&error) => {
@@ -272,8 +272,8 @@ impl Task {
                 match freed {
                     Ok(_) => {}
                     Err(TurnError::Unleased(error)) => return Err(error),
-                    Err(TurnError::Failed { address, event, failure }) => {
-                        note_failure(shared, lease, &address, &event, &failure, rand::random()).await?;
+                    Err(TurnError::Failed(failed)) => {
+                        self.blame(&failed.address, &failed.event, &failed.failure).await?;
                     }
                 }
             }

@@ -29,8 +29,7 @@ pub(crate) async fn run(shared: Arc<Shared>, lease: Lease, address: Address) {
             Err(exit) => exit,
         };
         match exit {
-            Exit::Asleep | Exit::Stopped | Exit::Unleased => return,
-            Exit::Store(StoreError::Closed) => return,
+            Exit::Asleep | Exit::Stopped | Exit::Unleased | Exit::Store(StoreError::Closed) => return,
             Exit::Dead(reason) => match set_aside(&journal, &reason).await {
                 Ok(()) => {
                     crate::metrics::died(journal.address.kind());
@@ -38,7 +37,7 @@ pub(crate) async fn run(shared: Arc<Shared>, lease: Lease, address: Address) {
                     return;
                 }
                 Err(error) => {
-                    tracing::warn!(workflow = %journal.address, %error, "cannot set workflow aside")
+                    tracing::warn!(workflow = %journal.address, %error, "cannot set workflow aside");
                 }
             },
             Exit::Store(error) => {

@@ -128,7 +128,8 @@ async fn a_kind_without_code_waits_and_is_in_nobodys_way() {
     let accounts = worker(&db, 1);
     count(&db, 1).await;
     count(&db, 2).await;
-    let neighbour = (0..).map(|key| key.to_string()).find(|key| account(key).shard() == counter().shard());
+    let neighbour =
+        (0..10_000).map(|key| key.to_string()).find(|key| account(key).shard() == counter().shard());
     let neighbour = neighbour.expect("one of the first few hundred");
     send(&db, &neighbour, &order("credit", 1, "")).await;
     until("its neighbour goes on", async || balance(&db, &neighbour).await.is_some_and(|a| a.amount == 1))

@@ -30,7 +30,7 @@ async fn work_goes_on_where_it_was_cut_off() {
     let db = Database::open(&path, OpenOptions::default()).expect("opened");
     let engine = worker(&db, 9);
     let handled = until("all is handled", async || number(&db, HANDLED).await == 2 * sent);
-    tokio::time::timeout(Duration::from_secs(60), handled).await.expect("all is handled");
+    tokio::time::timeout(Duration::from_mins(1), handled).await.expect("all is handled");
     engine.stop().await;
     let mut sum = 0;
     for key in 0..7 {

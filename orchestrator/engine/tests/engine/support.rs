@@ -99,7 +99,7 @@ impl Machine for Account {
                         state.memory.push("did not fail".into());
                     }
                     "panic" => panic!("told to panic"),
-                    "slow" => tokio::time::sleep(Duration::from_secs(60)).await,
+                    "slow" => tokio::time::sleep(Duration::from_mins(1)).await,
                     "too large" => state.memory.push("x".repeat(order.amount as usize)),
                     "set" => cx.set_timer(&order.other, cx.now_ms() + order.amount as u64)?,
                     "cancel-timer" => cx.cancel_timer(&order.other),

@@ -10,7 +10,7 @@ use crate::support::{balance, options, order, send, until, worker};
 
 const ALL: usize = limits::SHARDS as usize;
 
-async fn held(workers: &[&Engine]) -> usize {
+fn held(workers: &[&Engine]) -> usize {
     workers.iter().map(|worker| worker.shards_held()).sum()
 }
 
@@ -20,7 +20,7 @@ async fn workers_share_hand_over_and_inherit() {
     let one = worker(&db, 1);
     until("the first has all", async || one.shards_held() == ALL).await;
     let two = worker(&db, 2);
-    let shared = async || held(&[&one, &two]).await == ALL && two.shards_held() > ALL / 4;
+    let shared = async || held(&[&one, &two]) == ALL && two.shards_held() > ALL / 4;
     until("they share", shared).await;
     assert!(one.shards_held() > ALL / 4);
 
@@ -30,7 +30,7 @@ async fn workers_share_hand_over_and_inherit() {
     assert!(stopped.elapsed() < limits::LEASE_TIMEOUT, "{:?}", stopped.elapsed());
 
     let three = worker(&db, 3);
-    until("they share again", async || held(&[&one, &three]).await == ALL).await;
+    until("they share again", async || held(&[&one, &three]) == ALL).await;
     let died = Instant::now();
     drop(one);
     until("the dead are inherited from", async || three.shards_held() == ALL).await;
