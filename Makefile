@@ -1,6 +1,6 @@
 # The only entry: every task of this repository is a target here, and does its work in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-godot test-fdb crash lint bench bench-store bench-engine image
+.PHONY: help demo dev test test-godot test-fdb crash simulate lint bench bench-store bench-engine image
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -22,6 +22,9 @@ test-fdb: ## Run the store's suite and the end-to-end tests on a FoundationDB cl
 
 crash: ## Kill processes at random under load: KILLS=100 SEED=n STORE=fdb:FILE
 	@scripts/crash.sh "$(KILLS)" "$(SEED)" "$(STORE)"
+
+simulate: ## Simulate the engine's life from many seeds: SEEDS=1000
+	@scripts/simulate.sh "$(SEEDS)"
 
 lint: ## Check formatting, clippy, shell scripts and the repository's own rules
 	@scripts/lint.sh

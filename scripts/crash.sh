@@ -12,8 +12,9 @@ args=()
 [ -z "${1:-}" ] || args+=(--kills "$1")
 [ -z "${2:-}" ] || args+=(--seed "$2")
 if [ -n "${3:-}" ]; then
+    fdb_environment
     args+=(--store "$3")
-    features=(--features muster-cli/foundationdb)
+    features=(--features "muster-cli/$FDB_FEATURE")
 fi
 step "set up what is missing" scripts/setup.sh toolchain docker
 step "build muster and its load test" cargo build --locked --release -p muster-cli -p muster-loadtest "${features[@]}"

@@ -2,10 +2,12 @@
 //!
 //! Telling workflows things needs no engine, only a transaction: see [`crate::signal`] and its neighbours.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
 use muster_store::Database;
+use rand::SeedableRng;
+use rand::rngs::StdRng;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
@@ -25,6 +27,8 @@ pub struct Options {
     pub clock: Arc<dyn Clock>,
     /// Which worker it is; random, but in a simulation.
     pub worker: WorkerId,
+    /// Decides how retries and polls are spread; random, but in a simulation.
+    pub seed: u64,
     /// Whether commits read their lease, as they must. `false` is for tests that show why.
     pub fenced: bool,
 }
@@ -46,6 +50,7 @@ impl Default for Options {
             alone: false,
             clock: Arc::new(SystemClock),
             worker: WorkerId::random(),
+            seed: rand::random(),
             fenced: true,
         }
     }
@@ -63,8 +68,9 @@ impl Engine {
     /// Starts a worker over `db` that has code for what is in `registry`, in this runtime.
     pub fn start(db: Database, registry: Registry, options: Options) -> Self {
         metrics::describe();
-        let Options { name, alone, clock, worker, fenced } = options;
-        let shared = Arc::new(Shared { db, registry, clock, worker, fenced });
+        let Options { name, alone, clock, worker, seed, fenced } = options;
+        let random = Mutex::new(StdRng::seed_from_u64(seed));
+        let shared = Arc::new(Shared { db, registry, clock, worker, random, fenced });
         let (stop, held) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
         let task = tokio::spawn(members::run(shared, name, alone, held.clone(), stop.clone()));
         Self { stop, task: Some(task), held }

@@ -18,10 +18,12 @@ mod penalty;
 mod task;
 mod working;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use muster_store::{Database, StoreError, Transaction};
 use prost::Message;
+use rand::RngExt;
+use rand::rngs::StdRng;
 
 use crate::address::ShardIndex;
 use crate::clock::Clock;
@@ -40,6 +42,8 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) worker: WorkerId,
+    /// Spreads retries and polls; a seed makes a simulation repeat itself.
+    pub(crate) random: Mutex<StdRng>,
     /// Whether commits read their lease. `false` only to show that tests find out.
     pub(crate) fenced: bool,
 }
@@ -61,6 +65,11 @@ pub(crate) enum Unleased {
 }
 
 impl Shared {
+    /// A random number from 0 to 1.
+    pub(crate) fn fraction(&self) -> f64 {
+        self.random.lock().unwrap_or_else(PoisonError::into_inner).random()
+    }
+
     /// Makes `tx` fail to commit unless this worker still has `lease` when it does.
     pub(crate) async fn fence(&self, tx: &mut Transaction, lease: Lease) -> Result<(), Unleased> {
         let key = keyspace::lease(lease.shard);

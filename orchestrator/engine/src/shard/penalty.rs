@@ -14,14 +14,13 @@ use crate::records::{Status, WorkflowRecord};
 use crate::shard::working::{RETRY, Working};
 use crate::shard::{Lease, Shared, Unleased};
 
-/// Notes that `event` failed. `fraction`, from 0 to 1, spreads retries.
+/// Notes that `event` failed.
 pub(super) async fn note_failure(
     shared: &Shared,
     lease: Lease,
     address: &Address,
     event: &str,
     failure: &Failure,
-    fraction: f64,
 ) -> Result<(), Unleased> {
     let reason = failure.to_string();
     let died = shared
@@ -43,7 +42,7 @@ pub(super) async fn note_failure(
             let retry = shared.registry.get(address.kind()).map(|registered| registered.retry);
             let pause = match failure {
                 Failure::Final(_) => None,
-                _ => retry.and_then(|retry| retry.pause_ms(attempts, fraction)),
+                _ => retry.and_then(|retry| retry.pause_ms(attempts, shared.fraction())),
             };
             let status = if pause.is_some() { Status::Failing } else { Status::Dead };
             working.stand(&mut tx, address, status, &reason);

@@ -155,7 +155,7 @@ impl Task {
     }
 
     async fn blame(&self, address: &Address, event: &str, failure: &Failure) -> Result<(), Unleased> {
-        note_failure(&self.shared, self.lease, address, event, failure, rand::random()).await
+        note_failure(&self.shared, self.lease, address, event, failure).await
     }
 
     /// Takes over what was committed. Returns whether there was nothing to do.
@@ -185,7 +185,7 @@ impl Task {
 
     /// Sleeps until there may be something to do. Returns whether the watch is still good.
     async fn sleep(&mut self, watch: &mut Watch) -> bool {
-        let poll = Instant::now() + SLOW_POLL.mul_f64(0.5 + rand::random::<f64>() / 2.0);
+        let poll = Instant::now() + SLOW_POLL.mul_f64(0.5 + self.shared.fraction() / 2.0);
         loop {
             let now = Instant::now();
             let mut pause = poll.saturating_duration_since(now);

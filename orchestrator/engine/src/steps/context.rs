@@ -321,7 +321,8 @@ impl StepContext {
                 Err(_) => format!("it took longer than {:?}", policy.timeout),
             };
             entry.attempts += 1;
-            let Some(pause_ms) = policy.retry.pause_ms(entry.attempts, rand::random()) else {
+            let Some(pause_ms) = policy.retry.pause_ms(entry.attempts, self.0.journal.shared.fraction())
+            else {
                 return self.fail(number, entry, reason).await;
             };
             tracing::warn!(workflow = %self.address(), step = name, reason, "step failed; it is tried again");

@@ -119,7 +119,7 @@ async fn undo_all(journal: &Journal, undo: Vec<Undoable>) -> Result<(), Exit> {
         if entry.undone {
             continue;
         }
-        undo_one(&undoable).await?;
+        undo_one(journal, &undoable).await?;
         let entry = JournalRecord {
             undone: true,
             done: true,
@@ -136,7 +136,7 @@ fn undone(entry: &JournalRecord) -> Option<String> {
     (!entry.done).then(|| "it was undone before it came to a result".to_owned())
 }
 
-async fn undo_one(undoable: &Undoable) -> Result<(), Exit> {
+async fn undo_one(journal: &Journal, undoable: &Undoable) -> Result<(), Exit> {
     let mut failed = 0;
     loop {
         let attempt = AssertUnwindSafe((undoable.undo)(undoable.result.clone())).catch_unwind();
@@ -147,7 +147,7 @@ async fn undo_one(undoable: &Undoable) -> Result<(), Exit> {
             Err(_) => format!("it took longer than {:?}", undoable.policy.timeout),
         };
         failed += 1;
-        let Some(pause_ms) = undoable.policy.retry.pause_ms(failed, rand::random()) else {
+        let Some(pause_ms) = undoable.policy.retry.pause_ms(failed, journal.shared.fraction()) else {
             let name = &undoable.name;
             return Err(Exit::Dead(format!(
                 "step {name:?} cannot be undone: {reason}; mend that, then muster workflow retry"
