@@ -68,7 +68,8 @@ impl Admission {
         self.refused.get_or_insert(error);
     }
 
-    /// Counts a write of `value_bytes` to `key`; `false` if it is refused.
+    /// Counts a write of `value_bytes` to `key` as FoundationDB's client does, the conflict it makes included; `false` if
+    /// it is refused.
     pub(crate) fn admit_write(&mut self, key: &[u8], value_bytes: usize) -> bool {
         if let Err(error) = check_key(key) {
             self.refuse(error);
@@ -76,7 +77,7 @@ impl Admission {
         if value_bytes > MAX_VALUE_BYTES {
             self.refuse(StoreError::ValueTooLarge { length: value_bytes });
         }
-        self.admit(key.len() + value_bytes)
+        self.admit(MUTATION_BYTES + key.len() + value_bytes + key_conflict_bytes(key))
     }
 
     /// Counts a write to all of `[begin, end)`; `false` if it is refused.
@@ -84,7 +85,7 @@ impl Admission {
         if let Err(error) = check_bounds(begin, end) {
             self.refuse(error);
         }
-        self.admit(begin.len() + end.len())
+        self.admit(MUTATION_BYTES + 2 * (begin.len() + end.len()) + CONFLICT_BYTES)
     }
 
     fn admit(&mut self, bytes: usize) -> bool {
@@ -110,6 +111,21 @@ impl Admission {
         }
         error
     }
+}
+
+/// What FoundationDB's client counts for a write besides key and value.
+const MUTATION_BYTES: usize = 48;
+/// What it counts for a conflict range besides its bounds.
+const CONFLICT_BYTES: usize = 32;
+
+/// What a key among the conflict ranges counts as: it is the range up to its successor.
+pub(crate) fn key_conflict_bytes(key: &[u8]) -> usize {
+    2 * key.len() + 1 + CONFLICT_BYTES
+}
+
+/// What a range among the conflict ranges counts as.
+pub(crate) fn range_conflict_bytes(begin: &[u8], end: &[u8]) -> usize {
+    begin.len() + end.len() + CONFLICT_BYTES
 }
 
 /// Refuses a key beyond a limit.

@@ -15,6 +15,7 @@ use crate::driver::{Driver, DriverVersion, Work};
 use crate::embedded::redb_storage::{RedbOptions, RedbStorage};
 use crate::error::{OpenError, StoreError};
 use crate::faults::{CommitFaults, FaultDice};
+use crate::frozen::Frozen;
 use crate::local::Local;
 use crate::marker::{Marker, outdated};
 use crate::memory::MemoryStorage;
@@ -69,6 +70,8 @@ enum Ended<T, E> {
     Failed(E),
     /// With one that another attempt may not meet.
     Retry(StoreError),
+    /// Whether an earlier attempt has committed can be found out no more.
+    Unsettled(StoreError),
 }
 
 /// What a run is allowed to do, and where it begins.
@@ -192,6 +195,14 @@ impl Database {
         self.retry(name, body, Mode { read_only: true, at: None }).await
     }
 
+    /// The whole database as it is now, unchanging, for as long as it is held.
+    ///
+    /// # Errors
+    /// What a read can answer.
+    pub async fn freeze(&self) -> Result<Frozen, StoreError> {
+        Frozen::of(&self.0.driver).await
+    }
+
     /// A watch on `key`, armed with the value it has now.
     ///
     /// # Errors
@@ -233,6 +244,7 @@ impl Database {
                 }
                 Ended::Failed(error) => return Err(error),
                 Ended::Retry(error) => error,
+                Ended::Unsettled(error) => return Err(error.into()),
             };
             self.pause(name, &mut backoff, &marker, error).await?;
         }
@@ -303,6 +315,13 @@ impl Database {
             let key = marker.key().expect("an attempt in doubt has claimed it");
             if let Some(claim) = work.get(key, true).await.map_err(failed)? {
                 return Err(Ended::Found(claim));
+            }
+            let version = work.read_version().await.map_err(failed)?;
+            if marker.may_be_cleared(version.marker_bucket()) {
+                return Err(Ended::Unsettled(StoreError::CommitUnknown {
+                    place: self.0.driver.place().to_owned(),
+                    reason: "this process stood still until its idempotency marker was cleared".to_owned(),
+                }));
             }
         }
         Ok(work)

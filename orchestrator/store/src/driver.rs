@@ -10,6 +10,7 @@ use crate::atomic::AtomicOp;
 use crate::error::StoreError;
 #[cfg(feature = "foundationdb")]
 use crate::fdb;
+use crate::local::conflicts::ConflictRanges;
 use crate::local::storage::Row;
 use crate::local::{Local, LocalVersion, work};
 use crate::versionstamp::{Template, Versionstamp};
@@ -70,6 +71,20 @@ impl DriverVersion {
             Self::Local(version) => version.version(),
             #[cfg(feature = "foundationdb")]
             Self::Fdb(version) => version.cast_unsigned(),
+        }
+    }
+}
+
+impl Work {
+    /// The same, as if it had read nothing.
+    pub(crate) fn blinded(self) -> Self {
+        match self {
+            Self::Local(mut work) => {
+                work.reads = ConflictRanges::default();
+                Self::Local(work)
+            }
+            #[cfg(feature = "foundationdb")]
+            other @ Self::Fdb(_) => other,
         }
     }
 }

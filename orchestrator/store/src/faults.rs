@@ -27,6 +27,9 @@ pub struct CommitFaults {
     pub unknown_late: f64,
     /// Answered after [`Self::delay`].
     pub stall: f64,
+    /// Done although what it read has changed since, which no store does: a planted bug, by which a simulation
+    /// shows that it would find one.
+    pub blind: f64,
     /// Longest delay; each is a random part of it.
     pub delay: Duration,
 }
@@ -41,6 +44,7 @@ pub(crate) enum Fault {
     UnknownDone,
     UnknownLate(Duration),
     Stall(Duration),
+    Blind,
 }
 
 /// Decides what goes wrong, from a seed.
@@ -70,6 +74,7 @@ impl FaultDice {
             (faults.unknown_done, Fault::UnknownDone),
             (faults.unknown_late, Fault::UnknownLate(delay)),
             (faults.stall, Fault::Stall(delay)),
+            (faults.blind, Fault::Blind),
         ];
         for (odds, fate) in fates {
             if share < odds {
@@ -126,6 +131,7 @@ impl Fault {
                 tokio::time::sleep(delay).await;
                 driver.commit(work).await
             }
+            Self::Blind => driver.commit(work.blinded()).await,
         }
     }
 }

@@ -57,6 +57,7 @@ mod error;
 mod faults;
 #[cfg(feature = "foundationdb")]
 mod fdb;
+mod frozen;
 pub mod limits;
 mod local;
 mod location;
@@ -73,6 +74,7 @@ pub use bytes::Bytes;
 pub use database::{Database, OpenOptions};
 pub use error::{OpenError, StoreError};
 pub use faults::CommitFaults;
+pub use frozen::Frozen;
 pub use location::{InvalidLocation, StoreLocation};
 pub use range::{prefix_end, successor};
 pub use transaction::{ReadVersion, Transaction};

@@ -24,6 +24,8 @@ const KEPT_BUCKETS: u64 = 10;
 /// What is known of a run's attempts.
 pub(crate) struct Marker<T> {
     key: Option<Vec<u8>>,
+    /// Age of the first attempt.
+    bucket: u64,
     attempts: u32,
     unanswered: Vec<Unanswered<T>>,
 }
@@ -38,7 +40,7 @@ struct Unanswered<T> {
 
 impl<T> Marker<T> {
     pub(crate) fn new() -> Self {
-        Self { key: None, attempts: 0, unanswered: Vec::new() }
+        Self { key: None, bucket: 0, attempts: 0, unanswered: Vec::new() }
     }
 
     /// Whether an attempt may have committed.
@@ -51,11 +53,20 @@ impl<T> Marker<T> {
         self.key.as_deref()
     }
 
+    /// Whether others may have cleared it when the newest markers are in `bucket`, a bucket early: then that it is not
+    /// there says nothing.
+    pub(crate) fn may_be_cleared(&self, bucket: u64) -> bool {
+        bucket + 1 >= self.bucket + KEPT_BUCKETS
+    }
+
     /// Key and value of the next attempt's claim. `bucket` is the age of the first attempt.
     pub(crate) fn claim(&mut self, bucket: u64, random: [u8; 16]) -> (&[u8], Template) {
         self.attempts += 1;
         let value = [[0; VERSIONSTAMP_BYTES].as_slice(), &self.attempts.to_le_bytes()].concat();
         let value = Template::new(&value, 0).expect("the stamp comes first");
+        if self.key.is_none() {
+            self.bucket = bucket;
+        }
         let key = self.key.get_or_insert_with(|| {
             [shard(random[0] % SHARDS).as_slice(), &bucket.to_be_bytes(), &random].concat()
         });
@@ -125,6 +136,8 @@ mod tests {
         let mut marker = Marker::<()>::new();
         let key = marker.claim(20, [3; 16]).0.to_vec();
         let holds = |bucket| outdated(bucket).any(|(begin, end)| begin <= key && key < end);
+        assert!(!marker.may_be_cleared(20) && !marker.may_be_cleared(18 + KEPT_BUCKETS));
+        assert!(marker.may_be_cleared(19 + KEPT_BUCKETS), "before it may be");
         assert!(!holds(20) && !holds(20 + KEPT_BUCKETS - 1) && holds(20 + KEPT_BUCKETS));
     }
 }

@@ -12,7 +12,7 @@ use foundationdb::options::{ConflictRangeType, MutationType, StreamingMode};
 use foundationdb::{FdbError, FdbResult, KeySelector, RangeOption, Transaction};
 
 use super::store_error;
-use crate::admission::Admission;
+use crate::admission::{Admission, key_conflict_bytes, range_conflict_bytes};
 use crate::atomic::AtomicOp;
 use crate::error::StoreError;
 use crate::limits::MAX_WATCHES;
@@ -74,7 +74,7 @@ impl Work {
         let found = self.transaction.get(&self.key(key), !conflict).await;
         let found = found.map_err(|error| self.fail(error))?;
         if conflict {
-            self.count_read(key.len());
+            self.count_read(key_conflict_bytes(key));
         }
         Ok(found.map(|value| Bytes::copy_from_slice(&value)))
     }
@@ -110,7 +110,7 @@ impl Work {
             }
         }
         if conflict {
-            self.count_read(begin.len() + end.len());
+            self.count_read(range_conflict_bytes(begin, end));
         }
         Ok(rows)
     }
@@ -166,7 +166,7 @@ impl Work {
     }
 
     pub(crate) fn note_read_range(&mut self, begin: &[u8], end: &[u8]) {
-        self.count_read(begin.len() + end.len());
+        self.count_read(range_conflict_bytes(begin, end));
         self.add_conflict(begin, end, ConflictRangeType::Read);
     }
 

@@ -4,6 +4,8 @@
 
 use bytes::Bytes;
 
+use crate::admission::{key_conflict_bytes, range_conflict_bytes};
+
 /// Keys and half-open ranges of keys.
 #[derive(Debug, Default)]
 pub(crate) struct ConflictRanges {
@@ -20,7 +22,7 @@ impl ConflictRanges {
             return 0;
         }
         self.keys.push(Bytes::copy_from_slice(key));
-        key.len()
+        key_conflict_bytes(key)
     }
 
     /// Adds `[begin, end)`. Returns the bytes it takes; an empty range takes none.
@@ -29,7 +31,7 @@ impl ConflictRanges {
             return 0;
         }
         self.ranges.push((Bytes::copy_from_slice(begin), Bytes::copy_from_slice(end)));
-        begin.len() + end.len()
+        range_conflict_bytes(begin, end)
     }
 
     /// Whether there is nothing to compare.

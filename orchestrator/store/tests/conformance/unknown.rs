@@ -18,6 +18,7 @@ const BAD: CommitFaults = CommitFaults {
     unknown_done: 0.1,
     unknown_late: 0.15,
     stall: 0.05,
+    blind: 0.0,
     delay: Duration::from_millis(20),
 };
 
