@@ -1,6 +1,7 @@
 //! The wall clock, as a value that is passed in: timers are due by it, and nothing else is.
 //!
-//! No times of two machines are ever compared; a clock that jumps makes timers early or late, and no more.
+//! Who has a lease, and who lives, is never told by it. A clock that jumps, or the clock of a machine that takes over,
+//! makes timers early or late, and no more.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

@@ -2,17 +2,19 @@
 //!
 //! Telling workflows things needs no engine, only a transaction: see [`crate::signal`] and its neighbours.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 
 use muster_store::Database;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
+use crate::address::ShardIndex;
 use crate::clock::{Clock, SystemClock};
-use crate::members::{self, Held, WorkerId};
+use crate::members::{self, WorkerId};
 use crate::metrics;
 use crate::registry::Registry;
 use crate::shard::Shared;
@@ -61,7 +63,7 @@ impl Default for Options {
 pub struct Engine {
     stop: CancellationToken,
     task: Option<JoinHandle<()>>,
-    held: Held,
+    held: watch::Receiver<BTreeSet<ShardIndex>>,
 }
 
 impl Engine {
@@ -71,14 +73,20 @@ impl Engine {
         let Options { name, alone, clock, worker, seed, fenced } = options;
         let random = Mutex::new(StdRng::seed_from_u64(seed));
         let shared = Arc::new(Shared { db, registry, clock, worker, random, fenced });
-        let (stop, held) = (CancellationToken::new(), Arc::new(AtomicUsize::new(0)));
-        let task = tokio::spawn(members::run(shared, name, alone, held.clone(), stop.clone()));
+        let (stop, (told, held)) = (CancellationToken::new(), watch::channel(BTreeSet::new()));
+        let task = tokio::spawn(members::run(shared, name, alone, told, stop.clone()));
         Self { stop, task: Some(task), held }
     }
 
     /// Shards whose work this worker does.
     pub fn shards_held(&self) -> usize {
-        self.held.load(Ordering::Relaxed)
+        self.held.borrow().len()
+    }
+
+    /// The shards whose work this worker does, as that changes: for work that goes where a workflow is, and does
+    /// no harm if two do it for a moment.
+    pub fn shards(&self) -> watch::Receiver<BTreeSet<ShardIndex>> {
+        self.held.clone()
     }
 
     /// Finishes what is being committed, hands all shards to others and ends.

@@ -1,6 +1,8 @@
-//! Looking at workflows: one, or a namespace's, and what each waits for, in words.
+//! Looking at workflows, one or a namespace's, and what each waits for, in words; and at the workers.
 //!
 //! Reads only, and needs no worker.
+
+use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use muster_store::{Database, StoreError, Transaction};
@@ -8,7 +10,8 @@ use prost::Message;
 
 use crate::address::Address;
 use crate::keyspace;
-use crate::limits::{MAX_PAGE, SHARDS};
+use crate::limits::{MAX_PAGE, MAX_WORKERS, SHARDS};
+use crate::members::WorkerId;
 use crate::records::{JournalRecord, Status, WorkflowRecord};
 
 /// A workflow, as it stands.
@@ -44,6 +47,17 @@ impl Workflow {
             },
         }
     }
+}
+
+/// The workers that are not known to be dead. One that dies is taken off by another once its heartbeat has
+/// stood still for [`LEASE_TIMEOUT`](crate::limits::LEASE_TIMEOUT). Does not conflict.
+///
+/// # Errors
+/// The store's.
+pub async fn workers(tx: &mut Transaction) -> Result<BTreeSet<WorkerId>, StoreError> {
+    let range = keyspace::workers();
+    let rows = tx.snapshot_get_range(&range.begin, &range.end, MAX_WORKERS, false).await?;
+    Ok(rows.iter().filter_map(|(key, _)| keyspace::worker_id(key).map(WorkerId::from_bytes)).collect())
 }
 
 /// The workflow at `address`, if there is one.
@@ -130,6 +144,28 @@ pub async fn list(
         }
     }
     Ok((found, None))
+}
+
+/// Workflows that cannot go on by themselves, at most `limit`, with how they stand. Does not conflict.
+///
+/// # Errors
+/// The store's.
+pub async fn set_aside(tx: &mut Transaction, limit: usize) -> Result<Vec<Workflow>, StoreError> {
+    let mut found = Vec::new();
+    for shard in 0..SHARDS {
+        let range = keyspace::asides(shard);
+        let rows = tx.snapshot_get_range(&range.begin, &range.end, limit - found.len(), false).await?;
+        for address in rows.iter().filter_map(|(key, _)| keyspace::split_address(key)) {
+            let row = tx.snapshot_get(&keyspace::state(&address)).await?;
+            // One whose record cannot be read stands as nothing that is known.
+            let record = row.and_then(|row| WorkflowRecord::decode(row).ok()).unwrap_or_default();
+            found.push(Workflow { address, record });
+        }
+        if found.len() >= limit {
+            break;
+        }
+    }
+    Ok(found)
 }
 
 /// How many workflows of all namespaces stand how, by reading them all.

@@ -16,7 +16,7 @@ mod view;
 
 use std::fmt;
 
-pub(crate) use task::{Held, reply_bucket, run};
+pub(crate) use task::{reply_bucket, run};
 
 /// A worker: one process's part of the engine, from its start to its end.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -33,7 +33,8 @@ impl WorkerId {
         Self(bytes)
     }
 
-    pub(crate) fn as_bytes(&self) -> &[u8; 16] {
+    /// Its bytes, to be kept in the store.
+    pub fn as_bytes(&self) -> &[u8; 16] {
         &self.0
     }
 }

@@ -31,6 +31,9 @@ use crate::kind::{Kind, RetryPolicy};
 
 /// A workflow that is a function of steps.
 pub trait Steps: Kind {
+    /// The oldest version whose workflows this code goes on with: it asks [`StepContext::version`] where it has
+    /// changed, and does for older ones the steps that they began with.
+    const OLDEST: u32 = Self::VERSION;
     /// What comes of it.
     type Output: Message + Default;
 
@@ -97,12 +100,19 @@ impl IdempotencyKey {
 
 /// [`Steps`] whose types are forgotten.
 pub(crate) trait AnySteps: Send + Sync {
+    /// The oldest version it has code for.
+    fn oldest(&self) -> u32;
+
     fn run(&self, cx: StepContext, input: Bytes) -> BoxFuture<'_, Result<Bytes, StepError>>;
 }
 
 pub(crate) struct Erased<S>(pub(crate) S);
 
 impl<S: Steps> AnySteps for Erased<S> {
+    fn oldest(&self) -> u32 {
+        S::OLDEST
+    }
+
     fn run(&self, cx: StepContext, input: Bytes) -> BoxFuture<'_, Result<Bytes, StepError>> {
         async move {
             let foreign = |error| StepError::Because(format!("its input cannot be read: {error}"));

@@ -2,13 +2,13 @@
 //!
 //! It starts and stops the tasks of shards; what they do is theirs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use muster_store::{StoreError, Transaction, Watch};
 use prost::Message;
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
@@ -23,8 +23,8 @@ use crate::metrics;
 use crate::records::{LeaseRecord, WorkerRecord};
 use crate::shard::{self, Lease, Shared};
 
-/// How many shards a worker holds, for whoever asks.
-pub(crate) type Held = Arc<AtomicUsize>;
+/// Which shards a worker holds, for whoever asks.
+type Held = watch::Sender<BTreeSet<ShardIndex>>;
 
 /// Pause after a look that failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
@@ -117,9 +117,19 @@ impl Members {
         self.act(plan(self.me(), &live, &found.leases, &held)).await?;
         self.bury(&found, now).await?;
         self.clear_replies().await?;
-        self.held.store(self.shards.len(), Ordering::Relaxed);
-        metrics::shards_held(self.shards.len());
+        self.tell_held();
         Ok(())
+    }
+
+    /// Says which shards are held, if that has changed.
+    fn tell_held(&self) {
+        let now: BTreeSet<ShardIndex> = self.shards.keys().copied().collect();
+        metrics::shards_held(now.len());
+        self.held.send_if_modified(|told| {
+            let changed = *told != now;
+            *told = now;
+            changed
+        });
     }
 
     /// Shows that this worker lives, and reads what the others do.
@@ -317,8 +327,8 @@ impl Members {
         if let Err(error) = found.map(drop).and(gave).and(gone) {
             tracing::warn!(%error, "a worker left without saying so; others take over after the lease timeout");
         }
-        self.held.store(0, Ordering::Relaxed);
-        metrics::shards_held(0);
+        self.shards.clear();
+        self.tell_held();
     }
 }
 

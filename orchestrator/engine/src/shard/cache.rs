@@ -60,6 +60,13 @@ impl Cache {
         }
     }
 
+    /// Forgets one.
+    pub(super) fn forget(&mut self, address: &Address) {
+        for half in [&mut self.newer, &mut self.older] {
+            half.remove(address);
+        }
+    }
+
     /// Forgets everything.
     pub(super) fn clear(&mut self) {
         *self = Self::new(self.limit);

@@ -43,9 +43,20 @@ impl Batch<'_> {
             Ok(EnvelopeKind::Retry) => {
                 self.resume(address, working, &[Status::Failing, Status::Dead, Status::Blocked]);
             }
+            Ok(EnvelopeKind::Cancel) if self.is_stuck_job(address, working) => {
+                working.record.cancelling = true;
+                self.resume(address, working, &[Status::Paused, Status::Dead, Status::Blocked]);
+            }
             _ => self.deliver_or_park(address, working, envelope).await?,
         }
         Ok(())
+    }
+
+    /// Whether a workflow of the steps style stands still: it cannot take a cancel as it comes, and is to undo what it
+    /// did all the same.
+    fn is_stuck_job(&self, address: &Address, working: &Working) -> bool {
+        let is_job = self.code(address).is_some_and(|code| matches!(code.code, Code::Steps(_)));
+        is_job && working.is_there() && working.record.started && !working.takes()
     }
 
     fn pause(&mut self, address: &Address, working: &mut Working) {
@@ -98,9 +109,16 @@ impl Batch<'_> {
     /// Notes a nudge, and begins the machine if it is not there.
     pub(super) async fn nudge(&mut self, address: &Address, working: &mut Working) -> Result<(), TurnError> {
         let start = send::start_of(Bytes::new(), None);
-        if !(working.is_there() && working.record.started) || self.lacking(address, working, &start).is_some()
-        {
+        let begun = working.is_there() && working.record.started;
+        let lacking = self.lacking(address, working, &start);
+        // One that cannot begin waits with one start, however often it is nudged.
+        if !begun && (lacking.is_none() || working.record.parked == 0) {
             self.deliver_or_park(address, working, start).await?;
+        } else if let Some(lacking) = lacking
+            && !matches!(working.record.status(), Status::Paused | Status::Dead)
+        {
+            working.stand(&mut self.tx, address, Status::Blocked, &lacking);
+            working.touch(self.now_ms);
         }
         working.nudge(&mut self.tx, address, self.now_ms + NUDGE_GATHER.as_millis() as u64);
         Ok(())

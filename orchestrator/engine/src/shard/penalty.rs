@@ -14,6 +14,17 @@ use crate::records::{Status, WorkflowRecord};
 use crate::shard::working::{RETRY, Working};
 use crate::shard::{Lease, Shared, Unleased};
 
+/// What became of a failure.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Noted {
+    /// It is tried again.
+    Failing,
+    /// It is set aside.
+    Dead,
+    /// Its record cannot be read, and was left as it is.
+    Unreadable,
+}
+
 /// Notes that `event` failed.
 pub(super) async fn note_failure(
     shared: &Shared,
@@ -21,9 +32,9 @@ pub(super) async fn note_failure(
     address: &Address,
     event: &str,
     failure: &Failure,
-) -> Result<(), Unleased> {
+) -> Result<Noted, Unleased> {
     let reason = failure.to_string();
-    let died = shared
+    let noted = shared
         .db
         .run("engine_penalty", async |mut tx| {
             shared.fence(&mut tx, lease).await?;
@@ -33,7 +44,7 @@ pub(super) async fn note_failure(
                 // A record that cannot be read is left as it is, for whoever can.
                 Some(Err(_)) => {
                     tx.set(&keyspace::aside(address), &[Status::Dead as u8]);
-                    return Ok(true);
+                    return Ok(Noted::Unreadable);
                 }
                 Some(Ok(record)) => Working::stored(record),
                 None => Working::absent(now_ms),
@@ -52,17 +63,17 @@ pub(super) async fn note_failure(
                 working.set_own_timer(&mut tx, address, RETRY, now_ms + pause);
             }
             working.write(&mut tx, address).map_err(|failure| too_large(&failure))?;
-            Ok::<_, Unleased>(pause.is_none())
+            Ok::<_, Unleased>(if pause.is_none() { Noted::Dead } else { Noted::Failing })
         })
         .await?;
     metrics::failed(address.kind());
-    if died {
+    if noted == Noted::Failing {
+        tracing::warn!(workflow = %address, event, reason, "transition failed; it is tried again");
+    } else {
         metrics::died(address.kind());
         tracing::error!(workflow = %address, event, reason, "workflow set aside; muster workflow retry tries it again");
-    } else {
-        tracing::warn!(workflow = %address, event, reason, "transition failed; it is tried again");
     }
-    Ok(())
+    Ok(noted)
 }
 
 /// A record whose state has not been touched is no larger than it was.

@@ -23,7 +23,7 @@ use crate::metrics;
 use crate::records::Status;
 use crate::shard::batch::{Batch, Done, Turn, TurnError};
 use crate::shard::cache::Cache;
-use crate::shard::penalty::note_failure;
+use crate::shard::penalty::{Noted, note_failure};
 use crate::shard::{Lease, Shared, Unleased};
 use crate::steps::Awake;
 
@@ -154,8 +154,15 @@ impl Task {
         }
     }
 
-    async fn blame(&self, address: &Address, event: &str, failure: &Failure) -> Result<(), Unleased> {
-        note_failure(&self.shared, self.lease, address, event, failure).await
+    async fn blame(&mut self, address: &Address, event: &str, failure: &Failure) -> Result<(), Unleased> {
+        // The failure is noted in the store alone: what is in memory knows nothing of it.
+        self.cache.forget(address);
+        let noted = note_failure(&self.shared, self.lease, address, event, failure).await?;
+        if noted == Noted::Unreadable {
+            // What came for it stays where it is, and is met again by the next turn.
+            tokio::time::sleep(STORE_PAUSE).await;
+        }
+        Ok(())
     }
 
     /// Takes over what was committed. Returns whether there was nothing to do.
@@ -242,7 +249,7 @@ impl Task {
 
     /// Lets workflows that an earlier owner of the shard had no code for go on, if this one has it.
     async fn unblock(&mut self) -> Result<(), Unleased> {
-        let (shared, lease, cache) = (&*self.shared, self.lease, &self.cache);
+        let (shared, lease) = (self.shared.clone(), self.lease);
         let range = keyspace::asides(lease.shard);
         let mut after: Option<Vec<u8>> = None;
         loop {
@@ -260,12 +267,18 @@ impl Task {
                 .filter_map(|(key, _)| keyspace::split_address(key))
                 .collect();
             for chunk in blocked.chunks(BATCH) {
-                let at_work = Mutex::new(None);
+                let (at_work, cache) = (Mutex::new(None), &self.cache);
                 let freed = shared
                     .db
                     .run("engine_unblock", async |tx: Transaction| {
-                        let turn =
-                            Turn { shared, lease, cache, after_zone: None, limit: 1, at_work: &at_work };
+                        let turn = Turn {
+                            shared: &shared,
+                            lease,
+                            cache,
+                            after_zone: None,
+                            limit: 1,
+                            at_work: &at_work,
+                        };
                         Batch::new(turn, tx).unblock_all(chunk).await
                     })
                     .await;

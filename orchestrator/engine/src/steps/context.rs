@@ -51,6 +51,8 @@ pub(crate) struct Undoable {
 
 /// What one run shares with its code.
 pub(crate) struct Inner {
+    /// Version of the code the workflow began under.
+    pub(crate) version: u32,
     pub(crate) journal: Journal,
     /// Tells whoever runs the code that it is to be dropped.
     pub(crate) exit: mpsc::UnboundedSender<Exit>,
@@ -83,6 +85,11 @@ impl StepContext {
     /// Where this workflow lives.
     pub fn address(&self) -> &Address {
         &self.0.journal.address
+    }
+
+    /// The version of the code it began under.
+    pub fn version(&self) -> u32 {
+        self.0.version
     }
 
     /// Does `action`, which may act on the outside: at least once, and tried again as `policy` says.

@@ -60,16 +60,18 @@ async fn attempt(journal: &mut Journal) -> Result<(), Exit> {
     }) else {
         return Err(Exit::Stopped);
     };
-    if record.version != version {
+    if !(steps.oldest()..=version).contains(&record.version) {
         let (has, needs) = (version, record.version);
         return Err(Exit::Dead(format!(
-            "it began under version {needs} of {:?} and this orchestrator has {has}; run the release it began \
-             under until it is over, or cancel it",
-            journal.address.kind()
+            "it began under version {needs} of {:?} and this orchestrator has code for {} to {has}; run the release it \
+             began under until it is over, then muster workflow retry",
+            journal.address.kind(),
+            steps.oldest()
         )));
     }
     let (exit, mut exits) = mpsc::unbounded_channel();
-    let inner = Inner { journal: journal.clone(), exit, progress: std::sync::Mutex::default() };
+    let (version, progress) = (record.version, std::sync::Mutex::default());
+    let inner = Inner { journal: journal.clone(), version, exit, progress };
     let cx = StepContext(Arc::new(inner));
     let ended = tokio::select! {
         biased;

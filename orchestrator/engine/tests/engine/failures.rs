@@ -57,6 +57,33 @@ async fn one_that_keeps_failing_is_set_aside_and_goes_on_where_it_was_when_told(
 }
 
 #[tokio::test(start_paused = true)]
+async fn one_that_has_worked_before_fails_as_slowly_and_holds_up_nobody() {
+    let (db, left) = (Database::memory(5), Arc::new(AtomicU64::new(u64::MAX)));
+    let _worker = failing(&db, &left);
+    send(&db, "a", &order("remember", 1, "")).await;
+    until("a has worked", async || balance(&db, "a").await.is_some_and(|a| a.memory == ["1"])).await;
+    send(&db, "a", &order("fail", 0, "")).await;
+    until("it is dead", async || status(&db, "a").await == Some(Status::Dead)).await;
+    assert_eq!(u64::MAX - left.load(Ordering::SeqCst), 4, "once for each attempt");
+    // Set aside it stays, however long, and the others of its shard go on.
+    tokio::time::sleep(std::time::Duration::from_mins(5)).await;
+    for key in 0..200 {
+        send(&db, &key.to_string(), &order("remember", 7, "")).await;
+    }
+    for key in 0..200 {
+        let done = async || balance(&db, &key.to_string()).await.is_some_and(|other| other.memory == ["7"]);
+        until("the others go on", done).await;
+    }
+    assert_eq!(u64::MAX - left.load(Ordering::SeqCst), 4);
+    let record = look(&db, &account("a")).await.expect("there").record;
+    assert_eq!((record.status(), record.attempts, record.timers.len()), (Status::Dead, 4, 0));
+    left.store(0, Ordering::SeqCst);
+    tell(&db, |tx| control(tx, "a", Control::Retry)).await;
+    let done = async || balance(&db, "a").await.is_some_and(|a| a.memory == ["1", "did not fail"]);
+    until("it has gone on", done).await;
+}
+
+#[tokio::test(start_paused = true)]
 async fn panics_endless_waits_and_too_large_states_are_failures_of_their_own() {
     let db = Database::memory(3);
     let _worker = crate::support::worker(&db, 1);

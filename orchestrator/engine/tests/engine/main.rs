@@ -6,6 +6,7 @@
 mod codes;
 mod embedded;
 mod failures;
+mod golden;
 mod nudges;
 mod once;
 mod questions;

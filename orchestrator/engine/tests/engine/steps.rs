@@ -232,3 +232,74 @@ async fn code_that_has_changed_is_found_out_before_it_does_anything() {
     go(&db).await;
     until("it is over", async || status(&db).await == Some(Status::Finished)).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_is_set_aside_or_paused_can_still_be_cancelled_and_undoes() {
+    for paused in [false, true] {
+        let (db, outside) = (Database::memory(5), Outside::default());
+        let first = worker(&db, 1, &outside);
+        begin(&db, "x").await;
+        let asleep = async || look(&db, &job()).await.is_some_and(|it| !it.record.timers.is_empty());
+        until("it sleeps", asleep).await;
+        let stuck = if paused {
+            tell(&db, |tx| muster_engine::control(tx, &job(), Control::Pause)).await;
+            until("it is paused", async || status(&db).await == Some(Status::Paused)).await;
+            first
+        } else {
+            drop(first);
+            let changed = changed_worker(&db, 2, &outside, "reserve a table");
+            until("it is set aside", async || status(&db).await == Some(Status::Dead)).await;
+            drop(changed);
+            worker(&db, 3, &outside)
+        };
+        tell(&db, |tx| muster_engine::control(tx, &job(), Control::Cancel)).await;
+        until("it is over", async || status(&db).await == Some(Status::Cancelled)).await;
+        let seen = seen(&outside);
+        assert_eq!(seen.last().map(String::as_str), Some("undo reserve"), "paused {paused}: {seen:?}");
+        drop(stuck);
+    }
+}
+
+/// The job's next release: it books nothing for those it begins, and goes on as before with those that are there.
+struct NextJob(Job);
+
+impl Kind for NextJob {
+    const KIND: &'static str = Job::KIND;
+    const VERSION: u32 = 2;
+    type Input = String;
+    type Signal = String;
+}
+
+impl Steps for NextJob {
+    const OLDEST: u32 = 1;
+    type Output = String;
+
+    async fn run(&self, cx: StepContext, input: String) -> Result<String, StepError> {
+        if cx.version() == 1 { self.0.run(cx, input).await } else { Ok("nothing booked".to_owned()) }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_release_goes_on_with_what_an_older_one_began() {
+    let (db, outside) = (Database::memory(6), Outside::default());
+    let older = worker(&db, 1, &outside);
+    begin(&db, "x").await;
+    until("it sleeps", async || look(&db, &job()).await.is_some_and(|it| !it.record.timers.is_empty())).await;
+    let next = NextJob(Job { outside: outside.clone(), first: "reserve" });
+    let newer = Engine::start(db.clone(), Registry::new().with_steps(next), options(2));
+    let all = muster_engine::limits::SHARDS as usize;
+    until("the newer one has the work", async || newer.shards_held() == all).await;
+    go(&db).await;
+    let other = Job::address("n", "k").expect("valid");
+    tell(&db, |tx| muster_engine::start::<NextJob>(tx, &other, &"y".to_owned()).expect("small")).await;
+    until("it is over", async || status(&db).await == Some(Status::Finished)).await;
+    let output = async |address: &Address| {
+        let output =
+            look(&db, address).await.filter(|it| it.record.status() == Status::Finished)?.record.output;
+        <String as prost::Message>::decode(output).ok()
+    };
+    assert_eq!(output(&job()).await.as_deref(), Some("x now 7"));
+    until("the new one is over", async || output(&other).await.as_deref() == Some("nothing booked")).await;
+    assert_eq!(seen(&outside), ["reserve n/job/j#1.1", "book n/job/j#1.5"]);
+    drop((older, newer));
+}

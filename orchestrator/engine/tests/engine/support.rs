@@ -207,5 +207,6 @@ pub(crate) fn bad_day() -> CommitFaults {
         unknown_late: 0.03,
         stall: 0.03,
         delay: Duration::from_millis(4_500),
+        ..CommitFaults::default()
     }
 }

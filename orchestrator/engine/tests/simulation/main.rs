@@ -6,6 +6,7 @@
 //! one to try again. The scheduler is tokio's own with a paused clock: workers, handlers and the store are
 //! the real ones, and need nothing else to be brought under a seed.
 
+mod seeds;
 #[path = "../engine/support.rs"]
 #[allow(dead_code, reason = "shared with the tests of one engine")]
 mod support;
@@ -16,11 +17,6 @@ use world::{Ended, World};
 /// Seeds tried if nobody says how many.
 const SEEDS: u64 = 25;
 
-fn number(name: &str) -> Option<u64> {
-    let text = std::env::var(name).ok()?;
-    Some(text.parse().unwrap_or_else(|_| panic!("{name} must be a number, not {text:?}")))
-}
-
 fn live(seed: u64, fenced: bool) -> Ended {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_time().start_paused(true).build();
     runtime.expect("a runtime").block_on(World::live(seed, fenced))
@@ -28,11 +24,9 @@ fn live(seed: u64, fenced: bool) -> Ended {
 
 #[test]
 fn every_promise_holds_for_every_seed() {
-    let seeds = number("MUSTER_SEED")
-        .map_or_else(|| 0..number("MUSTER_SEEDS").unwrap_or(SEEDS), |seed| seed..seed + 1);
+    let seeds = seeds::asked(SEEDS);
     let (count, mut transitions, mut kills) = (seeds.end - seeds.start, 0, 0);
-    for seed in seeds {
-        let ended = live(seed, true);
+    for (seed, ended) in seeds::live_all(seeds, |seed| live(seed, true)) {
         assert_eq!(ended.broken, Vec::<String>::new(), "MUSTER_SEED={seed} makes this happen again");
         transitions += ended.transitions;
         kills += ended.kills;
