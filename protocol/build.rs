@@ -2,8 +2,13 @@
 
 use std::error::Error;
 
-const PROTOS: [&str; 4] =
-    ["proto/join.proto", "proto/agent_link.proto", "proto/edge_link.proto", "proto/tunnel.proto"];
+const PROTOS: [&str; 5] = [
+    "proto/join.proto",
+    "proto/agent_link.proto",
+    "proto/edge_link.proto",
+    "proto/peer_link.proto",
+    "proto/tunnel.proto",
+];
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo:rerun-if-changed=proto");

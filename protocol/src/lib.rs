@@ -26,5 +26,7 @@ pub use generated::muster::agent::v1 as agent;
 pub use generated::muster::edge::v1 as edge;
 /// Joining: how a new agent or edge gets its certificate.
 pub use generated::muster::join::v1 as join;
+/// Messages between orchestrators.
+pub use generated::muster::peer::v1 as peer;
 /// Messages that open the tunnel's streams.
 pub use generated::muster::tunnel::v1 as stream;

@@ -6,12 +6,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use quinn::{Connection, Endpoint, EndpointConfig, TokioRuntime};
+use quinn_proto::HashedConnectionIdGenerator;
+use ring::hmac;
 use socket2::{Domain, Protocol, Socket, Type};
+use tokio::task::JoinSet;
 
 /// Socket buffers asked for; the system may give less (`net.core.rmem_max`).
 const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
-/// Addresses tried of one peer, at most.
-const MAX_ADDRESSES: usize = 16;
+/// Names tried, and addresses of each, at most.
+const MAX_ADDRESSES: usize = 32;
+/// An address that has not answered after this long is no longer waited for alone.
+pub const STAGGER: Duration = Duration::from_millis(500);
 
 /// Why a peer was not reached.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +60,33 @@ pub enum DialError {
 /// # Errors
 /// What the system says of the socket, such as an address in use.
 pub fn bind(address: SocketAddr, server: Option<quinn::ServerConfig>) -> io::Result<Endpoint> {
+    open(address, server, EndpointConfig::default())
+}
+
+/// As [`bind`], for a listener that is found at its address again after a crash. Whoever is still connected to
+/// the process before is told at once that the connection is gone (QUIC's stateless reset), and need not wait
+/// for silence. `secret` makes the answer one that only this listener can give: it has to be the same after a
+/// restart, and no other listener's.
+///
+/// # Errors
+/// As [`bind`].
+pub fn listen(address: SocketAddr, server: quinn::ServerConfig, secret: &[u8]) -> io::Result<Endpoint> {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
+    let connection_ids = hmac::sign(&key, b"muster connection ids");
+    let connection_ids = connection_ids.as_ref().first_chunk::<8>().copied().unwrap_or_default();
+    let connection_ids = u64::from_be_bytes(connection_ids);
+    let reset = hmac::sign(&key, b"muster stateless reset");
+    let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset.as_ref())));
+    // The ids of the process before have to be known as our own.
+    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(connection_ids)));
+    open(address, Some(server), config)
+}
+
+fn open(
+    address: SocketAddr,
+    server: Option<quinn::ServerConfig>,
+    config: EndpointConfig,
+) -> io::Result<Endpoint> {
     let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
@@ -64,15 +96,16 @@ pub fn bind(address: SocketAddr, server: Option<quinn::ServerConfig>) -> io::Res
     let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
-    Endpoint::new(EndpointConfig::default(), server, socket.into(), Arc::new(TokioRuntime))
+    Endpoint::new(config, server, socket.into(), Arc::new(TokioRuntime))
 }
 
 /// Connects to the first of `addresses` (`host:port`) that answers as `server_name`.
 ///
-/// Each resolved address gets `timeout`; they are tried in order.
+/// Each resolved address gets `timeout`. They are tried in order, but one that has not answered within
+/// [`STAGGER`] does not keep the next waiting: whichever answers first is taken, the others are let go.
 ///
 /// # Errors
-/// [`DialError`] of the last address tried.
+/// [`DialError`] of the last address to fail.
 pub async fn dial(
     endpoint: &Endpoint,
     config: quinn::ClientConfig,
@@ -81,6 +114,8 @@ pub async fn dial(
     timeout: Duration,
 ) -> Result<Connection, DialError> {
     let mut last = DialError::NoAddress;
+    // Dropped with this future, and the attempts with it.
+    let mut attempts = JoinSet::new();
     for text in addresses.iter().take(MAX_ADDRESSES) {
         let resolved = match tokio::net::lookup_host(text).await {
             Ok(resolved) => resolved.take(MAX_ADDRESSES).collect::<Vec<_>>(),
@@ -90,10 +125,21 @@ pub async fn dial(
             last = DialError::Unresolved(text.clone());
         }
         for address in resolved {
-            match dial_one(endpoint, config.clone(), address, server_name, timeout).await {
-                Ok(connection) => return Ok(connection),
-                Err(error) => last = error,
+            let (endpoint, config, name) = (endpoint.clone(), config.clone(), server_name.to_owned());
+            attempts.spawn(async move { dial_one(&endpoint, config, address, &name, timeout).await });
+            match tokio::time::timeout(STAGGER, attempts.join_next()).await {
+                Ok(Some(Ok(Ok(connection)))) => return Ok(connection),
+                Ok(Some(Ok(Err(error)))) => last = error,
+                // Not answered yet, or an attempt that panicked and was reported: on to the next.
+                Ok(Some(Err(_)) | None) | Err(_) => {}
             }
+        }
+    }
+    while let Some(ended) = attempts.join_next().await {
+        match ended {
+            Ok(Ok(connection)) => return Ok(connection),
+            Ok(Err(error)) => last = error,
+            Err(_) => {}
         }
     }
     Err(last)

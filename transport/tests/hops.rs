@@ -1,5 +1,6 @@
 //! Two ends over real UDP on loopback: who is let in, what framing and settings do.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -110,6 +111,86 @@ async fn another_authoritys_client_and_another_nodes_name_are_refused() {
     let other = server_name(Role::Agent, "node_01z");
     let error = dial(&endpoint, config, &addresses, &other, TIMEOUT).await.expect_err("another node");
     assert!(error.to_string().contains("refused"), "{error}");
+}
+
+#[tokio::test]
+async fn an_address_that_is_silent_does_not_keep_the_next_waiting() {
+    let authority = Authority::new();
+    let agent = authority.issue(Role::Agent, "node_01a");
+    let (server, addresses) = listen(&agent, ClientCertificate::Required, &[alpn::TUNNEL]);
+    tokio::spawn(async move {
+        while let Some(incoming) = server.accept().await {
+            tokio::spawn(async move {
+                if let Ok(connection) = incoming.await {
+                    connection.closed().await;
+                }
+            });
+        }
+    });
+    // Bound, and never answers.
+    let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
+    let edge = authority.issue(Role::Edge, "edge_01b");
+    let config = client_config(&edge, alpn::TUNNEL, Profile::TunnelStreams).expect("a configuration");
+    let name = server_name(Role::Agent, "node_01a");
+    let both = [silent.local_addr().expect("bound").to_string(), addresses[0].clone()];
+    // The silent one alone would be waited for beyond every patience.
+    let long = Duration::from_hours(1);
+    let connection = tokio::time::timeout(TIMEOUT, dial(&dialler(), config, &both, &name, long)).await;
+    connection.expect("the second is not kept waiting").expect("connects");
+}
+
+/// Listens until the runtime it is in ends, and accepts whoever comes.
+fn listen_at(address: SocketAddr, agent: Identity, secret: &[u8]) -> SocketAddr {
+    let server = server_config(&agent, &[alpn::TUNNEL], ClientCertificate::Required, Profile::TunnelStreams)
+        .expect("TLS");
+    let endpoint = muster_transport::listen(address, server, secret).expect("bound");
+    let bound = endpoint.local_addr().expect("bound");
+    tokio::spawn(async move {
+        let mut held = Vec::new();
+        while let Some(incoming) = endpoint.accept().await {
+            let connection = incoming.await.expect("handshake");
+            let (send, _) = connection.accept_bi().await.expect("a stream");
+            FrameWriter::new(send).finish();
+            held.push(connection);
+        }
+    });
+    bound
+}
+
+#[test]
+fn whoever_was_connected_to_a_listener_that_died_is_told_by_the_next() {
+    let authority = Authority::new();
+    let runtime =
+        || tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().expect("one");
+    let agent = authority.issue(Role::Agent, "node_01a");
+    let first = runtime();
+    let any = "127.0.0.1:0".parse().expect("an address");
+    let address = {
+        let _entered = first.enter();
+        listen_at(any, agent.clone(), b"secret")
+    };
+    let client = runtime();
+    let connection = client.block_on(async {
+        let edge = authority.issue(Role::Edge, "edge_01b");
+        let config = client_config(&edge, alpn::TUNNEL, Profile::TunnelStreams).expect("a configuration");
+        let name = server_name(Role::Agent, "node_01a");
+        let connection =
+            dial(&dialler(), config, &[address.to_string()], &name, TIMEOUT).await.expect("connects");
+        // Answered: both sides are through with the handshake.
+        let (mut send, mut receive) = connection.open_bi().await.expect("a stream");
+        send.write_all(b"hello").await.expect("sent");
+        receive.read_to_end(1).await.expect("answered");
+        connection
+    });
+    // As by kill -9: nobody says goodbye.
+    first.shutdown_timeout(TIMEOUT);
+    let second = runtime();
+    {
+        let _entered = second.enter();
+        listen_at(address, agent, b"secret");
+    }
+    let closed = client.block_on(connection.closed());
+    assert!(matches!(closed, quinn::ConnectionError::Reset), "{closed}: silence would be a timeout");
 }
 
 /// An orchestrator that knows one secret.

@@ -12,8 +12,14 @@ use super::{ServerState, TicketState};
 pub struct Status {
     /// Version of the orchestrator.
     pub version: String,
+    /// What its clock shows, Unix milliseconds; 0 from one that does not say.
+    #[serde(default)]
+    pub now_ms: u64,
     /// Seconds it has run.
     pub uptime_s: u64,
+    /// Orchestrators that run on this store.
+    #[serde(default)]
+    pub orchestrators: u32,
     /// Store driver and where it keeps its data.
     pub store: String,
     /// Nodes that are ready, and all.
