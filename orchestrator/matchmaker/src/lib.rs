@@ -1,0 +1,27 @@
+//! Matchmaking, pure: tickets, a queue's definition and the time go in, matches come out.
+//!
+//! No store, no clock, no randomness: the same goes in, the same comes out. A queue is written as a
+//! [`definition::Definition`] and compiled ([`queue`]); tickets wait in a [`Pool`], which forms matches that
+//! [`Queue::allows`]. What becomes of a match, and what is durable, is the orchestrator's.
+
+pub mod definition;
+pub mod filter;
+pub mod queue;
+pub mod ticket;
+pub mod value;
+
+mod balance;
+mod form;
+mod pool;
+mod quality;
+mod relaxing;
+mod rules;
+#[cfg(test)]
+mod tests;
+
+pub use form::{Formed, Offer};
+pub use pool::Pool;
+pub use queue::{DefinitionError, Queue};
+pub use relaxing::{MAX_STEPS, Relaxing};
+pub use rules::Refusal;
+pub use ticket::{Player, Priority, Ticket, TicketError, TicketKey};

@@ -1,0 +1,382 @@
+//! A queue's definition compiled: names become positions, and what contradicts itself is refused.
+
+use crate::definition::{Definition, Reduce, RoleSpec, RuleKind, RuleSpec, TeamSpec, Weights, Within};
+use crate::filter::Schema;
+use crate::relaxing::{Relaxes, Relaxing};
+use crate::value::{AttributeKind, MAX_ATTRIBUTES, Value};
+
+/// Most players of a match.
+pub const MAX_PLAYERS: u32 = 1_000;
+/// Most teams of a match.
+pub const MAX_TEAMS: u32 = 100;
+/// Most rules of a queue.
+pub const MAX_RULES: usize = 32;
+/// Most roles of a team.
+pub const MAX_ROLES: usize = 16;
+
+/// What is wrong with a definition, and where.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{path}: {what}")]
+pub struct DefinitionError {
+    /// As in `rules[2].attribute`.
+    pub path: String,
+    /// What is wrong, and how it is mended.
+    pub what: String,
+}
+
+fn wrong<T>(path: impl Into<String>, what: impl Into<String>) -> Result<T, DefinitionError> {
+    Err(DefinitionError { path: path.into(), what: what.into() })
+}
+
+/// A compiled queue.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Queue {
+    pub(crate) schema: Schema,
+    pub(crate) defaults: Vec<Value>,
+    pub(crate) teams: Vec<Team>,
+    pub(crate) rules: Vec<Rule>,
+    /// Numbers of players a match may have, the largest first.
+    pub(crate) sizes: Vec<usize>,
+    pub(crate) fill_wait_ms: u64,
+    pub(crate) weights: Weights,
+}
+
+/// One team.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Team {
+    pub(crate) name: String,
+    pub(crate) min: usize,
+    pub(crate) max: usize,
+    pub(crate) roles: Vec<Role>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Role {
+    pub(crate) attribute: usize,
+    pub(crate) is: String,
+    pub(crate) min: usize,
+}
+
+/// A rule that can be asked.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Rule {
+    pub(crate) name: String,
+    pub(crate) asks: Asks,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Asks {
+    Spread { attribute: usize, most: Relaxing, within: Within, party: Reduce },
+    Gap { attribute: usize, most: Relaxing },
+    Same { attribute: usize },
+    Common { attribute: usize, at_least: Relaxing },
+    Apart { attribute: usize },
+    Latency { most: Relaxing },
+}
+
+impl Asks {
+    /// The limit that relaxes, if there is one.
+    pub(crate) fn limit(&self) -> Option<&Relaxing> {
+        match self {
+            Self::Spread { most, .. } | Self::Gap { most, .. } | Self::Latency { most } => Some(most),
+            Self::Common { at_least, .. } => Some(at_least),
+            Self::Same { .. } | Self::Apart { .. } => None,
+        }
+    }
+}
+
+impl Queue {
+    /// Compiles a definition.
+    ///
+    /// # Errors
+    /// [`DefinitionError`]: the first thing that is wrong with it.
+    pub fn compile(definition: &Definition) -> Result<Self, DefinitionError> {
+        let (schema, defaults) = attributes(definition)?;
+        let teams = teams(&definition.teams, &schema)?;
+        let sizes = sizes(&teams, definition.count_multiple)?;
+        if definition.rules.len() > MAX_RULES {
+            return wrong("rules", format!("at most {MAX_RULES} rules"));
+        }
+        let mut rules: Vec<Rule> = Vec::with_capacity(definition.rules.len());
+        for (at, spec) in definition.rules.iter().enumerate() {
+            if spec.name.is_empty() || rules.iter().any(|rule| rule.name == spec.name) {
+                return wrong(format!("rules[{at}].name"), "every rule needs a name of its own");
+            }
+            rules.push(rule(spec, at, &schema)?);
+        }
+        let Weights { skill, latency, wait } = definition.weights;
+        if [skill, latency, wait].iter().any(|weight| !weight.is_finite() || *weight < 0.0) {
+            return wrong("weights", "a weight is a finite number of at least 0");
+        }
+        Ok(Self {
+            schema,
+            defaults,
+            teams,
+            rules,
+            sizes,
+            fill_wait_ms: u64::from(definition.fill_wait_s) * 1_000,
+            weights: definition.weights,
+        })
+    }
+
+    /// What filters are compiled against.
+    pub fn schema(&self) -> &Schema {
+        &self.schema
+    }
+
+    /// The name of a team.
+    pub fn team_name(&self, team: usize) -> &str {
+        self.teams.get(team).map_or("", |team| &team.name)
+    }
+
+    /// Most players of a party.
+    pub fn largest_party(&self) -> usize {
+        self.teams.iter().map(|team| team.max).max().unwrap_or(0)
+    }
+
+    /// The number by which tickets are near to each other: of the first rule about a spread in the match, or of
+    /// any other about numbers.
+    pub(crate) fn primary(&self) -> Option<(usize, Reduce)> {
+        let whole = self.rules.iter().find_map(|rule| match rule.asks {
+            Asks::Spread { attribute, party, within: Within::Match, .. } => Some((attribute, party)),
+            _ => None,
+        });
+        whole.or_else(|| {
+            self.rules.iter().find_map(|rule| match rule.asks {
+                Asks::Spread { attribute, party, .. } => Some((attribute, party)),
+                Asks::Gap { attribute, .. } => Some((attribute, Reduce::Avg)),
+                _ => None,
+            })
+        })
+    }
+
+    /// The smallest wait over `wait_ms` at which something relaxes.
+    pub(crate) fn next_relaxation(&self, wait_ms: u64) -> Option<u64> {
+        let limits = self.rules.iter().filter_map(|rule| rule.asks.limit()?.next_after(wait_ms));
+        limits.chain(Some(self.fill_wait_ms).filter(|fill| *fill > wait_ms)).min()
+    }
+}
+
+fn attributes(definition: &Definition) -> Result<(Schema, Vec<Value>), DefinitionError> {
+    if definition.attributes.len() > MAX_ATTRIBUTES {
+        return wrong("attributes", format!("at most {MAX_ATTRIBUTES} attributes"));
+    }
+    let (mut schema, mut defaults) = (Schema::new(), Vec::new());
+    for (at, (name, spec)) in definition.attributes.iter().enumerate() {
+        let reserved = ["mine", "theirs", "and", "or", "not", "in", "true", "false", "abs", "common"];
+        let begins = name.starts_with(|c: char| c.is_ascii_lowercase());
+        let is_name =
+            begins && name.chars().all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '_');
+        if !is_name || reserved.contains(&name.as_str()) {
+            let what =
+                "a name is of small letters, digits and _, begins with a letter, and is no word of filters";
+            return wrong(format!("attributes.{name}"), what);
+        }
+        if let Err(error) = spec.default.check(spec.kind) {
+            return wrong(format!("attributes.{name}.default"), error.to_string());
+        }
+        schema.insert(name.clone(), (at, spec.kind));
+        defaults.push(spec.default.clone());
+    }
+    Ok((schema, defaults))
+}
+
+fn attribute(
+    schema: &Schema,
+    name: &str,
+    kind: AttributeKind,
+    path: String,
+) -> Result<usize, DefinitionError> {
+    match schema.get(name) {
+        Some((at, found)) if *found == kind => Ok(*at),
+        Some((_, found)) => {
+            wrong(path, format!("{name} is a {}, and a {} is needed", found.as_str(), kind.as_str()))
+        }
+        None => wrong(path, format!("there is no attribute {name}; declare it under attributes")),
+    }
+}
+
+fn teams(specs: &[TeamSpec], schema: &Schema) -> Result<Vec<Team>, DefinitionError> {
+    let mut teams: Vec<Team> = Vec::new();
+    for (at, spec) in specs.iter().enumerate() {
+        let path = format!("teams[{at}]");
+        let contradiction = if spec.name.is_empty() {
+            Some("a team needs a name")
+        } else if spec.count == 0 {
+            Some("count must be at least 1")
+        } else if spec.max == 0 || spec.min > spec.max {
+            Some("max must be at least 1 and at least min")
+        } else if u64::from(spec.count) + teams.len() as u64 > u64::from(MAX_TEAMS) {
+            Some("a match may have at most 100 teams")
+        } else if spec.roles.len() > MAX_ROLES {
+            Some("a team may have at most 16 roles")
+        } else {
+            None
+        };
+        if let Some(what) = contradiction {
+            return wrong(path, what);
+        }
+        let mut roles = Vec::new();
+        for (number, RoleSpec { attribute: name, is, min }) in spec.roles.iter().enumerate() {
+            let path = format!("{path}.roles[{number}]");
+            let attribute = attribute(schema, name, AttributeKind::Text, format!("{path}.attribute"))?;
+            roles.push(Role { attribute, is: is.clone(), min: *min as usize });
+        }
+        // Roles of one attribute exclude each other; of several attributes, one player may have many.
+        let mut by_attribute = std::collections::BTreeMap::<usize, usize>::new();
+        for role in &roles {
+            *by_attribute.entry(role.attribute).or_default() += role.min;
+        }
+        if by_attribute.values().any(|needed| *needed > spec.max as usize) {
+            return wrong(format!("{path}.roles"), "they need more players than the team's max");
+        }
+        for number in 1..=spec.count {
+            let name = if spec.count == 1 { spec.name.clone() } else { format!("{} {number}", spec.name) };
+            if teams.iter().any(|team| team.name == name) {
+                return wrong(format!("{path}.name"), format!("there is another team {name}"));
+            }
+            let (min, max) = (spec.min as usize, spec.max as usize);
+            teams.push(Team { name, min, max, roles: roles.clone() });
+        }
+    }
+    if teams.is_empty() { wrong("teams", "a match needs at least one team") } else { Ok(teams) }
+}
+
+/// How many players a match may have, the largest first.
+fn sizes(teams: &[Team], multiple: u32) -> Result<Vec<usize>, DefinitionError> {
+    if multiple == 0 {
+        return wrong("count_multiple", "must be at least 1");
+    }
+    let (min, max) = teams.iter().fold((0, 0), |(min, max), team| (min + team.min, max + team.max));
+    if max > MAX_PLAYERS as usize {
+        return wrong("teams", format!("a match may have at most {MAX_PLAYERS} players, not {max}"));
+    }
+    let fits = |size: &usize| size.is_multiple_of(multiple as usize);
+    let sizes: Vec<usize> = (min.max(1)..=max).rev().filter(fits).collect();
+    if sizes.is_empty() {
+        let what = format!("no number of players from {min} to {max} is a multiple of it");
+        return wrong("count_multiple", what);
+    }
+    Ok(sizes)
+}
+
+fn rule(spec: &RuleSpec, at: usize, schema: &Schema) -> Result<Rule, DefinitionError> {
+    let path = format!("rules[{at}]");
+    let of = |name: &str, kind| attribute(schema, name, kind, format!("{path}.attribute"));
+    let limit = |base, way| match Relaxing::new(base, &spec.expand, way) {
+        Ok(limit) => Ok(limit),
+        Err(what) => wrong(format!("{path}.expand"), what),
+    };
+    let fixed = |asks| {
+        if spec.expand.is_empty() {
+            Ok(asks)
+        } else {
+            wrong(format!("{path}.expand"), "this rule has no number that could relax")
+        }
+    };
+    let asks = match &spec.rule {
+        RuleKind::Spread { attribute, most, within, party } => Asks::Spread {
+            attribute: of(attribute, AttributeKind::Number)?,
+            most: limit(*most, Relaxes::Up)?,
+            within: *within,
+            party: *party,
+        },
+        RuleKind::Gap { attribute, most } => {
+            Asks::Gap { attribute: of(attribute, AttributeKind::Number)?, most: limit(*most, Relaxes::Up)? }
+        }
+        RuleKind::Same { attribute } => fixed(Asks::Same { attribute: of(attribute, AttributeKind::Text)? })?,
+        RuleKind::Common { attribute, at_least } => Asks::Common {
+            attribute: of(attribute, AttributeKind::Tags)?,
+            at_least: limit(*at_least, Relaxes::Down)?,
+        },
+        RuleKind::Apart { attribute } => {
+            fixed(Asks::Apart { attribute: of(attribute, AttributeKind::Tags)? })?
+        }
+        RuleKind::Latency { most } => Asks::Latency { most: limit(*most, Relaxes::Up)? },
+    };
+    Ok(Rule { name: spec.name.clone(), asks })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: &str = r#"
+        [attributes]
+        skill = { kind = "number", default = 1000 }
+        mode = { kind = "text", default = "any" }
+        maps = { kind = "tags", default = [] }
+        [[teams]]
+        name = "squad"
+        count = 2
+        min = 3
+        max = 5
+        roles = [{ attribute = "mode", is = "tank", min = 1 }]
+        [[rules]]
+        name = "skill"
+        kind = "spread"
+        attribute = "skill"
+        most = 100
+        expand = [{ after_s = 10, to = 300 }]
+    "#;
+
+    fn compile(text: &str) -> Result<Queue, DefinitionError> {
+        Queue::compile(&toml::from_str(text).expect("TOML"))
+    }
+
+    #[test]
+    fn a_definition_is_read_whole() {
+        let queue = compile(GOOD).expect("good");
+        assert_eq!(queue.sizes, [10, 9, 8, 7, 6]);
+        assert_eq!((queue.team_name(0), queue.team_name(1)), ("squad 1", "squad 2"));
+        assert_eq!(queue.largest_party(), 5);
+        assert_eq!((queue.next_relaxation(0), queue.next_relaxation(10_000)), (Some(10_000), None));
+        let even = compile(&format!("count_multiple = 2\n{GOOD}")).expect("good");
+        assert_eq!(even.sizes, [10, 8, 6]);
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_told_with_its_place() {
+        for (from, to, path, what) in [
+            ("min = 3", "min = 6", "teams[0]", "at least min"),
+            ("count = 2", "count = 0", "teams[0]", "count"),
+            ("max = 5", "max = 600", "teams", "1000 players, not 1200"),
+            ("\"tank\", min = 1", "\"tank\", min = 6", "teams[0].roles", "more players"),
+            (
+                "kind = \"spread\"\n        attribute = \"skill\"",
+                "kind = \"spread\"\n        attribute = \"mode\"",
+                "rules[0].attribute",
+                "text",
+            ),
+            (
+                "kind = \"spread\"\n        attribute = \"skill\"",
+                "kind = \"spread\"\n        attribute = \"rank\"",
+                "rules[0].attribute",
+                "no attribute rank",
+            ),
+            ("to = 300", "to = 50", "rules[0].expand", "does not relax"),
+            ("most = 100", "most = inf", "rules[0].expand", "limit"),
+            ("most = 100", "most = nan", "rules[0].expand", "limit"),
+            ("default = 1000", "default = \"x\"", "attributes.skill.default", "number"),
+            ("default = 1000", "default = nan", "attributes.skill.default", "finite"),
+            (
+                "skill = {",
+                "theirs = { kind = \"number\", default = 1 }\n        skill = {",
+                "attributes.theirs",
+                "name",
+            ),
+            ("name = \"skill\"", "name = \"\"", "rules[0].name", "name"),
+        ] {
+            assert!(GOOD.contains(from), "{from}");
+            let error = compile(&GOOD.replacen(from, to, 1)).expect_err(to);
+            assert!(error.path == path && error.what.contains(what), "{to}: {error}");
+        }
+        let multiple = compile(&format!("count_multiple = 11\n{GOOD}")).expect_err("no multiple");
+        assert_eq!(multiple.path, "count_multiple");
+        let same = GOOD.replace(
+            "kind = \"spread\"\n        attribute = \"skill\"\n        most = 100",
+            "kind = \"same\"\n        attribute = \"mode\"",
+        );
+        assert!(compile(&same).expect_err("nothing relaxes").what.contains("no number"));
+    }
+}

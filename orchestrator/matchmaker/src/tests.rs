@@ -1,0 +1,198 @@
+//! What every match must be, over random pools; and how near what is formed comes to the best there is.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::filter::Filter;
+use crate::value::Value;
+use crate::{Formed, Offer, Player, Pool, Priority, Queue, Ticket, TicketKey};
+
+/// Two teams of two with skill that relaxes, modes that must be the same, tags in common, and a latency cap.
+const DUELS: &str = r#"
+    [attributes]
+    skill = { kind = "number", default = 1000 }
+    mode = { kind = "text", default = "ctf" }
+    maps = { kind = "tags", default = ["ice", "mud"] }
+    [[teams]]
+    name = "side"
+    count = 2
+    min = 2
+    max = 2
+    [[rules]]
+    name = "near in skill"
+    kind = "spread"
+    attribute = "skill"
+    most = 150
+    expand = [{ after_s = 10, to = 300 }, { after_s = 30, to = 900 }]
+    [[rules]]
+    name = "fair"
+    kind = "gap"
+    attribute = "skill"
+    most = 200
+    [[rules]]
+    name = "same mode"
+    kind = "same"
+    attribute = "mode"
+    [[rules]]
+    name = "a map for all"
+    kind = "common"
+    attribute = "maps"
+    at_least = 1
+    [[rules]]
+    name = "not laggy"
+    kind = "latency"
+    most = 80
+    expand = [{ after_s = 20, to = 160 }]
+"#;
+
+fn queue(text: &str) -> Queue {
+    Queue::compile(&toml::from_str(text).expect("TOML")).expect("a definition")
+}
+
+fn offers() -> Vec<Offer> {
+    ["eu", "us"].map(|region| Offer { region: region.into(), warm: 1, capacity: 1_000 }).to_vec()
+}
+
+/// A random ticket that came within the last 40 s.
+fn ticket(queue: &Queue, key: TicketKey, now_ms: u64, random: &mut StdRng) -> Ticket {
+    let players = if random.random_bool(0.3) { 2 } else { 1 };
+    let skill = f64::from(random.random_range(800..1_600));
+    let mode = if random.random_bool(0.8) { "ctf" } else { "dm" };
+    let players = (0..players).map(|number| {
+        let maps: BTreeSet<String> = ["ice", "mud", "sand"]
+            .iter()
+            .filter(|_| random.random_bool(0.7))
+            .map(|map| (*map).to_owned())
+            .collect();
+        let said = BTreeMap::from([
+            ("skill".to_owned(), Value::Number(skill + f64::from(number) * 20.0)),
+            ("mode".to_owned(), Value::Text(mode.to_owned())),
+            ("maps".to_owned(), Value::Tags(maps)),
+        ]);
+        let name = format!("p{key}-{number}");
+        Player { name, attributes: queue.attributes(&said).expect("declared") }
+    });
+    let players = players.collect();
+    let latencies = [("eu", random.random_range(10..200)), ("us", random.random_range(10..200))];
+    let picky = "maps == maps and abs(theirs.skill - mine.skill) <= 250";
+    Ticket {
+        key,
+        players,
+        latencies_ms: latencies.map(|(region, ms)| (region.to_owned(), ms)).into(),
+        entered_ms: now_ms - random.random_range(0..40_000),
+        priority: if random.random_bool(0.1) { Priority::High } else { Priority::Normal },
+        filter: random.random_bool(0.2).then(|| Filter::compile(picky, queue.schema()).expect("a filter")),
+        blocks: if random.random_bool(0.1) { [format!("p{}-0", key / 2)].into() } else { BTreeSet::new() },
+    }
+}
+
+fn tickets(queue: &Queue, count: u128, now_ms: u64, seed: u64) -> Vec<Ticket> {
+    let mut random = StdRng::seed_from_u64(seed);
+    (1..=count).map(|key| ticket(queue, key, now_ms, &mut random)).collect()
+}
+
+fn formed(queue: &Queue, tickets: &[Ticket], now_ms: u64) -> Vec<Formed> {
+    let mut pool = Pool::new(queue.clone());
+    for ticket in tickets {
+        pool.insert(ticket.clone()).expect("admitted");
+    }
+    let formed = pool.form(now_ms, &offers(), usize::MAX);
+    let matched: usize = formed.iter().map(|made| made.members.len()).sum();
+    assert_eq!(pool.len(), tickets.len() - matched, "those matched leave, the others stay");
+    formed
+}
+
+const NOW_MS: u64 = 1_000_000;
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(150))]
+
+    #[test]
+    fn every_match_is_allowed_and_nobody_is_in_two(seed in any::<u64>(), count in 0u128..80) {
+        let queue = queue(DUELS);
+        let tickets = tickets(&queue, count, NOW_MS, seed);
+        let mut seen = BTreeSet::new();
+        let matches = formed(&queue, &tickets, NOW_MS);
+        for made in &matches {
+            let members: Vec<&Ticket> =
+                made.members.iter().map(|(key, _)| &tickets[*key as usize - 1]).collect();
+            let teams: Vec<usize> = made.members.iter().map(|(_, team)| *team).collect();
+            prop_assert_eq!(queue.allows(&members, &teams, &made.region, NOW_MS), Ok(()));
+            for (key, _) in &made.members {
+                prop_assert!(seen.insert(*key), "{} is in two matches", key);
+            }
+        }
+        prop_assert_eq!(formed(&queue, &tickets, NOW_MS), matches, "the same goes in, the same comes out");
+    }
+
+    #[test]
+    fn a_ticket_that_left_is_in_no_match(seed in any::<u64>()) {
+        let queue = queue(DUELS);
+        let tickets = tickets(&queue, 40, NOW_MS, seed);
+        let mut pool = Pool::new(queue);
+        for ticket in &tickets {
+            pool.insert(ticket.clone()).expect("admitted");
+            pool.insert(ticket.clone()).expect("twice is once");
+        }
+        for key in (1..=40).step_by(2) {
+            prop_assert!(pool.remove(key).is_some() && pool.remove(key).is_none());
+        }
+        prop_assert_eq!(pool.len(), 20);
+        for made in pool.form(NOW_MS, &offers(), usize::MAX) {
+            prop_assert!(made.members.iter().all(|(key, _)| key % 2 == 0));
+        }
+    }
+}
+
+/// The quality of the best match there is among `tickets`, by looking at all of them.
+fn best_of_all(queue: &Queue, tickets: &[Ticket]) -> Option<f64> {
+    let mut best: Option<f64> = None;
+    for chosen in 1u32..1 << tickets.len() {
+        let members: Vec<&Ticket> = tickets
+            .iter()
+            .enumerate()
+            .filter(|(at, _)| chosen >> at & 1 == 1)
+            .map(|(_, ticket)| ticket)
+            .collect();
+        if members.iter().map(|ticket| ticket.players.len()).sum::<usize>() != 4 {
+            continue;
+        }
+        for sides in 0u32..1 << members.len() {
+            let teams: Vec<usize> = (0..members.len()).map(|at| (sides >> at & 1) as usize).collect();
+            for offer in offers() {
+                if queue.allows(&members, &teams, &offer.region, NOW_MS).is_ok() {
+                    let quality = queue.quality(&members, &offer.region, NOW_MS);
+                    best = Some(best.map_or(quality, |best: f64| best.max(quality)));
+                }
+            }
+        }
+    }
+    best
+}
+
+#[test]
+fn what_is_formed_is_nearly_the_best_there_is() {
+    let queue = queue(DUELS);
+    let (mut ours, mut best, mut found, mut there) = (0.0, 0.0, 0, 0);
+    for seed in 0..300 {
+        let tickets = tickets(&queue, 4 + u128::from(seed % 9), NOW_MS, seed);
+        let Some(possible) = best_of_all(&queue, &tickets) else {
+            assert!(formed(&queue, &tickets, NOW_MS).is_empty(), "seed {seed}: there is no match");
+            continue;
+        };
+        there += 1;
+        let made = formed(&queue, &tickets, NOW_MS);
+        if let Some(made) = made.iter().map(|made| made.quality).max_by(f64::total_cmp) {
+            found += 1;
+            ours += made;
+            best += possible;
+        }
+    }
+    println!("{found} of {there} pools with a match matched, at {:.3} of the best quality", ours / best);
+    assert!(there > 100, "{there} pools had a match");
+    assert!(found * 100 >= there * 97, "{found} of {there} matched");
+    assert!(ours >= 0.95 * best, "{ours} of {best}");
+}

@@ -1,0 +1,181 @@
+//! A ticket as forming sees it: a party that stays together.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::definition::Reduce;
+use crate::filter::Filter;
+use crate::queue::Queue;
+use crate::value::{Value, ValueError};
+
+/// Most names on a block list.
+pub const MAX_BLOCKS: usize = 256;
+/// Latency to a region that a ticket does not name, though it names others.
+pub const FAR: u32 = u32::MAX;
+
+/// What a ticket is told from others by.
+pub type TicketKey = u128;
+
+/// Who is served first among equals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Priority {
+    /// After the others.
+    Low,
+    /// As most.
+    #[default]
+    Normal,
+    /// Before the others.
+    High,
+}
+
+/// One player.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Player {
+    /// The studio's name for them.
+    pub name: String,
+    /// A value for every attribute of the queue, in its order.
+    pub attributes: Vec<Value>,
+}
+
+/// A party that searches.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Ticket {
+    /// Which it is.
+    pub key: TicketKey,
+    /// Who is in it; at least one.
+    pub players: Vec<Player>,
+    /// Round trip to regions by name, in milliseconds: the worst of the party.
+    pub latencies_ms: BTreeMap<String, u32>,
+    /// Since when it searches, Unix milliseconds.
+    pub entered_ms: u64,
+    /// Who is served first.
+    pub priority: Priority,
+    /// What it asks of others.
+    pub filter: Option<Filter>,
+    /// Players it will not play with.
+    pub blocks: BTreeSet<String>,
+}
+
+/// Why a ticket does not fit its queue.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum TicketError {
+    /// Nobody is in it.
+    #[error("a ticket needs at least one player")]
+    Empty,
+    /// It fits into no team.
+    #[error("a party of {size} fits into no team of this queue; the largest takes {largest}")]
+    PartyTooLarge {
+        /// Players of the party.
+        size: usize,
+        /// Players of the largest team.
+        largest: usize,
+    },
+    /// A name is there twice.
+    #[error("player {0:?} is in the party twice")]
+    Twice(String),
+    /// The queue declares no such attribute.
+    #[error("this queue declares no attribute {0:?}")]
+    UnknownAttribute(String),
+    /// A value is not what the queue declares.
+    #[error("attribute {name:?} {error}")]
+    Value {
+        /// The attribute.
+        name: String,
+        /// What is wrong with it.
+        error: ValueError,
+    },
+    /// Its block list is too long.
+    #[error("a block list has at most {MAX_BLOCKS} names")]
+    TooManyBlocks,
+}
+
+impl Queue {
+    /// The attributes of a player who says `said`, whole: what is not said is the default.
+    ///
+    /// # Errors
+    /// [`TicketError`], naming the attribute.
+    pub fn attributes(&self, said: &BTreeMap<String, Value>) -> Result<Vec<Value>, TicketError> {
+        let mut whole = self.defaults.clone();
+        for (name, value) in said {
+            let Some((at, kind)) = self.schema.get(name) else {
+                return Err(TicketError::UnknownAttribute(name.clone()));
+            };
+            value.check(*kind).map_err(|error| TicketError::Value { name: name.clone(), error })?;
+            whole[*at] = value.clone();
+        }
+        Ok(whole)
+    }
+
+    /// Whether a ticket can be matched here at all.
+    ///
+    /// # Errors
+    /// [`TicketError`].
+    pub fn admits(&self, ticket: &Ticket) -> Result<(), TicketError> {
+        let (size, largest) = (ticket.players.len(), self.largest_party());
+        if size == 0 {
+            return Err(TicketError::Empty);
+        }
+        if size > largest {
+            return Err(TicketError::PartyTooLarge { size, largest });
+        }
+        if ticket.blocks.len() > MAX_BLOCKS {
+            return Err(TicketError::TooManyBlocks);
+        }
+        let mut names = BTreeSet::new();
+        match ticket.players.iter().find(|player| !names.insert(&player.name)) {
+            Some(player) => Err(TicketError::Twice(player.name.clone())),
+            None => Ok(()),
+        }
+    }
+}
+
+impl Ticket {
+    /// Round trip to a region: 0 anywhere for one that names none.
+    pub(crate) fn latency(&self, region: &str) -> u32 {
+        if self.latencies_ms.is_empty() { 0 } else { self.latencies_ms.get(region).copied().unwrap_or(FAR) }
+    }
+
+    pub(crate) fn number(&self, attribute: usize, reduce: Reduce) -> f64 {
+        let numbers = self.numbers(attribute);
+        match reduce {
+            Reduce::Avg => numbers.sum::<f64>() / self.players.len().max(1) as f64,
+            Reduce::Min => numbers.fold(f64::INFINITY, f64::min),
+            Reduce::Max => numbers.fold(f64::NEG_INFINITY, f64::max),
+        }
+    }
+
+    pub(crate) fn numbers(&self, attribute: usize) -> impl Iterator<Item = f64> {
+        self.players.iter().map(move |player| match player.attributes.get(attribute) {
+            Some(Value::Number(number)) => *number,
+            // A player's attributes are of the declared kinds.
+            _ => 0.0,
+        })
+    }
+
+    pub(crate) fn texts(&self, attribute: usize) -> impl Iterator<Item = &str> {
+        self.players.iter().map(move |player| match player.attributes.get(attribute) {
+            Some(Value::Text(text)) => text.as_str(),
+            _ => "",
+        })
+    }
+
+    pub(crate) fn tags(&self, attribute: usize) -> impl Iterator<Item = &BTreeSet<String>> {
+        self.players.iter().filter_map(move |player| match player.attributes.get(attribute) {
+            Some(Value::Tags(tags)) => Some(tags),
+            _ => None,
+        })
+    }
+
+    /// Whether each takes the other: no one is blocked, and both filters hold for every pair of players.
+    pub(crate) fn accepts(&self, other: &Self) -> bool {
+        let asked = |asks: &Self, of: &Self| {
+            let blocked = of.players.iter().any(|player| asks.blocks.contains(&player.name));
+            !blocked
+                && asks.filter.as_ref().is_none_or(|filter| {
+                    asks.players.iter().all(|mine| {
+                        of.players.iter().all(|theirs| filter.accepts(&mine.attributes, &theirs.attributes))
+                    })
+                })
+        };
+        asked(self, other) && asked(other, self)
+    }
+}
