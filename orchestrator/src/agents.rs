@@ -11,4 +11,11 @@ mod session;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use blobs::serve_build;
+#[cfg(test)]
+pub(crate) use desired::Told;
+#[cfg(test)]
+pub(crate) use reports::{Inbox, apply as apply_reports};
+#[cfg(test)]
+pub(crate) use session::read_desired;
 pub(crate) use session::serve;

@@ -4,12 +4,13 @@
 //! servers from a random place on, takes one, and writes the match. Starting servers to replace it is the
 //! fleet's reconciler's.
 
-use muster_protocol::id::{MatchId, SeatId};
+use muster_protocol::id::{MatchId, SeatMark};
 use muster_store::{Database, StoreError};
 use rand::seq::SliceRandom;
 
 use crate::lifecycle::claim_warm;
 use crate::metrics;
+use crate::random;
 use crate::records::{MatchRecord, MatchSeat, MatchState, ServerRecord};
 use crate::state::{StateError, fleets, matches};
 
@@ -96,7 +97,7 @@ pub async fn allocate(
                 order.extend(record.regions.keys());
                 order.shuffle(&mut rand::rng());
             }
-            let match_id = MatchId::new();
+            let match_id = random::id();
             for region in &order {
                 if let Some(server) = claim_warm(&mut tx, namespace, fleet, region, match_id, now_ms).await? {
                     let match_record = claimed(match_id, &server, players, data, now_ms);
@@ -131,7 +132,11 @@ fn claimed(
         state: MatchState::Assigned.into(),
         seats: players
             .iter()
-            .map(|player| MatchSeat { id: Some(SeatId::new().into()), player: player.clone(), ticket: None })
+            .map(|player| MatchSeat {
+                id: Some(random::id::<SeatMark>().into()),
+                player: player.clone(),
+                ticket: None,
+            })
             .collect(),
         data: data.to_owned(),
         server: server.id,

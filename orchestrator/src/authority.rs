@@ -4,7 +4,7 @@
 //! orchestrator replica signs as the same one. It decides nothing about who may have a certificate:
 //! that is joining's business. Keys never leave the orchestrators.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 use muster_protocol::agent::TokenKey;
@@ -187,6 +187,14 @@ impl Authority {
             key: PrivateKeyDer::from(PrivatePkcs8KeyDer::from(key.serialize_der())),
             authority: self.certificate.clone(),
         })
+    }
+
+    /// What only the orchestrator that listens at `address` has, the same after each of its restarts: for
+    /// [`muster_transport::listen`].
+    pub fn restart_secret(&self, address: SocketAddr) -> Vec<u8> {
+        let mut secret = self.issuer.key().serialize_der();
+        secret.extend(address.to_string().into_bytes());
+        secret
     }
 
     /// A certificate for the HTTP API under `names` (host names and addresses).

@@ -5,6 +5,8 @@
 //! on disk: every chunk is synced before it is acknowledged, and an archive appears under its digest by
 //! one rename. Which uploads exist, and who may use them, is in the store and not known here.
 
+mod import;
+
 use std::fmt;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -268,6 +270,24 @@ impl Blobs {
     ) -> Result<(), BlobError> {
         let (from, to) = (self.upload_path(id), self.path(&digest));
         blocking(move || finish(&from, &to, size_bytes, digest)).await
+    }
+
+    /// Uploads of which something was received.
+    ///
+    /// # Errors
+    /// [`BlobError::Io`].
+    pub async fn uploads(&self) -> Result<Vec<UploadId>, BlobError> {
+        let directory = self.directories.uploads.clone();
+        blocking(move || {
+            let io = |error| BlobError::io(&directory, error);
+            let mut uploads = Vec::new();
+            for entry in fs::read_dir(&directory).map_err(io)? {
+                let name = entry.map_err(io)?.file_name();
+                uploads.extend(name.to_str().and_then(|name| name.parse::<UploadId>().ok()));
+            }
+            Ok(uploads)
+        })
+        .await
     }
 
     /// Removes what was received of upload `id`, if anything.

@@ -9,6 +9,7 @@ mod rows;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use muster_engine::inspect;
 use muster_store::limits::KEYSPACE_END;
 use muster_store::{Bytes, Database, StoreError, Transaction, successor};
 
@@ -17,6 +18,8 @@ use crate::records::{EdgePortRecord, ServerRecord, TicketRecord, typed};
 use crate::state::servers::Derived;
 use crate::state::{kv, servers, tickets};
 
+#[cfg(test)]
+pub(crate) use rows::hex;
 pub use rows::{Row, describe};
 
 /// Looks at a store of which something seems wrong.
@@ -96,6 +99,23 @@ pub async fn visit<E: From<StoreError>>(
             _ => return Ok(()),
         }
     }
+}
+
+/// Workflows that go on only once somebody has done something, at most `limit`: which, and what, in words.
+///
+/// # Errors
+/// What a read can answer.
+pub async fn stuck(tx: &mut Transaction, limit: usize, now_ms: u64) -> Result<Vec<String>, StoreError> {
+    let found = inspect::set_aside(tx, limit).await?;
+    let words = |workflow: &inspect::Workflow| {
+        let (address, status) = (&workflow.address, workflow.record.status().word());
+        let (namespace, kind, key) = (address.namespace(), address.kind(), address.key());
+        format!(
+            "workflow {kind} {key} of {namespace} is {status}; it waits for {}",
+            workflow.waits_for(now_ms)
+        )
+    };
+    Ok(found.iter().map(words).collect())
 }
 
 async fn look(db: &Database) -> Result<CheckReport, StoreError> {

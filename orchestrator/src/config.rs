@@ -102,6 +102,10 @@ pub struct TlsFiles {
 pub struct LinkConfig {
     /// Address and UDP port to listen on; port 0 takes a free one.
     pub listen: SocketAddr,
+    /// `host:port` under which machines and other orchestrators reach this one's links. Unset: the address
+    /// listened on, which must then be one of this machine if the store is shared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub advertise: Option<String>,
 }
 
 impl Default for Config {
@@ -131,7 +135,10 @@ impl Default for ApiConfig {
 
 impl Default for LinkConfig {
     fn default() -> Self {
-        Self { listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), DEFAULT_LINK_PORT) }
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), DEFAULT_LINK_PORT),
+            advertise: None,
+        }
     }
 }
 
@@ -165,6 +172,18 @@ pub enum ConfigError {
     /// `api.names` only mean something with `tls = "own"`.
     #[error("api.names are given, but api.tls is not \"own\"; remove the names or set api.tls = \"own\"")]
     NamesWithoutOwnTls,
+    /// Others on the same store could not reach this orchestrator.
+    #[error(
+        "the store is shared by orchestrators, and link.listen {listen} says nothing of where this one is reached; \
+         set link.advertise to its host:port, as \"orchestrator-1.example:7401\""
+    )]
+    NotAdvertised {
+        /// The address listened on.
+        listen: SocketAddr,
+    },
+    /// Not `host:port`.
+    #[error("link.advertise is {0:?}; write it as host:port")]
+    Advertise(String),
 }
 
 impl Config {
@@ -186,7 +205,18 @@ impl Config {
         if !self.api.names.is_empty() && self.api.tls != Some(ApiTls::Own) {
             return Err(ConfigError::NamesWithoutOwnTls);
         }
-        Ok(())
+        match &self.link.advertise {
+            Some(address) if !is_host_and_port(address) => Err(ConfigError::Advertise(address.clone())),
+            None if self.is_shared() && self.link.listen.ip().is_unspecified() => {
+                Err(ConfigError::NotAdvertised { listen: self.link.listen })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether other orchestrators may work on the same store.
+    pub fn is_shared(&self) -> bool {
+        !matches!(self.store.0, StoreLocation::Embedded)
     }
 
     /// How long a node's link may be down before its servers are replaced, in milliseconds.
@@ -203,6 +233,11 @@ impl Config {
     pub fn retention_ms(&self) -> u64 {
         u64::from(self.retention_s) * 1_000
     }
+}
+
+fn is_host_and_port(text: &str) -> bool {
+    let parts = text.rsplit_once(':');
+    parts.is_some_and(|(host, port)| !host.is_empty() && port.parse::<u16>().is_ok_and(|port| port > 0))
 }
 
 fn within(key: &'static str, value: u32, range: &std::ops::RangeInclusive<u32>) -> Result<(), ConfigError> {
@@ -300,6 +335,22 @@ mod tests {
         config.api.tls = None;
         config.api.listen = "[::1]:7400".parse().expect("an address");
         config.validate().expect("loopback");
+    }
+
+    #[test]
+    fn on_a_shared_store_an_orchestrator_says_where_it_is() {
+        let store = StoreConfig("fdb:/etc/fdb.cluster".parse().expect("a location"));
+        let mut config = Config { store, ..Config::default() };
+        let error = config.validate().expect_err("reached nowhere").to_string();
+        assert!(error.contains("link.advertise"), "{error}");
+        config.link.advertise = Some("orchestrator-1".into());
+        let error = config.validate().expect_err("no port").to_string();
+        assert!(error.contains("host:port"), "{error}");
+        config.link.advertise = Some("orchestrator-1:7401".into());
+        config.validate().expect("said");
+        config.link.advertise = None;
+        config.link.listen = "127.0.0.1:7401".parse().expect("an address");
+        config.validate().expect("an address of this machine");
     }
 
     #[test]

@@ -3,9 +3,16 @@
 //! A session sends its region's routes and writes what the edge answers; what follows for a server is
 //! `lifecycle`'s to decide.
 
+mod flows;
 mod routes;
 mod session;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use flows::{Flows, record as record_flows};
+#[cfg(test)]
+pub(crate) use routes::{MAX_UNANSWERED, Told};
 pub(crate) use session::serve;
+#[cfg(test)]
+pub(crate) use session::{read_routes, record_answers};

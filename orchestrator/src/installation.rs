@@ -32,6 +32,11 @@ pub enum InstallationError {
     /// The store failed.
     #[error(transparent)]
     State(#[from] StateError),
+    /// A restore was cut off.
+    #[error(
+        "a restore into this store was cut off, and it holds a part only; run `muster backup restore` again"
+    )]
+    HalfRestored,
     /// The authority cannot be made or used.
     #[error(transparent)]
     Authority(#[from] AuthorityError),
@@ -60,6 +65,10 @@ pub(crate) async fn open(
     data_dir: &Path,
     now_ms: u64,
 ) -> Result<Authority, InstallationError> {
+    let restoring = db.read("restoring", async |mut tx| tx.get(&keyspace::restoring()).await).await?;
+    if restoring.is_some() {
+        return Err(InstallationError::HalfRestored);
+    }
     if let Some((authority, key)) = db.read("find installation", async |mut tx| find(&mut tx).await).await? {
         return Ok(Authority::from_records(&authority, &key)?);
     }

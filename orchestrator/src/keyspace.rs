@@ -54,6 +54,8 @@ prefixes! {
     ApiToken = 5,
     /// A join token, hashed.
     JoinToken = 6,
+    /// There while a restore is under way; see [`crate::backup`].
+    Restoring = 7,
     /// An upload under way.
     Upload = 10,
     /// A build.
@@ -104,6 +106,10 @@ prefixes! {
     EdgeByRegion = 54,
     /// A port of a region that is not free.
     EdgePort = 55,
+    /// Flows of a server through an edge.
+    EdgeFlows = 56,
+    /// A running orchestrator.
+    Replica = 57,
     /// A queue.
     Queue = 60,
     /// How a queue does.

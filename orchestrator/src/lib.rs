@@ -14,11 +14,14 @@ mod allocate_tests;
 pub mod api;
 pub mod app;
 pub mod authority;
+pub mod backup;
 pub mod blobs;
 pub mod check;
 pub mod clock;
 pub mod config;
 pub mod edges;
+#[cfg(test)]
+mod golden_tests;
 pub mod installation;
 pub mod join;
 pub mod keyspace;
@@ -28,9 +31,13 @@ mod listener;
 pub mod matchmaking;
 pub mod metrics;
 pub mod placement;
+mod random;
 pub mod reconcile;
 pub mod records;
+mod replicas;
 pub mod run;
+#[cfg(test)]
+mod simulation;
 pub mod state;
 #[cfg(test)]
 mod testing;

@@ -3,7 +3,7 @@
 //! [`machine`] is the pure state machine of one server, [`fleet`] the pure comparison of a fleet with
 //! what is wanted, [`backoff`] how a crash loop is slowed, [`explain`] the words for where a server is.
 //! [`steps`] holds the entry points, each one transaction and idempotent: links and the API call them,
-//! they call nobody back. The loops that drive fleets are in `reconcile`.
+//! they call nobody back. What time does, and what follows from a fleet, is in `workflows`.
 
 pub mod backoff;
 mod claim;
@@ -19,8 +19,8 @@ pub(crate) use backoff::is_failing;
 pub(crate) use claim::claim_warm;
 pub use explain::explain;
 pub(crate) use standing::failing;
+pub(crate) use steps::{Lost, give_up_node, happen, pass_drain_deadline, require_edge_link};
 pub use steps::{
     StepError, edge_connected, edge_disconnected, node_connected, node_disconnected, node_unable,
     orchestrator_started, routes_applied, server_reported, stop_server,
 };
-pub(crate) use steps::{fail_lost_node, happen, pass_drain_deadline};

@@ -2,14 +2,14 @@
 //!
 //! The only state an orchestrator has outside the store, and nothing is decided by it that must survive
 //! a restart: agents and edges connect again and say again what is. An entry lives as long as its
-//! session; a second link of the same id replaces the first.
+//! session; a second link of the same id replaces the first. A machine linked to another replica is not
+//! here: which one has it, its record says.
 
 use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use muster_protocol::edge::ServerTraffic;
-use muster_protocol::id::{EdgeId, NodeId, ServerId};
+use muster_protocol::id::{EdgeId, NodeId};
 
 use crate::metrics;
 
@@ -20,6 +20,8 @@ mod sweep;
 pub(crate) use ended::Ended;
 pub(crate) use pace::pause_after;
 pub(crate) use sweep::sweep;
+#[cfg(test)]
+pub(crate) use sweep::{Registry, pass as sweep_pass};
 
 /// Agents and edges connected at a time, together. A further one is refused until others leave.
 pub const MAX_LINKS: usize = 4_096;
@@ -52,8 +54,6 @@ pub struct EdgeStatus {
     pub since_ms: u64,
     /// When it last said anything, Unix milliseconds.
     pub last_seen_ms: u64,
-    /// Whether it has said what flows it has since it connected.
-    pub reported: bool,
     /// UDP flows and open connections through it.
     pub flows: u32,
 }
@@ -67,7 +67,7 @@ pub struct Links {
 #[derive(Default)]
 struct Tables {
     agents: HashMap<NodeId, Entry<AgentStatus>>,
-    edges: HashMap<EdgeId, Entry<EdgeState>>,
+    edges: HashMap<EdgeId, Entry<EdgeStatus>>,
     /// Agents whose hello is being written, which takes as long as it names servers.
     greeting: HashMap<NodeId, usize>,
     closed: bool,
@@ -78,11 +78,6 @@ struct Entry<T> {
     session: u64,
     connection: quinn::Connection,
     status: T,
-}
-
-struct EdgeState {
-    status: EdgeStatus,
-    flows: HashMap<ServerId, u32>,
 }
 
 /// Why a link is not taken.
@@ -139,15 +134,9 @@ impl Links {
     ) -> Result<EdgeLink, LinkRefused> {
         let mut tables = self.lock();
         tables.admit(tables.edges.get(&id).map(|entry| entry.session), session)?;
-        let status = EdgeStatus {
-            region: region.to_owned(),
-            since_ms: now_ms,
-            last_seen_ms: now_ms,
-            reported: false,
-            flows: 0,
-        };
-        let state = EdgeState { status, flows: HashMap::new() };
-        replace(&mut tables.edges, id, Entry { session, connection, status: state });
+        let status =
+            EdgeStatus { region: region.to_owned(), since_ms: now_ms, last_seen_ms: now_ms, flows: 0 };
+        replace(&mut tables.edges, id, Entry { session, connection, status });
         metrics::edges_connected(tables.edges.len());
         Ok(EdgeLink { links: self.clone(), id, session })
     }
@@ -171,7 +160,7 @@ impl Links {
 
     /// What edge `id` last said; `None` if it is not connected.
     pub fn edge(&self, id: EdgeId) -> Option<EdgeStatus> {
-        self.lock().edges.get(&id).map(|entry| entry.status.status.clone())
+        self.lock().edges.get(&id).map(|entry| entry.status.clone())
     }
 
     /// Every connected agent.
@@ -181,27 +170,18 @@ impl Links {
 
     /// Every connected edge.
     pub fn edges(&self) -> Vec<(EdgeId, EdgeStatus)> {
-        self.lock().edges.iter().map(|(id, entry)| (*id, entry.status.status.clone())).collect()
+        self.lock().edges.iter().map(|(id, entry)| (*id, entry.status.clone())).collect()
     }
 
-    /// Connected edges of `region`.
-    pub fn edges_of(&self, region: &str) -> Vec<EdgeId> {
-        let tables = self.lock();
-        let of_region = tables.edges.iter().filter(|(_, entry)| entry.status.status.region == region);
-        of_region.map(|(id, _)| *id).collect()
+    /// Closes the link of agent `id` if it is that of `session` or an older one: the store has written it off, or
+    /// another replica has a newer one.
+    pub(crate) fn drop_agent(&self, id: NodeId, session: u64) {
+        drop_link(&self.lock().agents, id, session);
     }
 
-    /// Flows and connections to `server` through the edges of its `region`. `None` if that is not known:
-    /// no edge of the region is connected, or one has not reported yet.
-    pub fn flows(&self, region: &str, server: ServerId) -> Option<u32> {
-        let tables = self.lock();
-        let mut edges =
-            tables.edges.values().map(|entry| &entry.status).filter(|edge| edge.status.region == region);
-        let first = edges.next()?;
-        std::iter::once(first).chain(edges).try_fold(0u32, |sum, edge| {
-            let flows = edge.flows.get(&server).copied().unwrap_or(0);
-            edge.status.reported.then(|| sum.saturating_add(flows))
-        })
+    /// As [`Links::drop_agent`], of an edge.
+    pub(crate) fn drop_edge(&self, id: EdgeId, session: u64) {
+        drop_link(&self.lock().edges, id, session);
     }
 
     /// The connection to agent `id`, for a request of its own stream.
@@ -245,6 +225,12 @@ impl Tables {
 fn replace<I: Eq + Hash, T>(table: &mut HashMap<I, Entry<T>>, id: I, entry: Entry<T>) {
     if let Some(earlier) = table.insert(id, entry) {
         Ended::Replaced.close(&earlier.connection);
+    }
+}
+
+fn drop_link<I: Eq + Hash, T>(table: &HashMap<I, Entry<T>>, id: I, session: u64) {
+    if let Some(entry) = table.get(&id).filter(|entry| entry.session <= session) {
+        Ended::WrittenOff.close(&entry.connection);
     }
 }
 
@@ -308,24 +294,15 @@ pub struct EdgeLink {
 impl EdgeLink {
     /// Notes that the edge said something at `now_ms`.
     pub fn seen(&self, now_ms: u64) {
-        self.update(|edge| edge.status.last_seen_ms = now_ms);
+        self.update(|status| status.last_seen_ms = now_ms);
     }
 
-    /// Takes over what the edge reports of its flows.
-    pub fn report(&self, traffic: &[ServerTraffic]) {
-        let flows: HashMap<ServerId, u32> = traffic
-            .iter()
-            .filter(|server| server.flows > 0)
-            .filter_map(|server| Some((server.server_id.parse().ok()?, server.flows)))
-            .collect();
-        self.update(|edge| {
-            edge.status.reported = true;
-            edge.status.flows = flows.values().fold(0, |sum: u32, count| sum.saturating_add(*count));
-            edge.flows = flows;
-        });
+    /// Takes over how many flows the edge reports.
+    pub fn report(&self, flows: u32) {
+        self.update(|status| status.flows = flows);
     }
 
-    fn update(&self, change: impl FnOnce(&mut EdgeState)) {
+    fn update(&self, change: impl FnOnce(&mut EdgeStatus)) {
         let mut tables = self.links.lock();
         if let Some(entry) = tables.edges.get_mut(&self.id).filter(|entry| entry.session == self.session) {
             change(&mut entry.status);

@@ -1,7 +1,7 @@
 //! The link listener: takes QUIC connections and hands each to what its ALPN and certificate say.
 //!
 //! Joining machines show no certificate and get one short exchange; agents and edges show theirs and get
-//! a session. What waits for a handshake is bounded, and a source that has not proved its address is
+//! a session, and other replicas an answer to each of their streams. What waits for a handshake is bounded, and a source that has not proved its address is
 //! asked to once many wait.
 
 use std::sync::Arc;
@@ -16,7 +16,7 @@ use tokio_util::task::TaskTracker;
 
 use crate::app::App;
 use crate::links::Ended;
-use crate::{agents, edges, join, metrics};
+use crate::{agents, edges, join, metrics, replicas};
 
 /// Connections in their handshake at a time, at most; further ones are refused.
 const MAX_UNPROVEN: usize = 256;
@@ -86,6 +86,7 @@ async fn serve(app: Arc<App>, incoming: Incoming, place: OwnedSemaphorePermit, j
             Ok(edge) => edges::serve(app, connection, edge).await,
             Err(_) => refuse(&connection),
         },
+        Role::Orchestrator if speaks(&connection, alpn::PEER) => replicas::serve(app, connection).await,
         Role::Orchestrator => refuse(&connection),
     }
 }

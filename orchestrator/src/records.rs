@@ -3,6 +3,7 @@
 //! Values only. Which key holds what is in `keyspace`; reading and writing, with indices, counters and
 //! revisions, is in `state`.
 
+use muster_engine::WorkerId;
 use muster_protocol::api;
 use type_safe_id::{StaticType, TypeSafeId};
 use uuid::Uuid;
@@ -12,6 +13,7 @@ mod generated {
     include!(concat!(env!("OUT_DIR"), "/records.rs"));
 }
 
+pub(crate) use generated::muster::backup::v1 as backup_frames;
 pub use generated::muster::records::v1::*;
 
 /// Bytes in a mebibyte: the API counts memory in MiB, records in bytes.
@@ -130,6 +132,24 @@ impl ServerRecord {
     pub fn entered_ms(&self, state: ServerState) -> Option<u64> {
         self.entered.iter().find(|entry| entry.state() == state).map(|entry| entry.at_ms)
     }
+}
+
+impl NodeRecord {
+    /// The replica that has its link, or had it last; `None` if that was before there were replicas.
+    pub fn replica(&self) -> Option<WorkerId> {
+        replica(&self.link_replica)
+    }
+}
+
+impl EdgeRecord {
+    /// The replica that has its link, or had it last; `None` if that was before there were replicas.
+    pub fn replica(&self) -> Option<WorkerId> {
+        replica(&self.link_replica)
+    }
+}
+
+fn replica(bytes: &[u8]) -> Option<WorkerId> {
+    Some(WorkerId::from_bytes(bytes.try_into().ok()?))
 }
 
 impl TicketRecord {

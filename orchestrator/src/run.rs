@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use metrics_exporter_prometheus::PrometheusHandle;
-use muster_engine::Engine;
+use muster_engine::{Engine, SystemClock, WorkerId};
 use muster_store::{Database, OpenError, OpenOptions};
 use muster_transport::{ClientCertificate, Profile, TlsError, alpn};
 use quinn::{Endpoint, VarInt};
@@ -26,12 +26,15 @@ use crate::config::{Config, ConfigError};
 use crate::installation::{self, ADMIN_TOKEN_FILE, InstallationError};
 use crate::lifecycle::{self, StepError};
 use crate::links::Links;
+use crate::replicas::{self, Peers};
 use crate::{clock, links, listener, metrics, reconcile, workflows};
 
 /// File under `data_dir` that is the embedded store.
 pub const STORE_FILE: &str = "store.redb";
 /// How long the links' ends and the loops may take at a shutdown.
 const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long peers may take to confirm that their connections are closed.
+const GOODBYE: Duration = Duration::from_millis(500);
 
 /// Why an orchestrator does not start. Nothing runs then, and nothing was lost.
 #[derive(Debug, thiserror::Error)]
@@ -136,30 +139,41 @@ async fn assemble(
     let identity = authority.orchestrator_identity(now_ms)?;
     let server = muster_transport::server_config(
         &identity,
-        &[alpn::JOIN, alpn::LINK],
+        &[alpn::JOIN, alpn::LINK, alpn::PEER],
         ClientCertificate::Optional,
         Profile::Link,
     )?;
-    let (endpoint, link_address) = bind(config.link.listen, server)?;
+    let secret = authority.restart_secret(config.link.listen);
+    let (endpoint, link_address) = bind(config.link.listen, server, &secret)?;
+    let client = muster_transport::client_config(&identity, alpn::PEER, Profile::Link)?;
+    let bound = Some(link_address).filter(|address| !address.ip().is_unspecified());
+    let advertised = config.link.advertise.clone().or_else(|| bound.map(|address| address.to_string()));
     let app = Arc::new(App {
         db,
         links: Arc::new(Links::new()),
         blobs,
+        peers: Peers::new(endpoint.clone(), client),
+        replica: WorkerId::random(),
+        link_address: advertised.unwrap_or_default(),
         authority,
         config: Arc::new(config),
         started: Instant::now(),
         started_at_ms: now_ms,
         metrics,
     });
-    lifecycle::orchestrator_started(&app.db, now_ms, app.config.node_loss_timeout_ms()).await?;
+    let is_alone = !app.config.is_shared();
+    let loss_timeout_ms = app.config.node_loss_timeout_ms();
+    lifecycle::orchestrator_started(&app.db, is_alone, now_ms, loss_timeout_ms).await?;
     let api = ApiServer::start(&app.config.api, &app.authority, api::router(app.clone()), now_ms)?;
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     tasks.spawn(listener::accept(app.clone(), endpoint.clone(), stop.clone(), tasks.clone()));
     tasks.spawn(links::sweep(app.clone(), stop.clone()));
     workflows::nudge_all(&app.db).await.map_err(StepError::from)?;
-    let name = api.url();
-    let engine = workflows::start(&app.db, &app.config.store.0, &name);
-    reconcile::spawn(&app, &stop, &tasks);
+    let engine = workflows::start(&app.db, app.replica, is_alone, app.config.retention_ms(), &api.url());
+    replicas::announce(&app).await.map_err(StepError::from)?;
+    tasks.spawn(replicas::keep(app.clone(), stop.clone()));
+    tasks.spawn(replicas::mirror(app.clone(), stop.clone()));
+    reconcile::spawn(&app.db, engine.shards(), Arc::new(SystemClock), &stop, &tasks);
     let data_dir = app.config.data_dir.display();
     tracing::info!(api = %api.url(), link = %link_address, %data_dir, "orchestrator started");
     Ok(Orchestrator { app, api, endpoint, link_address, stop, tasks, engine })
@@ -197,8 +211,8 @@ impl Orchestrator {
         self.tasks.close();
         let done = async {
             self.engine.stop().await;
+            replicas::withdraw(&self.app).await;
             self.tasks.wait().await;
-            self.endpoint.wait_idle().await;
         };
         if tokio::time::timeout(SHUTDOWN_TIMEOUT, done).await.is_err() {
             tracing::warn!(
@@ -206,6 +220,8 @@ impl Orchestrator {
                 "some tasks did not end in time; the store is closed anyway"
             );
         }
+        // The goodbyes are sent already; that a peer which is dead itself does not confirm its own matters to nobody.
+        let _ = tokio::time::timeout(GOODBYE, self.endpoint.wait_idle()).await;
         self.app.db.clone().shutdown().await;
     }
 }
@@ -230,7 +246,11 @@ fn data_dir_error(path: &Path, source: io::Error) -> StartError {
     }
 }
 
-fn bind(address: SocketAddr, server: quinn::ServerConfig) -> Result<(Endpoint, SocketAddr), StartError> {
+fn bind(
+    address: SocketAddr,
+    server: quinn::ServerConfig,
+    secret: &[u8],
+) -> Result<(Endpoint, SocketAddr), StartError> {
     let failed = |source: io::Error| {
         if source.kind() == io::ErrorKind::AddrInUse {
             StartError::LinkTaken(address)
@@ -238,7 +258,7 @@ fn bind(address: SocketAddr, server: quinn::ServerConfig) -> Result<(Endpoint, S
             StartError::LinkListen { address, source }
         }
     };
-    let endpoint = muster_transport::bind(address, Some(server)).map_err(failed)?;
+    let endpoint = muster_transport::listen(address, server, secret).map_err(failed)?;
     let bound = endpoint.local_addr().map_err(failed)?;
     Ok((endpoint, bound))
 }

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use muster_engine::{Engine, Options, Registry, WorkerId};
 use muster_protocol::agent::{AgentHello, NodeCapacity};
 use muster_protocol::api::JoinRole;
 use muster_protocol::edge::EdgeHello;
@@ -23,6 +24,7 @@ use crate::config::Config;
 use crate::join::token;
 use crate::links::Links;
 use crate::records::{Goal, Pod, Port, PortProtocol, ServerRecord, ServerState, StateEntry, TokenMode};
+use crate::replicas::{self, Peers};
 use crate::state::{self, StateError};
 use crate::{clock, installation, lifecycle, listener};
 
@@ -68,19 +70,34 @@ impl Bench {
     pub(crate) async fn restart(self) -> Self {
         let bench = Self::start_in(self.end().await).await;
         let (now_ms, timeout_ms) = (clock::now_ms(), bench.app.config.node_loss_timeout_ms());
-        lifecycle::orchestrator_started(&bench.app.db, now_ms, timeout_ms).await.expect("recovered");
+        lifecycle::orchestrator_started(&bench.app.db, true, now_ms, timeout_ms).await.expect("recovered");
         bench
+    }
+
+    /// The engine's worker of this replica, without any workflow: what shows that it lives.
+    pub(crate) fn worker(&self) -> Engine {
+        let options = Options { worker: self.app.replica, ..Options::default() };
+        Engine::start(self.app.db.clone(), Registry::new(), options)
+    }
+
+    /// Another replica on the same store, with a directory of its own.
+    pub(crate) async fn replica(&self) -> Self {
+        Self::start_on(self.app.db.clone(), tempfile::tempdir().expect("a directory")).await
     }
 
     async fn start_in(directory: tempfile::TempDir) -> Self {
         let db =
             Database::open(&directory.path().join("store.redb"), OpenOptions::default()).expect("opened");
+        Self::start_on(db, directory).await
+    }
+
+    async fn start_on(db: Database, directory: tempfile::TempDir) -> Self {
         let now_ms = clock::now_ms();
         let authority = installation::open(&db, directory.path(), now_ms).await.expect("made");
         let identity = authority.orchestrator_identity(now_ms).expect("signed");
         let server = muster_transport::server_config(
             &identity,
-            &[alpn::JOIN, alpn::LINK],
+            &[alpn::JOIN, alpn::LINK, alpn::PEER],
             ClientCertificate::Optional,
             Profile::Link,
         )
@@ -88,10 +105,14 @@ impl Bench {
         let any = "127.0.0.1:0".parse().expect("an address");
         let endpoint = muster_transport::bind(any, Some(server)).expect("bound");
         let address = endpoint.local_addr().expect("bound");
+        let client = muster_transport::client_config(&identity, alpn::PEER, Profile::Link).expect("TLS");
         let app = Arc::new(App {
             db,
             links: Arc::new(Links::new()),
             blobs: Blobs::open(directory.path()).expect("opened"),
+            peers: Peers::new(endpoint.clone(), client),
+            replica: WorkerId::random(),
+            link_address: address.to_string(),
             authority: Arc::new(authority),
             config: Arc::new(Config { data_dir: directory.path().to_owned(), ..Config::default() }),
             started: Instant::now(),
@@ -99,6 +120,7 @@ impl Bench {
             metrics: None,
         });
         let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
+        replicas::announce(&app).await.expect("written");
         tasks.spawn(listener::accept(app.clone(), endpoint.clone(), stop.clone(), tasks.clone()));
         Self { app, tasks, address, endpoint, stop, directory }
     }
@@ -217,14 +239,23 @@ impl Bench {
         drop(self.end().await);
     }
 
+    /// Ends a [`Bench::replica`]: the store goes on.
+    pub(crate) async fn stop_replica(self) {
+        self.leave().await;
+    }
+
     async fn end(self) -> tempfile::TempDir {
+        self.leave().await;
+        self.app.db.clone().shutdown().await;
+        self.directory
+    }
+
+    async fn leave(&self) {
         self.stop.cancel();
         self.app.links.close();
         self.endpoint.close(0u32.into(), b"the test is over");
         self.tasks.close();
         soon("the sessions to end", self.tasks.wait()).await;
-        self.app.db.clone().shutdown().await;
-        self.directory
     }
 }
 

@@ -10,6 +10,7 @@ use muster_store::{Database, StoreError, Transaction, Watch};
 use crate::keyspace;
 use crate::lifecycle::standing;
 use crate::matchmaking::{Fate, dissolve};
+use crate::random;
 use crate::records::{EdgeRecord, MatchRecord, ServerRecord, TicketRecord, TicketState};
 use crate::state::tickets::MAX_SEARCHING;
 use crate::state::{StateError, edges, matches, queues, servers, tickets};
@@ -82,7 +83,7 @@ pub async fn create(
     if request.latencies_ms.len() > MAX_LATENCIES || !request.latencies_ms.keys().all(named) {
         return Err(TicketError::BadLatencies);
     }
-    let ticket = TicketId::new();
+    let ticket: TicketId = random::id();
     db.run("create_ticket", async |mut tx| {
         let queue = queues::peek(&mut tx, namespace, &request.queue).await?;
         let queue = queue.ok_or_else(|| TicketError::UnknownQueue(request.queue.clone()))?;

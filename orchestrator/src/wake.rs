@@ -3,10 +3,11 @@
 //! The watch makes a loop prompt, the tick makes it certain: a change that no watch told of is found at
 //! the next tick.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::future::select_all;
 use muster_store::Watch;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 /// Pause after a pass that failed, for a disk to get room or a store to come back.
@@ -32,6 +33,7 @@ pub(crate) async fn breathe_and_sleep(
 /// Sleeps until one of `watches` fires or `tick` passes. Returns `false` once `shutdown` is asked for.
 pub(crate) async fn sleep(shutdown: &CancellationToken, watches: Vec<Watch>, tick: Duration) -> bool {
     tokio::select! {
+        biased;
         () = shutdown.cancelled() => false,
         () = any_changed(watches) => !shutdown.is_cancelled(),
         () = tokio::time::sleep(tick) => true,

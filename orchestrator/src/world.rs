@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use muster_engine::WorkerId;
 use muster_protocol::agent::{self as wire, AgentHello, NodeCapacity, ServerPhase, ServerReport};
 use muster_protocol::api::{FleetSpec, LimitsSpec, TimeoutsSpec};
 use muster_protocol::api::{PortProtocol, PortSpec, RegionSpec, TicketRequest, TokenMode};
@@ -11,15 +12,19 @@ use muster_protocol::edge::{EdgeHello, RouteFailure};
 use muster_protocol::id::{EdgeId, NodeId, ServerId, TicketId};
 use muster_store::{Database, OpenOptions};
 
+use crate::clock;
 use crate::lifecycle;
-use crate::reconcile::{self, Settings};
-use crate::records::{BuildRecord, FleetRecord, Pod, QueueRecord, RegionTarget, ServerRecord, ServerState};
+use crate::records::{
+    BuildRecord, FleetRecord, NodeRecord, Pod, QueueRecord, RegionTarget, ServerRecord, ServerState,
+};
 use crate::state::{self, StateError, edges, fleets, nodes, queues, servers};
-use crate::tickets;
+use crate::{tickets, workflows};
 
 pub(crate) const NAMESPACE: &str = "arena/test";
 pub(crate) const FLEET: &str = "arena";
 pub(crate) const QUEUE: &str = "duel";
+/// Where its machines are.
+pub(crate) const REGION: &str = "eu";
 /// Loss timeout of nodes.
 pub(crate) const LOSS_MS: u64 = 20_000;
 /// Retention of what is over.
@@ -41,7 +46,12 @@ pub(crate) struct World {
     nodes: Vec<NodeId>,
     edges: Vec<(String, EdgeId)>,
     pub(crate) containers: Containers,
-    _dir: tempfile::TempDir,
+    _dir: Option<tempfile::TempDir>,
+}
+
+/// The one replica there is.
+pub(crate) fn replica() -> WorkerId {
+    WorkerId::from_bytes([1; 16])
 }
 
 impl World {
@@ -50,21 +60,63 @@ impl World {
         let dir = tempfile::tempdir().expect("a directory");
         let options = OpenOptions { cache_bytes: 8 << 20, ..OpenOptions::default() };
         let db = Database::open(&dir.path().join("store"), options).expect("a store");
+        Self { _dir: Some(dir), ..Self::over(db) }
+    }
+
+    /// A world over a store that others use, too.
+    pub(crate) fn over(db: Database) -> Self {
         Self {
             db,
             now_ms: AtomicU64::new(1_000_000),
             nodes: Vec::new(),
             edges: Vec::new(),
             containers: Containers::Good,
-            _dir: dir,
+            _dir: None,
         }
+    }
+
+    /// Makes it `now_ms`.
+    pub(crate) fn set_time(&self, now_ms: u64) {
+        self.now_ms.store(now_ms, Ordering::Relaxed);
+    }
+
+    /// The world that rows written by another release make, with machines that are on record there.
+    pub(crate) async fn of_rows(rows: &[(Vec<u8>, Vec<u8>)]) -> Self {
+        let mut world = Self::new();
+        world.catch_up();
+        for batch in rows.chunks(500) {
+            let written = world.db.run("golden", async |mut tx| {
+                for (key, value) in batch {
+                    tx.set(key, value);
+                }
+                Ok::<_, StateError>(())
+            });
+            written.await.expect("written");
+        }
+        let read = world.db.read("machines", async |mut tx| {
+            Ok::<_, StateError>((nodes::list(&mut tx).await?, edges::list(&mut tx).await?))
+        });
+        let (nodes, edges) = read.await.expect("read");
+        world.nodes = nodes.iter().map(NodeRecord::typed_id).collect();
+        world.edges = edges.into_iter().map(|edge| (edge.region.clone(), edge.typed_id())).collect();
+        world
+    }
+
+    /// Makes it now by the system's clock, which the loops go by.
+    pub(crate) fn catch_up(&self) {
+        self.now_ms.store(clock::now_ms(), Ordering::Relaxed);
+    }
+
+    /// The node that joined as the `number`th.
+    pub(crate) fn node(&self, number: usize) -> NodeId {
+        self.nodes[number]
     }
 
     /// A region `eu` with one node of 64 CPUs and one edge.
     pub(crate) async fn with_region() -> Self {
         let mut world = Self::new();
-        world.add_node("eu").await;
-        world.add_edge("eu", (7_000, 7_999)).await;
+        world.add_node(REGION).await;
+        world.add_edge(REGION, (7_000, 7_999)).await;
         world
     }
 
@@ -98,7 +150,7 @@ impl World {
             servers: self.reports_of(node).await,
             ..Default::default()
         };
-        lifecycle::node_connected(&self.db, node, &hello, self.now_ms()).await.expect("known")
+        lifecycle::node_connected(&self.db, node, &hello, replica(), self.now_ms()).await.expect("known")
     }
 
     async fn reports_of(&self, node: NodeId) -> Vec<ServerReport> {
@@ -116,9 +168,49 @@ impl World {
             .await
             .expect("written");
         let hello = EdgeHello { port_first: first, port_last: last, ..Default::default() };
-        lifecycle::edge_connected(&self.db, edge, &hello, now_ms).await.expect("known");
+        lifecycle::edge_connected(&self.db, edge, &hello, replica(), now_ms).await.expect("known");
         self.edges.push((region.to_owned(), edge));
         edge
+    }
+
+    /// Every edge connects, as it did when it joined.
+    pub(crate) async fn edges_say_hello(&self) {
+        for (_, edge) in &self.edges {
+            let read = self.db.read("edge", async |mut tx| edges::load(&mut tx, *edge).await).await;
+            let record = read.expect("read").expect("there");
+            let hello = EdgeHello {
+                port_first: record.port_first,
+                port_last: record.port_last,
+                ..Default::default()
+            };
+            lifecycle::edge_connected(&self.db, *edge, &hello, replica(), self.now_ms())
+                .await
+                .expect("known");
+        }
+    }
+
+    /// Every edge says what flows it has.
+    pub(crate) async fn edges_report(&self, flows: &[(ServerId, u32)]) {
+        self.report_flows(&self.edges, flows).await;
+    }
+
+    /// Every edge but one says so.
+    pub(crate) async fn edges_report_but(&self, silent: EdgeId, flows: &[(ServerId, u32)]) {
+        let others: Vec<_> = self.edges.iter().filter(|(_, edge)| *edge != silent).cloned().collect();
+        self.report_flows(&others, flows).await;
+    }
+
+    async fn report_flows(&self, edges: &[(String, EdgeId)], flows: &[(ServerId, u32)]) {
+        for (_, edge) in edges {
+            let written = self.db.run("edges_report", async |mut tx| {
+                for (server, flows) in flows {
+                    state::flows::set(&mut tx, *edge, *server, *flows).await?;
+                }
+                let record = edges::load(&mut tx, *edge).await?.expect("there");
+                edges::reported_flows(&mut tx, *edge, record.link_session).await
+            });
+            written.await.expect("written");
+        }
     }
 
     /// Applies [`FLEET`] with `build` and, by region, warm and max.
@@ -163,9 +255,18 @@ impl World {
 
     /// Applies [`QUEUE`] of `players` on [`FLEET`], with tickets that live for 60 s.
     pub(crate) async fn apply_queue(&self, players: u32) -> QueueRecord {
+        self.apply_queue_named(QUEUE, players).await
+    }
+
+    /// As [`World::apply_queue`], of another name, for single players.
+    pub(crate) async fn apply_other_queue(&self, name: &str) -> QueueRecord {
+        self.apply_queue_named(name, 1).await
+    }
+
+    async fn apply_queue_named(&self, name: &str, players: u32) -> QueueRecord {
         let wanted = QueueRecord {
             namespace: NAMESPACE.into(),
-            name: QUEUE.into(),
+            name: name.into(),
             fleet: FLEET.into(),
             players,
             ticket_ttl_s: 60,
@@ -180,8 +281,13 @@ impl World {
 
     /// A ticket of a player who names no latency.
     pub(crate) async fn ticket(&self, player: &str) -> TicketId {
+        self.ticket_in(QUEUE, player).await
+    }
+
+    /// As [`World::ticket`], in another queue.
+    pub(crate) async fn ticket_in(&self, queue: &str, player: &str) -> TicketId {
         let request =
-            TicketRequest { queue: QUEUE.into(), player: player.into(), latencies_ms: BTreeMap::new() };
+            TicketRequest { queue: queue.into(), player: player.into(), latencies_ms: BTreeMap::new() };
         tickets::create(&self.db, NAMESPACE, &request, self.now_ms()).await.expect("taken").typed_id()
     }
 
@@ -229,7 +335,9 @@ impl World {
     }
 
     pub(crate) async fn report(&self, node: NodeId, report: &ServerReport) {
-        lifecycle::server_reported(&self.db, node, report, self.now_ms()).await.expect("written");
+        let record = self.db.read("node", async |mut tx| nodes::peek(&mut tx, node).await).await;
+        let session = record.expect("read").expect("there").link_session;
+        lifecycle::server_reported(&self.db, node, session, report, self.now_ms()).await.expect("written");
     }
 
     async fn answer(&self, spec: &wire::ServerSpec) -> Vec<ServerReport> {
@@ -268,15 +376,26 @@ impl World {
         ok: &[ServerId],
         failures: &[RouteFailure],
     ) {
-        let now_ms = self.now_ms();
+        let (now_ms, edge) = (self.now_ms(), (edge, self.session_of(edge).await));
         lifecycle::routes_applied(&self.db, region, edge, ok, failures, now_ms).await.expect("written");
+    }
+
+    /// The first edge, and the number of its link.
+    pub(crate) async fn edge_and_session(&self) -> (EdgeId, u64) {
+        let (_, edge) = self.edges[0];
+        (edge, self.session_of(edge).await)
+    }
+
+    async fn session_of(&self, edge: EdgeId) -> u64 {
+        let record = self.db.read("edge", async |mut tx| edges::load(&mut tx, edge).await).await;
+        record.expect("read").expect("there").link_session
     }
 
     /// Loops, agents and edges take turns until nothing changes any more.
     pub(crate) async fn settle(&self) {
         let mut last = None;
         for _ in 0..100 {
-            reconcile::turn(&self.db, self.now_ms()).await.expect("a turn");
+            workflows::testing::turn(&self.db, self.now_ms()).await.expect("a turn");
             self.play_agents().await;
             self.play_edges().await;
             let now = self.servers().await;
@@ -290,8 +409,7 @@ impl World {
 
     /// Does what is due.
     pub(crate) async fn fire_timers(&self) {
-        let settings = Settings { retention_ms: RETENTION_MS };
-        reconcile::fire_timers(&self.db, settings, self.now_ms()).await.expect("fired");
+        workflows::testing::fire_timers(&self.db, RETENTION_MS, self.now_ms()).await.expect("fired");
     }
 }
 

@@ -8,8 +8,10 @@ use muster_protocol::agent::{BlobReply, BlobRequest, ServerFailure, blob_reply::
 use muster_transport::{FrameReader, FrameWriter};
 use tokio::io::AsyncReadExt;
 
+use crate::app::App;
 use crate::blobs::{BlobError, Blobs, Digest, OpenBlob};
 use crate::metrics;
+use crate::replicas::{self, Fetched};
 
 /// How long the request may take to come after its stream was opened.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
@@ -18,22 +20,51 @@ const STALL_TIMEOUT: Duration = Duration::from_mins(1);
 /// Bytes read from disk at a time.
 const READ_BYTES: usize = 256 * 1024;
 
-/// Answers the one request of a stream. Failures end the stream; the agent resumes with a new one.
-pub(super) async fn serve(blobs: &Blobs, send: quinn::SendStream, receive: quinn::RecvStream) {
-    let mut reader = FrameReader::new(receive);
-    let request = match tokio::time::timeout(REQUEST_TIMEOUT, reader.recv::<BlobRequest>()).await {
-        Ok(Ok(Some(request))) => request,
-        Ok(Ok(None)) | Err(_) => return,
+/// Answers the one request of an agent's stream. Failures end the stream; the agent resumes with a new one. A
+/// build that is not here is first brought from the replica that has it.
+pub(super) async fn serve(app: &App, send: quinn::SendStream, receive: quinn::RecvStream) {
+    let (writer, mut reader) = (FrameWriter::new(send), FrameReader::new(receive));
+    let Some(request) = receive_request(&mut reader).await else { return };
+    if let Ok(digest) = request.digest.parse::<Digest>()
+        && matches!(app.blobs.size(&digest).await, Ok(None))
+    {
+        match replicas::fetch(app, &digest).await {
+            Ok(Fetched::Here) => {}
+            Ok(Fetched::Nowhere) => tracing::warn!(%digest, "an agent asks for a build that nobody holds"),
+            // No answer: the agent asks again.
+            Ok(Fetched::Unsure) => return,
+            Err(error) => {
+                tracing::warn!(%digest, %error, "cannot look for a build at the other orchestrators");
+                return;
+            }
+        }
+    }
+    answer(&app.blobs, writer, &request).await;
+}
+
+/// Answers the one request of another replica's stream, with what is here.
+pub(crate) async fn serve_build(blobs: &Blobs, writer: FrameWriter, mut reader: FrameReader) {
+    if let Some(request) = receive_request(&mut reader).await {
+        answer(blobs, writer, &request).await;
+    }
+}
+
+async fn receive_request(reader: &mut FrameReader) -> Option<BlobRequest> {
+    match tokio::time::timeout(REQUEST_TIMEOUT, reader.recv::<BlobRequest>()).await {
+        Ok(Ok(Some(request))) => Some(request),
+        Ok(Ok(None)) | Err(_) => None,
         Ok(Err(error)) => {
             tracing::debug!(%error, "blob request could not be read");
-            return;
+            None
         }
-    };
-    let mut writer = FrameWriter::new(send);
-    let (outcome, blob) = match open(blobs, &request).await {
+    }
+}
+
+async fn answer(blobs: &Blobs, mut writer: FrameWriter, request: &BlobRequest) {
+    let (outcome, blob) = match open(blobs, request).await {
         Ok(blob) => (Outcome::SizeBytes(blob.size_bytes), Some(blob)),
         Err(refused) => {
-            tracing::warn!(digest = request.digest, code = refused.code, "blob request refused");
+            tracing::debug!(digest = request.digest, code = refused.code, "blob request refused");
             (Outcome::Refused(refused), None)
         }
     };
@@ -55,7 +86,7 @@ async fn open(blobs: &Blobs, request: &BlobRequest) -> Result<OpenBlob, ServerFa
         refused("build_unreadable", "the orchestrator cannot read the build; look at its log".to_owned())
     })?;
     let blob = blob.ok_or_else(|| {
-        refused("build_unknown", "the orchestrator does not hold this build; push it again".to_owned())
+        refused("build_unknown", "no orchestrator holds this build; push it again".to_owned())
     })?;
     if request.offset > blob.size_bytes {
         let detail = format!("the build has {} bytes; start again from 0", blob.size_bytes);

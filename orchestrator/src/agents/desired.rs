@@ -4,7 +4,7 @@
 //! wanted no longer without being recorded as ended, everything is said again, because only then does
 //! an agent stop what it was not told of.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet};
 
 use muster_protocol::agent::{DesiredServers, ServerSpec};
 
@@ -14,8 +14,8 @@ use crate::state::Desired;
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     /// `None` until the first message.
-    servers: Option<HashMap<String, ServerSpec>>,
-    forget: HashSet<String>,
+    servers: Option<BTreeMap<String, ServerSpec>>,
+    forget: BTreeSet<String>,
 }
 
 impl Told {
@@ -25,7 +25,7 @@ impl Told {
         let forget: Vec<String> =
             desired.forget.iter().filter(|id| !self.forget.contains(*id)).cloned().collect();
         self.forget = desired.forget.into_iter().collect();
-        let wanted: HashMap<String, ServerSpec> =
+        let wanted: BTreeMap<String, ServerSpec> =
             desired.servers.into_iter().map(|spec| (spec.server_id.clone(), spec)).collect();
         let message = match &self.servers {
             Some(told) if told.keys().all(|id| wanted.contains_key(id) || self.forget.contains(id)) => {

@@ -1,4 +1,5 @@
-//! Relaying a server's log from its agent, live: one stream per reader.
+//! Relaying a server's log from its agent, live: one stream per reader, through the replica that has the
+//! agent's link.
 //!
 //! Nothing is kept here. A reader that is slow slows its own stream, and through QUIC's flow control the
 //! agent's reading of that log; one that leaves ends the agent's stream.
@@ -8,12 +9,14 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::Stream;
 use futures_util::stream;
-use muster_protocol::agent::{LogChunk, LogsRequest, log_chunk::Body};
+use muster_protocol::agent::{LogChunk, LogsRequest, log_chunk};
 use muster_protocol::id::{NodeId, ServerId};
+use muster_protocol::peer::peer_request::Body;
 use muster_transport::{FrameIoError, FrameReader, FrameWriter};
 
-use crate::links::Links;
+use crate::app::App;
 use crate::metrics;
+use crate::state::nodes;
 
 /// Most lines of the past that are asked for.
 pub const MAX_TAIL_LINES: u32 = 10_000;
@@ -63,20 +66,16 @@ impl From<quinn::ConnectionError> for LogsError {
 /// # Errors
 /// [`LogsError`] at once if the agent is not there or refuses; later ones end the stream.
 pub async fn read(
-    links: &Links,
+    app: &App,
     node: NodeId,
     server: ServerId,
     follow: bool,
     tail_lines: u32,
 ) -> Result<impl Stream<Item = Result<Bytes, LogsError>> + Send + use<>, LogsError> {
-    let connection = links.agent_connection(node).ok_or(LogsError::NotConnected(node))?;
-    let opened = tokio::time::timeout(OPEN_TIMEOUT, connection.open_bi()).await;
-    let (send, receive) = opened.map_err(|_| LogsError::Busy(node))??;
-    let mut writer = FrameWriter::new(send);
+    let (mut writer, mut reader) = open(app, node).await?;
     let tail_lines = tail_lines.min(MAX_TAIL_LINES);
     writer.send(&LogsRequest { server_id: server.to_string(), follow, tail_lines }).await?;
     writer.finish();
-    let mut reader = FrameReader::new(receive);
     let first = match tokio::time::timeout(REFUSAL_WAIT, next(&mut reader)).await {
         Ok(first) => match first? {
             None => return Ok(stream::try_unfold(State::Ended, step)),
@@ -85,6 +84,21 @@ pub async fn read(
         Err(_) => None,
     };
     Ok(stream::try_unfold(State::Reading { reader, first }, step))
+}
+
+/// A stream to the agent of `node`: on its link here, or through the replica that has it.
+async fn open(app: &App, node: NodeId) -> Result<(FrameWriter, FrameReader), LogsError> {
+    if let Some(connection) = app.links.agent_connection(node) {
+        let opened = tokio::time::timeout(OPEN_TIMEOUT, connection.open_bi()).await;
+        let (send, receive) = opened.map_err(|_| LogsError::Busy(node))??;
+        return Ok((FrameWriter::new(send), FrameReader::new(receive)));
+    }
+    let record = app.db.read("node", async |mut tx| nodes::peek(&mut tx, node).await).await;
+    let record = record.map_err(|error| LogsError::Link(error.to_string()))?;
+    let replica = record.filter(|record| record.connected).and_then(|record| record.replica());
+    let replica = replica.filter(|replica| *replica != app.replica).ok_or(LogsError::NotConnected(node))?;
+    let asked = app.peers.ask(&app.db, replica, Body::NodeId(node.to_string())).await;
+    asked.map_err(|error| LogsError::Link(error.to_string()))
 }
 
 enum State {
@@ -104,11 +118,11 @@ async fn step(state: State) -> Result<Option<(Bytes, State)>, LogsError> {
 async fn next(reader: &mut FrameReader) -> Result<Option<Bytes>, LogsError> {
     let Some(chunk) = reader.recv::<LogChunk>().await? else { return Ok(None) };
     match chunk.body {
-        Some(Body::Output(output)) => {
+        Some(log_chunk::Body::Output(output)) => {
             metrics::log_relayed(output.len());
             Ok(Some(output))
         }
-        Some(Body::Refused(refused)) => {
+        Some(log_chunk::Body::Refused(refused)) => {
             Err(LogsError::Refused { code: refused.code, detail: refused.detail })
         }
         // A kind of chunk from a newer agent: nothing to show.

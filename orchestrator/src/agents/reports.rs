@@ -4,19 +4,22 @@
 //! report of the same server replaces one that waits, since each says everything, so what waits is
 //! bounded by the servers of a node. A store that cannot write now is tried again; nothing is dropped.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use futures_util::StreamExt;
 use futures_util::stream;
+use futures_util::{StreamExt, TryStreamExt};
+use muster_engine::Clock;
 use muster_protocol::agent::ServerReport;
 use muster_protocol::id::{NodeId, ServerId};
 use muster_store::Database;
 use tokio::sync::Notify;
 
-use crate::{clock, lifecycle, metrics};
+use crate::lifecycle::{self, StepError};
+use crate::links::Ended;
+use crate::metrics;
 
 /// Servers whose reports may wait at once: more than a node can run.
 const MAX_WAITING: usize = 16_384;
@@ -28,19 +31,19 @@ const RETRY_PAUSE: Duration = Duration::from_secs(1);
 /// The link has said more than it may.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("reports of more than {MAX_WAITING} servers wait for the store")]
-pub(super) struct Overflow;
+pub(crate) struct Overflow;
 
 /// Reports that wait for the store.
 #[derive(Default)]
-pub(super) struct Inbox {
-    waiting: Mutex<HashMap<ServerId, ServerReport>>,
+pub(crate) struct Inbox {
+    waiting: Mutex<BTreeMap<ServerId, ServerReport>>,
     arrived: Notify,
 }
 
 impl Inbox {
     /// Takes a report in, in place of an older one of the same server. One that names no server is
     /// passed over.
-    pub(super) fn push(&self, report: ServerReport) -> Result<(), Overflow> {
+    pub(crate) fn push(&self, report: ServerReport) -> Result<(), Overflow> {
         let Ok(server) = report.server_id.parse::<ServerId>() else {
             tracing::warn!(server = report.server_id, "report of something that is no server");
             return Ok(());
@@ -56,7 +59,7 @@ impl Inbox {
     }
 
     /// Everything that waits; waits itself until there is something.
-    async fn take(&self) -> HashMap<ServerId, ServerReport> {
+    async fn take(&self) -> BTreeMap<ServerId, ServerReport> {
         loop {
             let taken = std::mem::take(&mut *self.lock());
             if !taken.is_empty() {
@@ -72,32 +75,39 @@ impl Inbox {
         self.arrived.notify_one();
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<ServerId, ServerReport>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<ServerId, ServerReport>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-/// Writes what comes into `inbox` to the store, until dropped.
-pub(super) async fn apply(db: &Database, node: NodeId, inbox: &Inbox) -> Infallible {
+/// Writes what comes into `inbox` to the store, until dropped or until the link of `session` is not the node's
+/// newest any more.
+pub(crate) async fn apply(
+    db: &Database,
+    clock: &dyn Clock,
+    (node, session): (NodeId, u64),
+    inbox: &Inbox,
+) -> Result<Infallible, Ended> {
     loop {
         let batch = inbox.take().await;
         let failed = stream::iter(batch)
             .map(async |(server, report)| {
-                match lifecycle::server_reported(db, node, &report, clock::now_ms()).await {
+                match lifecycle::server_reported(db, node, session, &report, clock.now_ms()).await {
                     Ok(()) => {
                         metrics::server_report();
-                        false
+                        Ok(false)
                     }
+                    Err(StepError::Superseded(_)) => Err(Ended::WrittenOff),
                     Err(error) => {
                         tracing::warn!(%node, %server, %error, "report not written; trying again");
                         inbox.put_back(server, report);
-                        true
+                        Ok(true)
                     }
                 }
             })
             .buffer_unordered(MAX_CONCURRENT)
-            .fold(false, async |any, failed| any || failed)
-            .await;
+            .try_fold(false, async |any, failed| Ok(any || failed))
+            .await?;
         if failed {
             tokio::time::sleep(RETRY_PAUSE).await;
         }

@@ -5,14 +5,16 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use muster_engine::SystemClock;
 use muster_protocol::agent::{AgentHello, AgentMessage, AgentWelcome, ToAgent, agent_message, to_agent};
 use muster_protocol::id::NodeId;
-use muster_store::{StoreError, Watch};
+use muster_store::{Database, StoreError, Watch};
 use muster_transport::{FrameReader, FrameWriter};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::desired::Told;
 use super::{blobs, reports};
@@ -77,14 +79,14 @@ async fn greet(app: &App, connection: &quinn::Connection, node: NodeId) -> Resul
     let (writer, reader, hello) = hello.await.map_err(|_| Ended::Silent)??;
     // Until the registry has the link: what is written is ahead of it.
     let greeting = app.links.greet_agent(node);
-    let session = lifecycle::node_connected(&app.db, node, &hello, clock::now_ms()).await?;
+    let session = lifecycle::node_connected(&app.db, node, &hello, app.replica, clock::now_ms()).await?;
     let record = app.db.read("node", async |mut tx| state::nodes::load(&mut tx, node).await).await?;
     let region = record.ok_or(Ended::Unknown)?.region;
     Ok(Greeted { reader, writer, hello, session, region, greeting })
 }
 
 async fn converse(
-    app: &App,
+    app: &Arc<App>,
     connection: &quinn::Connection,
     node: NodeId,
     greeted: Greeted,
@@ -110,13 +112,14 @@ async fn converse(
     drop(greeting);
     tracing::info!(%node, session, hostname = hello.hostname, servers = hello.servers.len(), "agent connected");
     let inbox = reports::Inbox::default();
-    let welcome = AgentWelcome { token_keys: app.authority.token_keys() };
+    let orchestrators = crate::replicas::addresses(app).await;
+    let welcome = AgentWelcome { token_keys: app.authority.token_keys(), orchestrators };
     send(&mut writer, to_agent::Body::Welcome(welcome), connection).await?;
     tokio::select! {
         ended = listen(app, connection, node, reader, &link, &inbox) => ended,
         ended = tell(app, connection, node, writer) => ended,
         ended = serve_streams(app, connection) => ended,
-        never = reports::apply(&app.db, node, &inbox) => match never {},
+        ended = reports::apply(&app.db, &SystemClock, (node, session), &inbox) => ended,
     }
 }
 
@@ -178,7 +181,7 @@ async fn tell(
     let mut told = Told::default();
     loop {
         let began = Instant::now();
-        let (desired, mut changed) = match read_desired(app, node).await {
+        let (desired, mut changed) = match read_desired(&app.db, node).await {
             Ok(read) => read,
             Err(StateError::Store(StoreError::Closed)) => return Err(Ended::ShuttingDown),
             Err(error) => {
@@ -192,18 +195,18 @@ async fn tell(
         if let Some(message) = message {
             send(&mut writer, to_agent::Body::Desired(message), connection).await?;
         }
-        changed.changed().await.map_err(|_| Ended::ShuttingDown)?;
+        // A watch that is lost tells nothing: looking again finds what changed, or that the store is closed.
+        let pause = if changed.changed().await.is_ok() { pause } else { STORE_PAUSE };
         tokio::time::sleep(pause).await;
     }
 }
 
-async fn read_desired(app: &App, node: NodeId) -> Result<(Desired, Watch), StateError> {
-    app.db
-        .read("desired servers", async |mut tx| {
-            let desired = state::desired_for_node(&mut tx, node).await?;
-            Ok((desired, tx.watch(&keyspace::node_revision(node))))
-        })
-        .await
+pub(crate) async fn read_desired(db: &Database, node: NodeId) -> Result<(Desired, Watch), StateError> {
+    db.read("desired servers", async |mut tx| {
+        let desired = state::desired_for_node(&mut tx, node).await?;
+        Ok((desired, tx.watch(&keyspace::node_revision(node))))
+    })
+    .await
 }
 
 async fn send(
@@ -218,7 +221,7 @@ async fn send(
 }
 
 /// Answers the streams the agent opens: each asks for one build.
-async fn serve_streams(app: &App, connection: &quinn::Connection) -> Result<Infallible, Ended> {
+async fn serve_streams(app: &Arc<App>, connection: &quinn::Connection) -> Result<Infallible, Ended> {
     let places = Arc::new(Semaphore::new(MAX_TRANSFERS));
     // Dropped with this future, and the transfers with it.
     let mut transfers = JoinSet::new();
@@ -226,9 +229,9 @@ async fn serve_streams(app: &App, connection: &quinn::Connection) -> Result<Infa
         let place = places.clone().acquire_owned().await.expect("the semaphore is never closed");
         let (send, receive) = connection.accept_bi().await.map_err(Ended::of_connection)?;
         while transfers.try_join_next().is_some() {}
-        let archives = app.blobs.clone();
+        let app = app.clone();
         transfers.spawn(async move {
-            blobs::serve(&archives, send, receive).await;
+            blobs::serve(&app, send, receive).await;
             drop(place);
         });
     }

@@ -294,26 +294,102 @@ async fn a_log_is_relayed_from_the_agent() {
     let bench = Bench::start().await;
     let identity = bench.machine(Role::Agent).await;
     let agent = FakeAgent::connect(&bench, &identity, Vec::new()).await;
-    let (links, server) = (&bench.app.links, ServerId::new());
+    let server = ServerId::new();
     let output = |text: &'static str| log_chunk::Body::Output(Bytes::from_static(text.as_bytes()));
 
-    let read = async {
-        let log = logs::read(links, agent.node, server, true, 50).await.expect("flowing");
-        log.try_collect::<Vec<Bytes>>().await.expect("to its end").concat()
+    // Asked for at the replica that has the link, and at another one.
+    let other = bench.replica().await;
+    for app in [&bench.app, &other.app] {
+        let read = async {
+            let log = logs::read(app, agent.node, server, true, 50).await.expect("flowing");
+            log.try_collect::<Vec<Bytes>>().await.expect("to its end").concat()
+        };
+        let chunks = [output("one\n"), output("two\n")];
+        let (request, text) = tokio::join!(serve_log(&agent, &chunks), soon("the log", read));
+        assert_eq!(text, b"one\ntwo\n");
+        assert_eq!((request.server_id, request.follow, request.tail_lines), (server.to_string(), true, 50));
+
+        let refused = ServerFailure { code: "unknown_server".into(), detail: "not here".into() };
+        let refusal = [log_chunk::Body::Refused(refused)];
+        let (_, error) =
+            tokio::join!(serve_log(&agent, &refusal), logs::read(app, agent.node, server, false, u32::MAX));
+        assert!(matches!(error.err(), Some(LogsError::Refused { code, .. }) if code == "unknown_server"));
+
+        let absent = NodeId::new();
+        let error = logs::read(app, absent, server, false, 1).await.err().expect("not connected");
+        assert!(error.to_string().contains(&absent.to_string()), "{error}");
+    }
+    other.stop_replica().await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_reader_that_leaves_ends_the_agents_stream_through_another_replica_too() {
+    let bench = Bench::start().await;
+    let identity = bench.machine(Role::Agent).await;
+    let agent = FakeAgent::connect(&bench, &identity, Vec::new()).await;
+    let other = bench.replica().await;
+    let (streams, log) = tokio::join!(
+        soon("a stream", agent.connection.accept_bi()),
+        logs::read(&other.app, agent.node, ServerId::new(), true, 1)
+    );
+    let (send, _receive) = streams.expect("a stream");
+    drop(log.expect("flowing"));
+    // A quiet log: nothing is written that would fail.
+    soon("the stream to be given up", send.stopped()).await.expect("stopped");
+    other.stop_replica().await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_build_pushed_to_one_replica_is_served_by_another() {
+    let bench = Bench::start().await;
+    let archive = b"an archive".repeat(100_000);
+    let (digest, size, upload) = (Digest::of(&archive), archive.len() as u64, UploadId::new());
+    bench.app.blobs.upload_append(upload, size, 0, Bytes::from(archive.clone())).await.expect("held");
+    bench.app.blobs.upload_finish(upload, size, digest).await.expect("whole");
+    let other = bench.replica().await;
+    let workers = [bench.worker(), other.worker()];
+    eventually("both to be known", async || {
+        let live = bench.app.db.read("test", async |mut tx| state::replicas::live(&mut tx).await).await;
+        (live.expect("readable").len() == 2).then_some(())
+    })
+    .await;
+    let identity = bench.machine(Role::Agent).await;
+    let agent = FakeAgent::connect(&other, &identity, Vec::new()).await;
+    let (outcome, bytes) = request_blob(&agent, &digest.to_string(), 7).await;
+    assert_eq!(outcome, blob_reply::Outcome::SizeBytes(size));
+    assert!(bytes == archive[7..]);
+    assert_eq!(other.app.blobs.size(&digest).await.expect("readable"), Some(size), "it is here now");
+    let (outcome, _) = request_blob(&agent, &Digest::of(b"another").to_string(), 0).await;
+    assert!(matches!(outcome, blob_reply::Outcome::Refused(refused) if refused.code == "build_unknown"));
+    for worker in workers {
+        worker.stop().await;
+    }
+    other.stop_replica().await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_an_older_link_said_is_not_written_once_there_is_a_newer_one_elsewhere() {
+    let bench = Bench::start().await;
+    let other = bench.replica().await;
+    let identity = bench.machine(Role::Agent).await;
+    let mut old = FakeAgent::connect(&bench, &identity, Vec::new()).await;
+    let server = bench.placed_server(old.node, 20_100).await;
+    // This replica stands still; the agent dials another one and says there what is.
+    let starting = report(server, 1, ServerPhase::Starting);
+    let _new = FakeAgent::connect(&other, &identity, vec![starting]).await;
+    bench.server_in(server, ServerState::Starting).await;
+    let late = ServerReport {
+        phase: ServerPhase::Exited.into(),
+        exit: Some(ServerExit { code: 1, ..Default::default() }),
+        ..report(server, 1, ServerPhase::Exited)
     };
-    let chunks = [output("one\n"), output("two\n")];
-    let (request, text) = tokio::join!(serve_log(&agent, &chunks), soon("the log", read));
-    assert_eq!(text, b"one\ntwo\n");
-    assert_eq!((request.server_id, request.follow, request.tail_lines), (server.to_string(), true, 50));
-
-    let refused = ServerFailure { code: "unknown_server".into(), detail: "not here".into() };
-    let refusal = [log_chunk::Body::Refused(refused)];
-    let (_, error) =
-        tokio::join!(serve_log(&agent, &refusal), logs::read(links, agent.node, server, false, u32::MAX));
-    assert!(matches!(error.err(), Some(LogsError::Refused { code, .. }) if code == "unknown_server"));
-
-    let absent = NodeId::new();
-    let error = logs::read(links, absent, server, false, 1).await.err().expect("not connected");
-    assert!(error.to_string().contains(&absent.to_string()), "{error}");
+    old.report(late).await;
+    let closed = soon("the old link to be closed", old.connection.closed()).await;
+    assert!(closed.to_string().contains("dial again"), "{closed}");
+    assert_eq!(bench.server(server).await.state(), ServerState::Starting);
+    other.stop_replica().await;
     bench.stop().await;
 }

@@ -20,6 +20,7 @@ use super::problem::{ApiProblem, ApiResult};
 use super::validate;
 use crate::app::App;
 use crate::records::ApiTokenRecord;
+use crate::state::workflows::MACHINES;
 use crate::{clock, state};
 
 const SHOW_FIX: &str = "send `Authorization: Bearer mst_…`; an admin makes tokens with `muster token create`";
@@ -58,6 +59,9 @@ pub(crate) struct Caller {
     pub(crate) namespace: Option<String>,
 }
 
+/// Where the workflows of the installation are looked at, too, as in a namespace of their own.
+const WORKFLOWS_PATH: &str = "/v1/workflows";
+
 /// A caller who may act in a namespace, which exists.
 pub(crate) struct Scope<R> {
     /// The namespace: the token's, or the query's where the token is bound to none.
@@ -86,7 +90,8 @@ impl<R: Needs> FromRequestParts<Arc<App>> for Scope<R> {
                 let caller = admit(&shown, record.as_ref(), now_ms)?;
                 allow(&caller, R::ROLE)?;
                 let namespace = namespace_of(&caller, asked.as_deref())?;
-                if state::namespaces::load(&mut tx, &namespace).await?.is_none() {
+                let of_machines = namespace == MACHINES && parts.uri.path().starts_with(WORKFLOWS_PATH);
+                if !of_machines && state::namespaces::load(&mut tx, &namespace).await?.is_none() {
                     return Err(namespace_unknown(&namespace));
                 }
                 Ok(namespace)

@@ -1,5 +1,6 @@
 //! `/v1/builds`: registered game-server artifacts.
 
+mod archive;
 mod create;
 mod list;
 mod show;
@@ -18,6 +19,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(create::create_build, list::list_builds))
         .routes(routes!(show::show_build))
+        .routes(routes!(archive::build_archive))
 }
 
 /// No build of that tag or digest.

@@ -1,6 +1,7 @@
 //! What concerns the installation as a whole: status, CA, the API's own description, health, metrics.
 
 mod authority;
+mod backup;
 mod document;
 mod health;
 mod metrics;
@@ -19,6 +20,7 @@ pub(crate) use document::ApiDocument;
 pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(status::show_status))
+        .routes(routes!(backup::take_backup))
         .routes(routes!(authority::authority_certificate))
         .routes(routes!(document::api_document))
         .routes(routes!(health::health))

@@ -17,8 +17,8 @@ use utoipa_axum::routes;
 use super::problem::{ApiProblem, ApiResult};
 use super::view;
 use crate::app::App;
+use crate::clock;
 use crate::lifecycle;
-use crate::links::Links;
 use crate::records::{ServerRecord, ServerState};
 use crate::state::regions::RegionMachines;
 use crate::state::{self, StateError};
@@ -48,7 +48,7 @@ async fn find(tx: &mut Transaction, namespace: &str, id: ServerId) -> ApiResult<
 }
 
 /// A server, with its seats and flows.
-async fn standing(tx: &mut Transaction, record: ServerRecord, links: &Links) -> Result<Server, StateError> {
+async fn standing(tx: &mut Transaction, record: ServerRecord) -> Result<Server, StateError> {
     let claimed_by = match record.match_id() {
         Some(id) => state::matches::peek(tx, id).await?,
         None => None,
@@ -62,6 +62,10 @@ async fn standing(tx: &mut Transaction, record: ServerRecord, links: &Links) -> 
         _ => None,
     };
     let explanation = lifecycle::explain(&record, machines.as_ref());
-    let flows = links.flows(&record.region, record.typed_id()).unwrap_or(0);
+    let flows = if record.holds_resources {
+        state::flows::of_server(tx, &record.region, record.typed_id(), clock::now_ms()).await?.unwrap_or(0)
+    } else {
+        0
+    };
     Ok(view::server(record, explanation, claimed_by.as_ref(), flows))
 }

@@ -24,8 +24,6 @@ use crate::state;
 
 /// Most uploads of an installation at a time.
 pub(crate) const MAX_UPLOADS: usize = 1_000;
-/// How long an upload may take, in milliseconds; over it, it is cleared away when another begins.
-pub(crate) const UPLOAD_TTL_MS: u64 = 7 * 86_400_000;
 
 /// The routes.
 pub(crate) fn router() -> OpenApiRouter<Arc<App>> {

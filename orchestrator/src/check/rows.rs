@@ -8,10 +8,10 @@ use prost::Message;
 
 use crate::keyspace::Prefix;
 use crate::records::{
-    ApiTokenRecord, AuthorityRecord, BuildRecord, EdgePortRecord, EdgeRecord, FleetHealthRecord, FleetRecord,
-    FlowKeyRecord, JoinTokenRecord, LiveServer, MatchRecord, NamespaceRecord, NodeRecord, Pod, QueueRecord,
-    QueueStatusRecord, SearchingTicket, ServerRecord, SigningKeyRecord, TagRecord, TicketRecord,
-    UploadRecord,
+    ApiTokenRecord, AuthorityRecord, BuildRecord, EdgeFlowsRecord, EdgePortRecord, EdgeRecord,
+    FleetHealthRecord, FleetRecord, FlowKeyRecord, JoinTokenRecord, LiveServer, MatchRecord, NamespaceRecord,
+    NodeRecord, Pod, QueueRecord, QueueStatusRecord, ReplicaRecord, SearchingTicket, ServerRecord,
+    SigningKeyRecord, TagRecord, TicketRecord, UploadRecord,
 };
 use crate::state::kv;
 
@@ -45,7 +45,8 @@ impl Row {
     }
 }
 
-fn hex(bytes: &[u8]) -> String {
+/// Bytes in hexadecimal.
+pub(crate) fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write as _;
     bytes.iter().fold(String::new(), |mut text, byte| {
         let _ = write!(text, "{byte:02x}");
@@ -99,6 +100,8 @@ pub fn describe(prefix: Prefix, value: &Bytes) -> Result<String, String> {
         Prefix::Node => read::<NodeRecord>(value),
         Prefix::Edge => read::<EdgeRecord>(value),
         Prefix::EdgePort => read::<EdgePortRecord>(value),
+        Prefix::EdgeFlows => read::<EdgeFlowsRecord>(value),
+        Prefix::Replica => read::<ReplicaRecord>(value),
         Prefix::Queue => read::<QueueRecord>(value),
         Prefix::QueueStatus => read::<QueueStatusRecord>(value),
         Prefix::Ticket => read::<TicketRecord>(value),
@@ -129,6 +132,7 @@ pub fn describe(prefix: Prefix, value: &Bytes) -> Result<String, String> {
         | Prefix::EdgeByRegion
         | Prefix::MatchWaiting
         | Prefix::Timer
+        | Prefix::Restoring
         | Prefix::Engine => Ok(hex(value)),
     }
 }

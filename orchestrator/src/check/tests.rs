@@ -6,6 +6,7 @@ use muster_store::{StoreError, Transaction};
 use super::*;
 use crate::records::ServerState;
 use crate::state::StateError;
+use crate::testing::eventually;
 use crate::world::{FLEET, NAMESPACE, World};
 
 /// A store with warm and claimed servers and tickets that search.
@@ -31,6 +32,28 @@ async fn told(damage: impl Fn(&mut Transaction, &ServerRecord)) -> Vec<String> {
     write(&world, |tx| damage(tx, &servers[0])).await;
     let report = check(&world.db).await.expect("read");
     report.findings.into_iter().map(|finding| finding.what).collect()
+}
+
+#[tokio::test]
+async fn a_workflow_whose_code_is_gone_is_named_with_the_way_out() {
+    let world = lived_in().await;
+    let told_stuck = async || {
+        let read = world.db.read("stuck", async |mut tx| stuck(&mut tx, 100, world.now_ms()).await);
+        read.await.expect("read")
+    };
+    assert_eq!(told_stuck().await, Vec::<String>::new());
+    // A release that has code for nothing.
+    let engine = muster_engine::Engine::start(
+        world.db.clone(),
+        muster_engine::Registry::new(),
+        muster_engine::Options { alone: true, ..muster_engine::Options::default() },
+    );
+    let told = eventually("the fleet to be blocked", async || {
+        told_stuck().await.into_iter().find(|words| words.contains("workflow fleet"))
+    })
+    .await;
+    assert!(told.contains("is blocked") && told.contains("start one of a release that has"), "{told}");
+    engine.stop().await;
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 //! The first table of a link is whole, later ones are changes. Each is answered by the edge; what the
 //! answer speaks of is remembered here until it comes.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use muster_protocol::edge::{Route, RouteFailure, RouteKey, RouteTable, RoutesApplied};
 use muster_protocol::id::ServerId;
@@ -19,7 +19,7 @@ type Key = (u32, i32);
 #[derive(Debug, Default)]
 pub(crate) struct Told {
     /// `None` until the first table.
-    routes: Option<HashMap<Key, Route>>,
+    routes: Option<BTreeMap<Key, Route>>,
     unanswered: VecDeque<(u64, BTreeSet<ServerId>)>,
 }
 
@@ -36,7 +36,7 @@ impl Told {
     /// The table that brings the edge to `routes`, which count as told from now on; `None` if there is
     /// nothing to say.
     pub(crate) fn advance(&mut self, revision: u64, routes: Vec<Route>) -> Option<RouteTable> {
-        let wanted: HashMap<Key, Route> =
+        let wanted: BTreeMap<Key, Route> =
             routes.into_iter().filter_map(|route| Some((key_of(&route)?, route))).collect();
         let table = match &self.routes {
             None => RouteTable {

@@ -7,16 +7,20 @@
 use std::convert::Infallible;
 use std::sync::Arc;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use muster_engine::{Clock, SystemClock};
 use muster_protocol::edge::{EdgeHello, EdgeMessage, EdgeWelcome, Route, ToEdge, edge_message, to_edge};
 use muster_protocol::id::EdgeId;
-use muster_store::{StoreError, Watch};
+use muster_store::{Database, StoreError, Watch};
 use muster_transport::{FrameReader, FrameWriter};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
+use tokio::time::Instant;
 
+use super::flows::{self, Flows};
 use super::routes::{Answer, MAX_UNANSWERED, Told};
 use crate::app::App;
+use crate::lifecycle::StepError;
 use crate::links::{EdgeLink, Ended, pause_after};
 use crate::state::{self, StateError, kv};
 use crate::{clock, installation, keyspace, lifecycle, metrics};
@@ -84,7 +88,7 @@ async fn greet(app: &App, connection: &quinn::Connection, edge: EdgeId) -> Resul
             "{first} to {last} is no range of ports; mend the edge's configuration"
         )));
     }
-    let session = lifecycle::edge_connected(&app.db, edge, &hello, clock::now_ms()).await?;
+    let session = lifecycle::edge_connected(&app.db, edge, &hello, app.replica, clock::now_ms()).await?;
     let record = app.db.read("edge", async |mut tx| state::edges::load(&mut tx, edge).await).await?;
     let region = record.ok_or(Ended::Unknown)?.region;
     Ok(Greeted { reader, writer, hello, session, region })
@@ -107,14 +111,20 @@ async fn converse(
     let (hostname, public_host) = (&hello.hostname, &hello.public_host);
     tracing::info!(%edge, session, hostname, public_host, "edge connected");
     let flow_key = installation::flow_key(&app.db, &region).await?;
-    let welcome = EdgeWelcome { token_keys: app.authority.token_keys(), flow_key: flow_key.to_vec().into() };
+    let welcome = EdgeWelcome {
+        token_keys: app.authority.token_keys(),
+        flow_key: flow_key.to_vec().into(),
+        orchestrators: crate::replicas::addresses(app).await,
+    };
     send(&mut writer, to_edge::Body::Welcome(welcome), connection).await?;
     let told = Mutex::new(Told::default());
     let (answers, answered) = mpsc::channel(MAX_UNANSWERED);
+    let (reports, reported) = watch::channel(None);
     tokio::select! {
-        ended = listen(connection, reader, &link, &told, answers) => ended,
+        ended = listen(connection, reader, &link, &told, answers, reports) => ended,
         ended = tell(app, connection, &region, writer, &told) => ended,
-        ended = record_answers(app, edge, &region, answered) => ended,
+        ended = record_answers(&app.db, &SystemClock, (edge, session), &region, answered) => ended,
+        ended = flows::record(&app.db, edge, session, reported) => ended,
     }
 }
 
@@ -125,6 +135,7 @@ async fn listen(
     link: &EdgeLink,
     told: &Mutex<Told>,
     answers: mpsc::Sender<Answer>,
+    reports: watch::Sender<Option<Flows>>,
 ) -> Result<Infallible, Ended> {
     loop {
         let message = match tokio::time::timeout(SILENCE, reader.recv::<EdgeMessage>()).await {
@@ -141,7 +152,11 @@ async fn listen(
                 // Full: the store is slower than the edge. The link starts again, with one whole table.
                 answers.try_send(answer).map_err(|_| Ended::Behind)?;
             }
-            Some(edge_message::Body::Report(report)) => link.report(&report.servers),
+            Some(edge_message::Body::Report(report)) => {
+                let flows = flows::of_report(&report.servers);
+                link.report(flows.values().fold(0, |sum: u32, count| sum.saturating_add(*count)));
+                reports.send_replace(Some(flows));
+            }
             Some(edge_message::Body::Hello(_)) => {
                 return Err(Ended::Protocol("a second hello on the same link".to_owned()));
             }
@@ -161,7 +176,7 @@ async fn tell(
 ) -> Result<Infallible, Ended> {
     loop {
         let began = Instant::now();
-        let (revision, routes, mut changed) = match read_routes(app, region).await {
+        let (revision, routes, mut changed) = match read_routes(&app.db, region).await {
             Ok(read) => read,
             Err(StateError::Store(StoreError::Closed)) => return Err(Ended::ShuttingDown),
             Err(error) => {
@@ -182,20 +197,20 @@ async fn tell(
             metrics::routes_sent(table.routes.len());
             send(&mut writer, to_edge::Body::Routes(table), connection).await?;
         }
-        changed.changed().await.map_err(|_| Ended::ShuttingDown)?;
+        // A watch that is lost tells nothing: looking again finds what changed, or that the store is closed.
+        let pause = if changed.changed().await.is_ok() { pause } else { STORE_PAUSE };
         tokio::time::sleep(pause).await;
     }
 }
 
-async fn read_routes(app: &App, region: &str) -> Result<(u64, Vec<Route>, Watch), StateError> {
+pub(crate) async fn read_routes(db: &Database, region: &str) -> Result<(u64, Vec<Route>, Watch), StateError> {
     let key = keyspace::region_revision(region);
-    app.db
-        .read("region routes", async |mut tx| {
-            let revision = kv::peek_number(&mut tx, &key).await?;
-            let routes = state::routes_for_region(&mut tx, region).await?;
-            Ok((u64::try_from(revision).unwrap_or(0), routes, tx.watch(&key)))
-        })
-        .await
+    db.read("region routes", async |mut tx| {
+        let revision = kv::peek_number(&mut tx, &key).await?;
+        let routes = state::routes_for_region(&mut tx, region).await?;
+        Ok((u64::try_from(revision).unwrap_or(0), routes, tx.watch(&key)))
+    })
+    .await
 }
 
 async fn send(
@@ -210,9 +225,10 @@ async fn send(
 }
 
 /// Writes to the store what the edge answered.
-async fn record_answers(
-    app: &App,
-    edge: EdgeId,
+pub(crate) async fn record_answers(
+    db: &Database,
+    clock: &dyn Clock,
+    (edge, session): (EdgeId, u64),
     region: &str,
     mut answers: mpsc::Receiver<Answer>,
 ) -> Result<Infallible, Ended> {
@@ -222,8 +238,11 @@ async fn record_answers(
         while !served.is_empty() || !failures.is_empty() {
             let (now, later) = served.split_at(served.len().min(MAX_SERVED_AT_ONCE));
             while let Err(error) =
-                lifecycle::routes_applied(&app.db, region, edge, now, &failures, clock::now_ms()).await
+                lifecycle::routes_applied(db, region, (edge, session), now, &failures, clock.now_ms()).await
             {
+                if matches!(error, StepError::Superseded(_)) {
+                    return Err(Ended::WrittenOff);
+                }
                 tracing::warn!(%edge, %error, "not written what the edge serves; trying again");
                 tokio::time::sleep(STORE_PAUSE).await;
             }

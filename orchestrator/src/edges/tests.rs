@@ -58,7 +58,9 @@ async fn say(writer: &mut FrameWriter, body: edge_message::Body) {
 /// A node whose agent said hello, without a link of its own.
 async fn node(bench: &Bench) -> NodeId {
     let node = bench.machine(Role::Agent).await.id.parse().expect("a node's id");
-    lifecycle::node_connected(&bench.app.db, node, &agent_hello(), clock::now_ms()).await.expect("written");
+    lifecycle::node_connected(&bench.app.db, node, &agent_hello(), bench.app.replica, clock::now_ms())
+        .await
+        .expect("written");
     node
 }
 
@@ -79,7 +81,7 @@ fn ready_report(server: ServerId) -> ServerReport {
 /// The agent says that `server` is ready.
 async fn ready(bench: &Bench, node: NodeId, server: ServerId) {
     let report = ready_report(server);
-    lifecycle::server_reported(&bench.app.db, node, &report, clock::now_ms()).await.expect("written");
+    lifecycle::server_reported(&bench.app.db, node, 1, &report, clock::now_ms()).await.expect("written");
 }
 
 /// Connects as an agent that has `servers`, up to its welcome.
@@ -144,7 +146,7 @@ async fn the_whole_table_then_changes_and_answers_make_servers_ready() {
         phase: ServerPhase::Exited.into(),
         ..Default::default()
     };
-    lifecycle::server_reported(&bench.app.db, node, &exited, now_ms).await.expect("written");
+    lifecycle::server_reported(&bench.app.db, node, 1, &exited, now_ms).await.expect("written");
     bench.server_in(first, ServerState::Stopped).await;
     let table = edge.table().await;
     assert!(!table.full && table.routes.is_empty());
@@ -240,22 +242,32 @@ async fn a_restart_of_the_orchestrator_changes_nothing_for_the_games() {
 #[tokio::test]
 async fn flows_are_known_once_every_edge_has_reported() {
     let bench = Bench::start().await;
-    let links = &bench.app.links;
     let server = ServerId::new();
-    assert_eq!(links.flows(REGION, server), None, "no edge, no word of flows");
+    // Each edge is linked to another replica: what is known must be known to both.
+    let other = bench.replica().await;
+    let known = async |app: &crate::app::App| {
+        let read = app.db.read("test", async |mut tx| {
+            state::flows::of_server(&mut tx, REGION, server, clock::now_ms()).await
+        });
+        read.await.expect("readable")
+    };
+    assert_eq!(known(&bench.app).await, None, "no edge, no word of flows");
     let identities = [bench.machine(Role::Edge).await, bench.machine(Role::Edge).await];
     let mut one = FakeEdge::connect(&bench, &identities[0]).await;
-    let mut two = FakeEdge::connect(&bench, &identities[1]).await;
+    let mut two = FakeEdge::connect(&other, &identities[1]).await;
     let traffic = |flows| ServerTraffic { server_id: server.to_string(), flows, ..Default::default() };
     say(&mut one.writer, edge_message::Body::Report(EdgeReport { servers: vec![traffic(2)] })).await;
-    eventually("the first report", async || links.edge(one.edge).filter(|edge| edge.reported)).await;
-    assert_eq!(links.flows(REGION, server), None, "the second may have flows too");
+    eventually("the first report", async || {
+        let read =
+            bench.app.db.read("test", async |mut tx| state::edges::load(&mut tx, one.edge).await).await;
+        read.expect("readable").filter(|edge| edge.flows_session == edge.link_session)
+    })
+    .await;
+    assert_eq!(known(&bench.app).await, None, "the second may have flows too");
     say(&mut two.writer, edge_message::Body::Report(EdgeReport { servers: vec![traffic(3)] })).await;
-    eventually("both reports", async || (links.flows(REGION, server) == Some(5)).then_some(())).await;
-    assert_eq!(links.flows("us", server), None);
+    eventually("both reports", async || (known(&bench.app).await == Some(5)).then_some(())).await;
     say(&mut two.writer, edge_message::Body::Report(EdgeReport { servers: Vec::new() })).await;
-    eventually("the players to leave", async || (links.flows(REGION, server) == Some(2)).then_some(())).await;
-    assert_eq!(links.edges_of(REGION).len(), 2);
+    eventually("the players to leave", async || (known(&bench.app).await == Some(2)).then_some(())).await;
 
     one.connection.close(0u32.into(), b"away");
     eventually("the link's end in the store", async || {
@@ -264,7 +276,8 @@ async fn flows_are_known_once_every_edge_has_reported() {
         read.expect("readable").filter(|edge| !edge.connected)
     })
     .await;
-    assert_eq!(links.edges_of(REGION), [two.edge]);
+    assert_eq!(known(&other.app).await, Some(2), "players go on while their edge is out of reach");
+    other.stop_replica().await;
     bench.stop().await;
 }
 

@@ -54,3 +54,8 @@ pub fn join_token(token: JoinTokenId) -> Vec<u8> {
 pub fn join_tokens() -> KeyRange {
     KeyRange::under(&(Prefix::JoinToken as u16,))
 }
+
+/// There while a restore is under way.
+pub fn restoring() -> Vec<u8> {
+    pack(&(Prefix::Restoring as u16,))
+}

@@ -1,7 +1,8 @@
 //! Keys of nodes, edges, what nodes have promised and which edge ports are taken.
 
-use foundationdb_tuple::{pack, unpack};
-use muster_protocol::id::{EdgeId, NodeId};
+use foundationdb_tuple::{Bytes, pack, unpack};
+use muster_engine::WorkerId;
+use muster_protocol::id::{EdgeId, NodeId, ServerId};
 
 use super::{KeyRange, Prefix, id};
 use crate::records::PortProtocol;
@@ -84,4 +85,30 @@ pub fn edge_ports(region: &str, protocol: PortProtocol) -> KeyRange {
 /// Number of an [`edge_port`] key.
 pub fn split_edge_port(key: &[u8]) -> Option<u16> {
     unpack::<(u16, String, u16, u16)>(key).ok().map(|(_, _, _, port)| port)
+}
+
+/// Flows of `server` through `edge`.
+pub fn edge_flows(edge: EdgeId, server: ServerId) -> Vec<u8> {
+    pack(&(Prefix::EdgeFlows as u16, id(edge), id(server)))
+}
+
+/// Flows through `edge`, by server.
+pub fn edge_flows_of(edge: EdgeId) -> KeyRange {
+    KeyRange::under(&(Prefix::EdgeFlows as u16, id(edge)))
+}
+
+/// A running orchestrator.
+pub fn replica(worker: WorkerId) -> Vec<u8> {
+    pack(&(Prefix::Replica as u16, Bytes::from(&worker.as_bytes()[..])))
+}
+
+/// Running orchestrators.
+pub fn replicas() -> KeyRange {
+    KeyRange::under(&(Prefix::Replica as u16,))
+}
+
+/// The worker in a [`replica`] key.
+pub fn split_replica(key: &[u8]) -> Option<WorkerId> {
+    let (_, worker) = unpack::<(u16, Bytes<'_>)>(key).ok()?;
+    Some(WorkerId::from_bytes(worker.as_ref().try_into().ok()?))
 }

@@ -20,11 +20,6 @@ pub fn fleet_revision(namespace: &str, fleet: &str) -> Vec<u8> {
     pack(&(Prefix::Revision as u16, 3u16, namespace, fleet))
 }
 
-/// Something pending, or room for it.
-pub fn placement_revision() -> Vec<u8> {
-    pack(&(Prefix::Revision as u16, 5u16))
-}
-
 /// A queue: its specification, its tickets.
 pub fn queue_revision(namespace: &str, queue: &str) -> Vec<u8> {
     pack(&(Prefix::Revision as u16, 6u16, namespace, queue))
@@ -38,4 +33,9 @@ pub fn queues_revision() -> Vec<u8> {
 /// Nodes and edges: which there are, and which can be used.
 pub fn machines_revision() -> Vec<u8> {
     pack(&(Prefix::Revision as u16, 8u16))
+}
+
+/// Not a revision: which servers were nudged when they got a workflow; see [`crate::workflows`].
+pub fn servers_nudged() -> Vec<u8> {
+    pack(&(Prefix::Revision as u16, 9u16))
 }

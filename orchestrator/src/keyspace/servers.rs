@@ -11,6 +11,11 @@ pub fn server(server: ServerId) -> Vec<u8> {
     pack(&(Prefix::Server as u16, id(server)))
 }
 
+/// Every server.
+pub fn all_servers() -> KeyRange {
+    KeyRange::under(&(Prefix::Server as u16,))
+}
+
 /// [`crate::records::Pod`] of a server.
 pub fn server_pod(server: ServerId) -> Vec<u8> {
     pack(&(Prefix::ServerPod as u16, id(server)))
@@ -39,11 +44,6 @@ pub fn servers_live(namespace: &str, fleet: &str) -> KeyRange {
 /// Live servers of a fleet in a region.
 pub fn servers_live_in(namespace: &str, fleet: &str, region: &str) -> KeyRange {
     KeyRange::under(&(Prefix::ServerLive as u16, namespace, fleet, region))
-}
-
-/// Live servers of every fleet.
-pub fn all_servers_live() -> KeyRange {
-    KeyRange::under(&(Prefix::ServerLive as u16,))
 }
 
 /// Region of a [`server_live`] key.

@@ -5,6 +5,7 @@ use muster_store::Transaction;
 
 use super::machine::{self, Event};
 use crate::keyspace;
+use crate::random;
 use crate::records::ServerRecord;
 use crate::state::{StateError, nodes, servers};
 
@@ -26,7 +27,7 @@ pub(crate) async fn claim_warm(
     match_id: MatchId,
     now_ms: u64,
 ) -> Result<Option<ServerRecord>, StateError> {
-    let spread = rand::random();
+    let spread = random::spread();
     for limit in [FIRST_LOOK, SECOND_LOOK] {
         let candidates = servers::warm_from(tx, namespace, fleet, region, spread, limit).await?;
         let fewer_than_asked = candidates.len() < limit;

@@ -16,8 +16,9 @@ use super::machine::{self, Effect, Event};
 use crate::records::{EdgeRecord, MatchState, ServerRecord, ServerState};
 use crate::state::{self, StateError, health, matches, ports, servers};
 
+pub(crate) use edges::require_link as require_edge_link;
 pub use edges::{edge_connected, edge_disconnected, routes_applied};
-pub(crate) use nodes::fail_lost_node;
+pub(crate) use nodes::{Lost, give_up_node};
 pub use nodes::{node_connected, node_disconnected, node_unable, orchestrator_started};
 
 /// Servers changed in one transaction where one message speaks of many.
@@ -32,6 +33,10 @@ pub enum StepError {
     /// The node or edge is not on record: its certificate outlived the store it was made by.
     #[error("{0} is not known here; join it again with a new join token")]
     Unknown(String),
+    /// The link that said it is over: the machine has a newer one, perhaps to another replica, or was written
+    /// off. What it says now, it says there.
+    #[error("the link of {0} is not the newest; the machine says it again on the newer one")]
+    Superseded(String),
     /// The message names something that is no id.
     #[error("{0:?} is not a server id")]
     NotAServer(String),
@@ -119,20 +124,23 @@ pub(crate) async fn check_ready(
     Ok(())
 }
 
-/// Takes over what an agent says of one server. A server that is not on record, or not on this node, is
-/// none of the agent's: it learns so from what it is asked to do, and may forget an end it reports.
+/// Takes over what an agent says of one server on its link of `session`. A server that is not on record, or
+/// not on this node, is none of the agent's: it learns so from what it is asked to do, and may forget an end
+/// it reports.
 ///
 /// # Errors
-/// [`StepError::NotAServer`], or the store's.
+/// [`StepError::NotAServer`], [`StepError::Superseded`], or the store's.
 pub async fn server_reported(
     db: &Database,
     node: NodeId,
+    session: u64,
     report: &ServerReport,
     now_ms: u64,
 ) -> Result<(), StepError> {
     let server: ServerId =
         report.server_id.parse().map_err(|_| StepError::NotAServer(report.server_id.clone()))?;
     db.run("server_reported", async |mut tx| {
+        nodes::require_link(&mut tx, node, session).await?;
         let known = servers::load(&mut tx, server).await?;
         if known.is_none_or(|record| record.node_id() != Some(node)) {
             if matches!(report.phase(), ServerPhase::Exited | ServerPhase::Failed) {

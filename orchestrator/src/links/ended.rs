@@ -14,6 +14,8 @@ pub(crate) enum Ended {
     ShuttingDown,
     #[error("replaced by a newer link of the same id")]
     Replaced,
+    #[error("another orchestrator has a newer link, or this one stood still for too long; dial again")]
+    WrittenOff,
     #[error("nothing was heard for too long")]
     Silent,
     #[error("messages were not taken as fast as they arose; dial again and resync")]
@@ -44,7 +46,7 @@ impl Ended {
         match self {
             Self::ShuttingDown | Self::Left | Self::ClosedHere => 0,
             Self::Replaced | Self::Refused(LinkRefused::Superseded) => 1,
-            Self::Silent | Self::Lost(_) => 2,
+            Self::WrittenOff | Self::Silent | Self::Lost(_) => 2,
             Self::Behind => 3,
             Self::Protocol(_) => 4,
             Self::Unknown | Self::NoPeer => 5,
@@ -57,6 +59,7 @@ impl Ended {
         match self {
             Self::ShuttingDown => "shutdown",
             Self::Replaced => "replaced",
+            Self::WrittenOff => "written_off",
             Self::Silent => "silent",
             Self::Behind => "behind",
             Self::Protocol(_) => "protocol",
@@ -98,6 +101,7 @@ impl Ended {
 impl From<StepError> for Ended {
     fn from(error: StepError) -> Self {
         match error {
+            StepError::Superseded(_) => Self::WrittenOff,
             StepError::State(error) => Self::Unavailable(error),
             StepError::Unknown(_) => Self::Unknown,
             other @ StepError::NotAServer(_) => Self::Protocol(other.to_string()),

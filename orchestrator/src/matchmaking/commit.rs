@@ -1,9 +1,10 @@
 //! Writing one match: tickets, match, seats and server in one serializable transaction.
 
-use muster_protocol::id::{MatchId, SeatId, TicketId};
+use muster_protocol::id::{SeatMark, TicketId};
 use muster_store::Database;
 
 use crate::lifecycle::claim_warm;
+use crate::random;
 use crate::records::{
     MatchRecord, MatchSeat, MatchState, QueueRecord, ServerRecord, TicketRecord, TicketState,
 };
@@ -40,7 +41,7 @@ pub(super) async fn commit_group(
                 _ => return Ok(Committed::Stale),
             }
         }
-        let match_id = MatchId::new();
+        let match_id = random::id();
         let mut record = MatchRecord {
             id: Some(match_id.into()),
             namespace: queue.namespace.clone(),
@@ -75,7 +76,7 @@ pub(super) async fn commit_group(
 }
 
 fn seat(ticket: &TicketRecord) -> MatchSeat {
-    MatchSeat { id: Some(SeatId::new().into()), player: ticket.player.clone(), ticket: ticket.id }
+    MatchSeat { id: Some(random::id::<SeatMark>().into()), player: ticket.player.clone(), ticket: ticket.id }
 }
 
 /// Gives a match its server.

@@ -1,9 +1,12 @@
 //! The loop of one queue: serve matches that wait, form new ones, commit them, sleep until there is news.
 
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
+use muster_engine::Clock;
 use muster_store::{Database, Watch};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::commit::{Committed, commit_group};
@@ -13,7 +16,7 @@ use super::waiting::assign_waiting;
 use crate::records::{QueueRecord, QueueStatusRecord};
 use crate::state::tickets::MAX_SEARCHING;
 use crate::state::{StateError, queues, tickets};
-use crate::{clock, keyspace, metrics, wake};
+use crate::{keyspace, metrics, wake};
 
 /// Looks again after this even if nothing was watched to change.
 const TICK: Duration = Duration::from_secs(5);
@@ -34,10 +37,16 @@ pub(crate) struct Pass {
 }
 
 /// Runs the matchmaker of one queue until the queue is gone or `shutdown`.
-pub(super) async fn run(db: Database, namespace: String, queue: String, shutdown: CancellationToken) {
+pub(super) async fn run(
+    db: Database,
+    namespace: String,
+    queue: String,
+    clock: Arc<dyn Clock>,
+    shutdown: CancellationToken,
+) {
     loop {
         let began = Instant::now();
-        let (watches, tick) = match pass(&db, &namespace, &queue, clock::now_ms()).await {
+        let (watches, tick) = match pass(&db, &namespace, &queue, clock.now_ms()).await {
             Ok(None) => return,
             Ok(Some((did, watches))) => {
                 if did != Pass::default() {

@@ -1,14 +1,20 @@
-//! Keeps one matchmaker running for every queue there is.
+//! Keeps one matchmaker running for every queue whose workflow is at home here.
+//!
+//! While a lease moves, two orchestrators may run the same matchmaker, or none, for a moment: of two that form
+//! the same match the store lets one win.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 use std::time::Duration;
 
+use muster_engine::{Clock, ShardIndex};
 use muster_store::{Database, Watch};
-use tokio::task::JoinHandle;
+use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
+use tokio_util::task::AbortOnDropHandle;
 
 use super::runner;
-use crate::state::{StateError, queues};
+use crate::state::{StateError, queues, workflows};
 use crate::{keyspace, wake};
 
 /// Looks for queues again after this even if nothing was watched to change.
@@ -18,21 +24,36 @@ pub(crate) const MAX_MATCHMAKERS: usize = 10_000;
 /// Queues read in one transaction.
 const PAGE: usize = 1_000;
 
+/// The shards whose workflows are at home here.
+pub(crate) type Shards = watch::Receiver<BTreeSet<ShardIndex>>;
+
 /// Namespace and name.
 type QueueKey = (String, String);
 
+/// A matchmaker at work.
+struct Running {
+    stop: CancellationToken,
+    /// Ends with the supervisor, however that ends.
+    task: AbortOnDropHandle<()>,
+}
+
 /// Runs matchmakers until `shutdown`, and ends when they have ended.
-pub(crate) async fn run(db: Database, shutdown: CancellationToken) {
-    let mut runners: BTreeMap<QueueKey, JoinHandle<()>> = BTreeMap::new();
+pub(crate) async fn run(
+    db: Database,
+    mut shards: Shards,
+    clock: Arc<dyn Clock>,
+    shutdown: CancellationToken,
+) {
+    let mut running: BTreeMap<QueueKey, Running> = BTreeMap::new();
     loop {
+        let held = shards.borrow_and_update().clone();
         let (watches, tick) = match look(&db).await {
             Ok((queues, watch)) => {
-                runners.retain(|_, runner| !runner.is_finished());
-                for (namespace, queue) in queues {
-                    runners.entry((namespace.clone(), queue.clone())).or_insert_with(|| {
-                        tokio::spawn(runner::run(db.clone(), namespace, queue, shutdown.clone()))
-                    });
-                }
+                let here: BTreeSet<QueueKey> = queues
+                    .into_iter()
+                    .filter(|(namespace, queue)| held.contains(&workflows::queue(namespace, queue).shard()))
+                    .collect();
+                adjust(&mut running, here, &db, &clock, &shutdown);
                 (vec![watch], TICK)
             }
             Err(error) => {
@@ -40,13 +61,51 @@ pub(crate) async fn run(db: Database, shutdown: CancellationToken) {
                 (Vec::new(), wake::AFTER_FAILURE)
             }
         };
-        if !wake::sleep(&shutdown, watches, tick).await {
-            break;
+        let moved = async {
+            if shards.changed().await.is_err() {
+                // The worker is gone, and shutdown is near.
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            biased;
+            () = moved => {}
+            goes_on = wake::sleep(&shutdown, watches, tick) => {
+                if !goes_on {
+                    break;
+                }
+            }
         }
     }
-    for (_, runner) in runners {
+    for (_, runner) in running {
         // A matchmaker that panicked has been reported by the runtime; the others are not its concern.
-        let _ = runner.await;
+        let _ = runner.task.await;
+    }
+}
+
+/// Starts matchmakers of the queues that are `here`, and stops the others.
+fn adjust(
+    running: &mut BTreeMap<QueueKey, Running>,
+    here: BTreeSet<QueueKey>,
+    db: &Database,
+    clock: &Arc<dyn Clock>,
+    shutdown: &CancellationToken,
+) {
+    running.retain(|key, runner| {
+        if !here.contains(key) {
+            runner.stop.cancel();
+        }
+        !runner.task.is_finished()
+    });
+    for (namespace, queue) in here {
+        let key = (namespace.clone(), queue.clone());
+        // One that is still stopping comes again with the next look.
+        running.entry(key).or_insert_with(|| {
+            let stop = shutdown.child_token();
+            let task = tokio::spawn(runner::run(db.clone(), namespace, queue, clock.clone(), stop.clone()));
+            let task = AbortOnDropHandle::new(task);
+            Running { stop, task }
+        });
     }
 }
 
@@ -63,4 +122,39 @@ async fn look(db: &Database) -> Result<(Vec<QueueKey>, Watch), StateError> {
     }
     found.truncate(MAX_MATCHMAKERS);
     Ok((found, watch))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_engine::SystemClock;
+
+    use crate::testing::eventually;
+    use crate::world::{NAMESPACE, QUEUE, World};
+
+    #[tokio::test]
+    async fn a_matchmaker_runs_where_the_workflow_of_its_queue_is() {
+        let world = World::with_region().await;
+        world.catch_up();
+        world.apply_fleet("sha256:one", &[("eu", 1, 9)]).await;
+        world.apply_queue(1).await;
+        world.settle().await;
+        let (tell, shards) = watch::channel(BTreeSet::new());
+        let stop = CancellationToken::new();
+        let supervisor = tokio::spawn(run(world.db.clone(), shards, Arc::new(SystemClock), stop.clone()));
+        let ann = world.ticket("ann").await;
+        let all: BTreeSet<ShardIndex> = (0..muster_engine::limits::SHARDS).collect();
+        let home = workflows::queue(NAMESPACE, QUEUE).shard();
+        // Everything is at home here but that queue: nobody may match it.
+        tell.send_replace(all.iter().copied().filter(|shard| *shard != home).collect());
+        world.apply_other_queue("other").await;
+        let bob = world.ticket_in("other", "bob").await;
+        eventually("the other queue's match", async || world.see(bob).await.assignment.map(drop)).await;
+        assert!(world.see(ann).await.assignment.is_none());
+        world.settle().await;
+        tell.send_replace(all);
+        eventually("the match", async || world.see(ann).await.assignment.map(drop)).await;
+        stop.cancel();
+        supervisor.await.expect("ends");
+    }
 }

@@ -3,20 +3,20 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use muster_engine::{Engine, Options};
+use muster_engine::{Engine, Options, SystemClock};
 use muster_protocol::agent::{AgentHello, ServerPhase, ServerReport};
 use muster_protocol::edge::RouteFailure;
 use muster_protocol::id::{SeatId, ServerId};
-use muster_store::StoreLocation;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::{Flows, Settings, idle, spawn_on};
+use super::spawn;
 use crate::allocate::allocate;
 use crate::lifecycle::{self, backoff, standing};
 use crate::records::{Goal, ServerRecord, ServerState};
 use crate::state::{StateError, fleets, matches, nodes, servers};
-use crate::world::{Containers, FLEET, LOSS_MS, NAMESPACE, RETENTION_MS, World, exited, report};
+use crate::workflows;
+use crate::world::{Containers, FLEET, LOSS_MS, NAMESPACE, RETENTION_MS, World, exited, replica, report};
 
 fn ids(records: &[ServerRecord]) -> Vec<ServerId> {
     records.iter().map(ServerRecord::typed_id).collect()
@@ -204,9 +204,9 @@ async fn after_a_restart_of_the_orchestrator_nodes_have_their_whole_time_again()
     let server = world.servers_in(ServerState::Ready).await[0].typed_id();
     let node = world.server(server).await.node_id().expect("placed");
     world.pass_time(1_000_000);
-    lifecycle::orchestrator_started(&world.db, world.now_ms(), LOSS_MS).await.expect("written");
+    lifecycle::orchestrator_started(&world.db, true, world.now_ms(), LOSS_MS).await.expect("written");
     world.pass_time(LOSS_MS - 1);
-    lifecycle::orchestrator_started(&world.db, world.now_ms(), LOSS_MS).await.expect("written");
+    lifecycle::orchestrator_started(&world.db, true, world.now_ms(), LOSS_MS).await.expect("written");
     world.pass_time(LOSS_MS - 1);
     world.fire_timers().await;
     assert_eq!(world.server(server).await.state(), ServerState::Ready);
@@ -224,10 +224,10 @@ async fn a_container_that_vanished_is_replaced_unless_docker_is_out() {
     let server = world.servers_in(ServerState::Ready).await[0].clone();
     let node = server.node_id().expect("placed");
     let blind = AgentHello { unable: "no Docker engine".into(), ..Default::default() };
-    lifecycle::node_connected(&world.db, node, &blind, world.now_ms()).await.expect("known");
+    lifecycle::node_connected(&world.db, node, &blind, replica(), world.now_ms()).await.expect("known");
     assert_eq!(world.server(server.typed_id()).await.state(), ServerState::Ready, "the agent cannot know");
     let empty = AgentHello::default();
-    lifecycle::node_connected(&world.db, node, &empty, world.now_ms()).await.expect("known");
+    lifecycle::node_connected(&world.db, node, &empty, replica(), world.now_ms()).await.expect("known");
     let gone = world.server(server.typed_id()).await;
     assert_eq!((gone.state(), gone.reason.as_str()), (ServerState::Failed, "container_lost"));
 }
@@ -237,8 +237,7 @@ async fn an_idle_server_is_stopped_and_one_with_players_is_not() {
     let world = World::with_region().await;
     world.apply_fleet("sha256:one", &[("eu", 4, 9)]).await;
     world.settle().await;
-    let [empty, busy, seated, unknown] =
-        [claim(&world).await, claim(&world).await, claim(&world).await, claim(&world).await];
+    let [empty, busy, seated] = [claim(&world).await, claim(&world).await, claim(&world).await];
     let node = world.server(seated).await.node_id().expect("placed");
     let sdk = ServerReport {
         uses_sdk: true,
@@ -246,20 +245,23 @@ async fn an_idle_server_is_stopped_and_one_with_players_is_not() {
         ..report(&seated.to_string(), ServerPhase::Ready)
     };
     world.report(node, &sdk).await;
-    let flows: Flows =
-        Arc::new(move |_, server| if server == unknown { None } else { Some(u32::from(server == busy)) });
-    let mut tracker = idle::IdleTracker::default();
     for _ in 0..3 {
-        idle::pass(&world.db, &flows, &mut tracker, world.now_ms()).await.expect("a pass");
+        world.fire_timers().await;
+        world.pass_time(60_000);
+    }
+    assert_eq!(world.server(empty).await.state(), ServerState::Allocated, "no edge has said who plays");
+    world.edges_report(&[(busy, 1)]).await;
+    for _ in 0..3 {
+        world.fire_timers().await;
         world.pass_time(29_999);
     }
     assert_eq!(world.server(empty).await.state(), ServerState::Allocated, "59,998 ms");
     world.pass_time(2);
-    idle::pass(&world.db, &flows, &mut tracker, world.now_ms()).await.expect("a pass");
+    world.fire_timers().await;
     let stopped = world.server(empty).await;
     assert_eq!((stopped.state(), stopped.goal()), (ServerState::Draining, Goal::Stop));
     assert_eq!(stopped.reason, "idle");
-    for server in [busy, seated, unknown] {
+    for server in [busy, seated] {
         assert_eq!(world.server(server).await.state(), ServerState::Allocated);
     }
     world.settle().await;
@@ -270,12 +272,53 @@ async fn an_idle_server_is_stopped_and_one_with_players_is_not() {
 }
 
 #[tokio::test]
+async fn a_server_that_was_routed_before_the_edge_was_away_is_ready_once_it_is_back() {
+    let world = World::with_region().await;
+    world.apply_fleet("sha256:one", &[("eu", 1, 9)]).await;
+    workflows::testing::turn(&world.db, world.now_ms()).await.expect("a turn");
+    // The route is served, then the edge loses its link, and only then the container is ready.
+    world.play_edges().await;
+    let (edge, session) = world.edge_and_session().await;
+    lifecycle::edge_disconnected(&world.db, edge, session, world.now_ms()).await.expect("written");
+    world.play_agents().await;
+    assert_eq!(world.servers_in(ServerState::Starting).await.len(), 1, "no edge is there");
+    world.edges_say_hello().await;
+    world.play_edges().await;
+    assert_eq!(world.servers_in(ServerState::Ready).await.len(), 1);
+    assert_consistent(&world).await;
+}
+
+#[tokio::test]
+async fn players_behind_an_edge_that_lost_its_link_count_for_a_while() {
+    let mut world = World::with_region().await;
+    world.add_edge("eu", (7_000, 7_999)).await;
+    world.apply_fleet("sha256:one", &[("eu", 2, 9)]).await;
+    world.settle().await;
+    let server = claim(&world).await;
+    world.edges_report(&[(server, 2)]).await;
+    // One of two edges is cut off; the other's players leave.
+    let (edge, session) = world.edge_and_session().await;
+    lifecycle::edge_disconnected(&world.db, edge, session, world.now_ms()).await.expect("written");
+    world.edges_report_but(edge, &[(server, 0)]).await;
+    for _ in 0..9 {
+        world.fire_timers().await;
+        world.pass_time(60_000);
+    }
+    assert_eq!(world.server(server).await.state(), ServerState::Allocated, "players may be there");
+    for _ in 0..3 {
+        world.pass_time(60_001);
+        world.fire_timers().await;
+    }
+    assert_eq!(world.server(server).await.reason, "idle", "nobody has heard of that edge for ten minutes");
+}
+
+#[tokio::test]
 async fn a_port_that_is_taken_is_left_alone_for_a_while_and_the_server_replaced() {
     let mut world = World::new();
     world.add_node("eu").await;
     let edge = world.add_edge("eu", (7_000, 7_001)).await;
     world.apply_fleet("sha256:one", &[("eu", 1, 9)]).await;
-    super::turn(&world.db, world.now_ms()).await.expect("a turn");
+    workflows::testing::turn(&world.db, world.now_ms()).await.expect("a turn");
     let placed = world.servers_in(ServerState::Placing).await[0].clone();
     let port = placed.ports[0].edge_port;
     let failure = RouteFailure {
@@ -407,7 +450,7 @@ async fn fleets_touched(world: &World) {
 async fn several_orchestrators_do_not_create_twice_what_is_missing() {
     let world = World::with_region().await;
     world.apply_fleet("sha256:one", &[("eu", 7, 100)]).await;
-    let worker = || Engine::start(world.db.clone(), crate::workflows::registry(), Options::default());
+    let worker = || Engine::start(world.db.clone(), workflows::registry(RETENTION_MS), Options::default());
     let workers: Vec<_> = (0..4).map(|_| worker()).collect();
     let deadline = Instant::now() + Duration::from_mins(1);
     while world.servers().await.len() < 7 {
@@ -425,10 +468,11 @@ async fn several_orchestrators_do_not_create_twice_what_is_missing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_loops_together_bring_players_to_servers() {
     let world = World::with_region().await;
+    world.catch_up();
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
-    let flows: Flows = Arc::new(|_, _| None);
-    let worker = crate::workflows::start(&world.db, &StoreLocation::Embedded, "test");
-    spawn_on(&world.db, &flows, Settings { retention_ms: RETENTION_MS }, &stop, &tasks);
+    let worker = workflows::start(&world.db, replica(), true, RETENTION_MS, "test");
+    workflows::nudge_all(&world.db).await.expect("nudged");
+    spawn(&world.db, worker.shards(), Arc::new(SystemClock), &stop, &tasks);
     // More matches than warm servers: the rest is started for them.
     world.apply_fleet("sha256:one", &[("eu", 1, 9)]).await;
     world.apply_queue(2).await;

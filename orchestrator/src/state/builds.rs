@@ -1,9 +1,10 @@
 //! Builds, their tags, and uploads.
 
+use muster_engine::nudge;
 use muster_protocol::id::UploadId;
 use muster_store::Transaction;
 
-use super::{StateError, kv};
+use super::{StateError, kv, workflows};
 use crate::keyspace::{self, KeyRange};
 use crate::records::{BuildRecord, TagRecord, UploadRecord};
 
@@ -78,14 +79,24 @@ pub async fn load_upload(tx: &mut Transaction, upload: UploadId) -> Result<Optio
     kv::load(tx, &keyspace::upload(upload)).await
 }
 
+/// How long an upload may take, in milliseconds.
+const UPLOAD_TTL_MS: u64 = 7 * 86_400_000;
+
+/// When an upload is forgotten, Unix milliseconds.
+pub fn upload_expires_ms(record: &UploadRecord) -> u64 {
+    record.created_at_ms.saturating_add(UPLOAD_TTL_MS)
+}
+
 /// Writes an upload.
 pub fn save_upload(tx: &mut Transaction, record: &UploadRecord) {
     kv::save(tx, &keyspace::upload(record.typed_id()), record);
+    nudge(tx, &workflows::upload(&record.namespace, record.typed_id()));
 }
 
-/// Removes an upload.
-pub fn remove_upload(tx: &mut Transaction, upload: UploadId) {
-    tx.clear(&keyspace::upload(upload));
+/// Removes an upload. What was received of it goes with the next look of whoever has it.
+pub fn remove_upload(tx: &mut Transaction, record: &UploadRecord) {
+    tx.clear(&keyspace::upload(record.typed_id()));
+    nudge(tx, &workflows::upload(&record.namespace, record.typed_id()));
 }
 
 /// At most `limit` uploads, oldest first.

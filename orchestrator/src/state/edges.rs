@@ -1,10 +1,11 @@
 //! Edges: what they are, and whether their link is up.
 
+use muster_engine::WorkerId;
 use muster_protocol::edge::EdgeHello;
 use muster_protocol::id::EdgeId;
 use muster_store::Transaction;
 
-use super::{StateError, kv};
+use super::{StateError, kv, workflows};
 use crate::keyspace;
 use crate::records::EdgeRecord;
 
@@ -32,13 +33,14 @@ pub fn create(tx: &mut Transaction, edge: EdgeId, name: &str, region: &str, now_
     save(tx, &record);
 }
 
-/// Takes over what an edge said of itself, and that its link is up. Returns the link's session, which
+/// Takes over what an edge said of itself, and that its link to `replica` is up. Returns the link's session, which
 /// [`disconnected`] asks for; `None` if the edge is unknown and has to join again. Its region stays the
 /// one it joined.
 pub async fn upsert_hello(
     tx: &mut Transaction,
     edge: EdgeId,
     hello: &EdgeHello,
+    replica: WorkerId,
     now_ms: u64,
 ) -> Result<Option<u64>, StateError> {
     let Some(mut record) = load(tx, edge).await? else { return Ok(None) };
@@ -53,6 +55,7 @@ pub async fn upsert_hello(
     record.connected = true;
     record.link_changed_at_ms = now_ms;
     record.link_session += 1;
+    record.link_replica = replica.as_bytes().to_vec();
     save(tx, &record);
     Ok(Some(record.link_session))
 }
@@ -72,6 +75,8 @@ async fn make_room(tx: &mut Transaction, region: &str, comer: EdgeId) -> Result<
     gone.sort_unstable_by_key(|(since_ms, edge)| (*since_ms, edge.uuid()));
     for (_, edge) in gone.into_iter().take(too_many) {
         tx.clear(&keyspace::edge(edge));
+        let flows = keyspace::edge_flows_of(edge);
+        tx.clear_range(&flows.begin, &flows.end);
         tx.clear(&keyspace::edge_by_region(region, edge));
     }
     Ok(())
@@ -99,7 +104,7 @@ pub async fn disconnected(
 
 fn save(tx: &mut Transaction, record: &EdgeRecord) {
     kv::save(tx, &keyspace::edge(record.typed_id()), record);
-    kv::bump(tx, &keyspace::placement_revision());
+    workflows::touch_placement(tx, &record.region);
     kv::bump(tx, &keyspace::machines_revision());
 }
 
@@ -107,6 +112,35 @@ fn save(tx: &mut Transaction, record: &EdgeRecord) {
 pub async fn list(tx: &mut Transaction) -> Result<Vec<EdgeRecord>, StateError> {
     let rows = kv::scan(tx, &keyspace::edges(), MAX_EDGES).await?;
     Ok(rows.into_iter().map(|(_, record)| record).collect())
+}
+
+/// Whether the edge's link of `session` is the newest and up. Conflicts with its end.
+pub async fn has_link(tx: &mut Transaction, edge: EdgeId, session: u64) -> Result<bool, StateError> {
+    Ok(load(tx, edge).await?.is_some_and(|record| record.connected && record.link_session == session))
+}
+
+/// Records that the link of `session` has said what flows the edge has. Nothing if another has replaced it.
+pub async fn reported_flows(tx: &mut Transaction, edge: EdgeId, session: u64) -> Result<(), StateError> {
+    if let Some(mut record) = load(tx, edge).await?
+        && record.link_session == session
+    {
+        record.flows_session = session;
+        kv::save(tx, &keyspace::edge(edge), &record);
+    }
+    Ok(())
+}
+
+/// As [`list_in_region`], without conflicting.
+pub async fn peek_in_region(tx: &mut Transaction, region: &str) -> Result<Vec<EdgeRecord>, StateError> {
+    let mut edges = Vec::new();
+    for key in kv::scan_keys(tx, &keyspace::edges_by_region(region), MAX_EDGES_PER_REGION).await? {
+        if let Some(edge) = keyspace::last_id(&key)
+            && let Some(record) = kv::peek(tx, &keyspace::edge(edge)).await?
+        {
+            edges.push(record);
+        }
+    }
+    Ok(edges)
 }
 
 /// Edges of a region, oldest first. Conflicts with their coming, going and changing.

@@ -1,11 +1,12 @@
 //! Nodes: what they are, whether their link is up, what they have promised to servers.
 
+use muster_engine::{WorkerId, nudge};
 use muster_protocol::agent::AgentHello;
 use muster_protocol::id::NodeId;
 use muster_store::Transaction;
 
-use super::{StateError, kv, timers};
-use crate::keyspace::{self, Reserved, Timer};
+use super::{StateError, kv, workflows};
+use crate::keyspace::{self, Reserved};
 use crate::records::NodeRecord;
 
 /// Most nodes of an installation.
@@ -46,13 +47,14 @@ pub fn create(tx: &mut Transaction, node: NodeId, name: &str, region: &str, now_
     save(tx, &record);
 }
 
-/// Takes over what an agent said of itself, and that its link is up. Returns the link's session, which
+/// Takes over what an agent said of itself, and that its link to `replica` is up. Returns the link's session, which
 /// [`disconnected`] asks for; `None` if the node is unknown and has to join again. Its region stays the
 /// one it joined.
 pub async fn upsert_hello(
     tx: &mut Transaction,
     node: NodeId,
     hello: &AgentHello,
+    replica: WorkerId,
     now_ms: u64,
 ) -> Result<Option<u64>, StateError> {
     let Some(mut record) = load(tx, node).await? else { return Ok(None) };
@@ -65,20 +67,24 @@ pub async fn upsert_hello(
     record.unable.clone_from(&hello.unable);
     let moved = record.tunnel_addresses != hello.tunnel_addresses;
     record.tunnel_addresses.clone_from(&hello.tunnel_addresses);
-    if !record.connected {
-        timers::clear(tx, record.loss_due_ms, &Timer::NodeLoss(node));
-    }
     record.connected = true;
     record.lost = false;
     record.loss_due_ms = 0;
     record.link_changed_at_ms = now_ms;
     record.link_session += 1;
+    record.link_replica = replica.as_bytes().to_vec();
     save(tx, &record);
     kv::bump(tx, &keyspace::node_revision(node));
     if moved {
         kv::bump(tx, &keyspace::region_revision(&record.region));
     }
     Ok(Some(record.link_session))
+}
+
+/// Whether the node's link of `session` is the newest and up. Conflicts with its end: what is written because
+/// of what a link says is not written after it.
+pub async fn has_link(tx: &mut Transaction, node: NodeId, session: u64) -> Result<bool, StateError> {
+    Ok(load(tx, node).await?.is_some_and(|record| record.connected && record.link_session == session))
 }
 
 /// Takes over whether the agent can start anything; `unable` is empty if it can.
@@ -108,7 +114,6 @@ pub async fn disconnected(
         record.connected = false;
         record.link_changed_at_ms = now_ms;
         record.loss_due_ms = loss_due_ms;
-        timers::set(tx, loss_due_ms, &Timer::NodeLoss(node));
         save(tx, &record);
     }
     Ok(())
@@ -124,8 +129,6 @@ pub(crate) async fn postpone_loss(
         && !record.connected
         && !record.lost
     {
-        timers::clear(tx, record.loss_due_ms, &Timer::NodeLoss(node));
-        timers::set(tx, loss_due_ms, &Timer::NodeLoss(node));
         record.loss_due_ms = loss_due_ms;
         save(tx, &record);
     }
@@ -141,8 +144,14 @@ pub(crate) fn mark_lost(tx: &mut Transaction, mut record: NodeRecord) {
 
 fn save(tx: &mut Transaction, record: &NodeRecord) {
     kv::save(tx, &keyspace::node(record.typed_id()), record);
-    kv::bump(tx, &keyspace::placement_revision());
+    touch(tx, record.typed_id());
+    workflows::touch_placement(tx, &record.region);
     kv::bump(tx, &keyspace::machines_revision());
+}
+
+/// Has the node's workflow look at it.
+pub(crate) fn touch(tx: &mut Transaction, node: NodeId) {
+    nudge(tx, &workflows::node(node));
 }
 
 /// Every node, oldest first, without conflicting.

@@ -5,7 +5,7 @@
 use muster_protocol::id::ServerId;
 use muster_store::Transaction;
 
-use super::{StateError, kv, timers};
+use super::{StateError, kv, timers, workflows};
 use crate::keyspace::{self, Timer};
 use crate::records::{EdgePortRecord, Port, PortProtocol};
 
@@ -116,7 +116,7 @@ pub(crate) async fn release(
         && record.quarantined_until_ms <= now_ms
     {
         tx.clear(&key);
-        kv::bump(tx, &keyspace::placement_revision());
+        workflows::touch_placement(tx, region);
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! Queues, and what the matchmaker last found in their way.
 
 use bytes::Bytes;
+use muster_engine::nudge;
 use muster_store::Transaction;
 
-use super::{StateError, kv};
+use super::{StateError, kv, workflows};
 use crate::keyspace;
 use crate::records::{QueueRecord, QueueStatusRecord};
 
@@ -52,6 +53,7 @@ pub async fn apply(
     kv::save(tx, &keyspace::queue(&record.namespace, &record.name), &record);
     kv::bump(tx, &keyspace::queue_revision(&record.namespace, &record.name));
     kv::bump(tx, &keyspace::queues_revision());
+    nudge(tx, &workflows::queue(&record.namespace, &record.name));
     Ok(record)
 }
 
@@ -65,6 +67,7 @@ pub async fn delete(tx: &mut Transaction, namespace: &str, name: &str) -> Result
     tx.atomic_add(&keyspace::queue_count(namespace), -1);
     kv::bump(tx, &keyspace::queue_revision(namespace, name));
     kv::bump(tx, &keyspace::queues_revision());
+    nudge(tx, &workflows::queue(namespace, name));
     Ok(true)
 }
 
@@ -111,6 +114,7 @@ pub(crate) async fn set_status(
 ) -> Result<(), StateError> {
     if self::status(tx, namespace, name).await? != *status {
         kv::save(tx, &keyspace::queue_status(namespace, name), status);
+        nudge(tx, &workflows::queue(namespace, name));
     }
     Ok(())
 }

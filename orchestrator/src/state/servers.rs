@@ -10,8 +10,8 @@ use muster_protocol::id::{NodeId, ServerId};
 use muster_store::Transaction;
 use prost::Message;
 
-use super::{StateError, fleets, kv, nodes, ports, timers};
-use crate::keyspace::{self, Timer};
+use super::{StateError, fleets, kv, nodes, ports, workflows};
+use crate::keyspace;
 use crate::records::{Goal, LiveServer, Pod, ServerRecord, ServerState};
 
 /// Most live servers of a fleet in one region that a pass over the fleet looks at.
@@ -58,13 +58,8 @@ pub(crate) fn save(tx: &mut Transaction, before: &ServerRecord, after: &ServerRe
         }
         if !after.holds_resources {
             ports::give_back(tx, &after.region, &after.ports);
-            kv::bump(tx, &keyspace::placement_revision());
+            workflows::touch_placement(tx, &after.region);
         }
-    }
-    if after.state().is_final() && !before.state().is_final() {
-        let ended_ms = after.entered_ms(after.state()).unwrap_or_default();
-        // The timer loop, which knows how long what is over is kept, moves it on from here.
-        timers::set(tx, ended_ms, &Timer::ServerRemoval(after.typed_id()));
     }
     write(tx, Some(before), after);
 }
@@ -85,7 +80,10 @@ fn write(tx: &mut Transaction, before: Option<&ServerRecord>, after: &ServerReco
         fleets::touch(tx, &after.namespace, &after.fleet);
     }
     if after.state() == ServerState::Pending && before.is_none() {
-        kv::bump(tx, &keyspace::placement_revision());
+        workflows::touch_placement(tx, &after.region);
+    }
+    if before.map(timed) != Some(timed(after)) {
+        touch(tx, after);
     }
     let asked = |record: &ServerRecord| (record.node, record.generation, record.state().is_final());
     if let Some(node) = after.node_id()
@@ -96,6 +94,18 @@ fn write(tx: &mut Transaction, before: Option<&ServerRecord>, after: &ServerReco
     if before.is_some_and(is_routed) != is_routed(after) {
         kv::bump(tx, &keyspace::region_revision(&after.region));
     }
+}
+
+/// Has the server's workflow look at it.
+pub(crate) fn touch(tx: &mut Transaction, record: &ServerRecord) {
+    workflows::touch_server(tx, &record.namespace, record.typed_id());
+}
+
+/// What the server's workflow goes by.
+fn timed(record: &ServerRecord) -> (ServerState, Goal, u64, u64, bool, bool) {
+    let seated = record.uses_sdk && !record.connected_seats.is_empty();
+    let deadline_ms = record.drain_deadline_ms;
+    (record.state(), record.goal(), deadline_ms, record.idle_since_ms, seated, record.detail.is_empty())
 }
 
 /// Whether the edges of its region are to serve its ports.
@@ -138,9 +148,6 @@ impl Rows {
                 rows.add(keyspace::server_awaiting_routes(region, id));
             }
             ServerState::Ready => rows.add(keyspace::server_warm(namespace, fleet, region, id)),
-            ServerState::Draining if record.goal() == Goal::Drain => {
-                rows.add(keyspace::timer(record.drain_deadline_ms, &Timer::DrainDeadline(id)));
-            }
             _ => {}
         }
         if is_routed(record) {

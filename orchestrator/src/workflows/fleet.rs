@@ -9,13 +9,14 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use muster_engine::{Context, Event, Failure, Kind, Machine, RetryPolicy};
-use muster_protocol::id::{MatchId, ServerId};
+use muster_protocol::id::{MatchId, ServerId, ServerMark};
 use muster_store::Transaction;
 
 use crate::lifecycle::fleet::{self, Member, Plan, Standing};
 use crate::lifecycle::machine::Event as ServerEvent;
 use crate::lifecycle::{backoff, happen};
 use crate::matchmaking::{Fate, Served, dissolve, serve_waiting};
+use crate::random;
 use crate::records::{FleetHealthRecord, FleetRecord, Pod, ServerRecord, ServerState, StateEntry};
 use crate::state::servers::Live;
 use crate::state::{StateError, fleets, health, matches, servers};
@@ -226,7 +227,7 @@ fn carry_out(
 
 fn new_server(record: &FleetRecord, region: &str, pod: &Pod, now_ms: u64) -> ServerRecord {
     ServerRecord {
-        id: Some(ServerId::new().into()),
+        id: Some(random::id::<ServerMark>().into()),
         namespace: record.namespace.clone(),
         fleet: record.name.clone(),
         region: region.to_owned(),

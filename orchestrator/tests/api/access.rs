@@ -53,6 +53,8 @@ fn routes() -> Vec<(Method, &'static str, u8)> {
         (M::GET, "/v1/namespaces/no/where", ADMIN),
         (M::GET, "/v1/namespaces", ADMIN),
         (M::GET, "/v1/status", ADMIN),
+        (M::GET, "/v1/backup", ADMIN),
+        (M::GET, "/v1/builds/none/archive", DEPLOY),
     ]
 }
 

@@ -63,3 +63,35 @@ async fn what_cannot_be_done_to_a_workflow_is_told() {
     api.get("/v1/workflows?status=asleep").await.problem(ProblemCode::InvalidRequest).await;
     bench.stop().await;
 }
+
+#[tokio::test]
+async fn servers_and_machines_say_what_they_wait_for() {
+    let bench = Bench::start().await;
+    let api = &bench.admin;
+    push(api, "arena:1").await;
+    let mut spec = fleet("arena", "arena:1");
+    spec["regions"] = json!({REGION: {"warm": 1, "max": 1}});
+    api.put("/v1/fleets/arena", spec).await.ok::<serde_json::Value>().await;
+    // No node has joined, so the server waits; so does the workflow that places it.
+    let waits_for = async |api: &Caller, kind: &str, words: &str| {
+        eventually(words, async || {
+            let page: Page<Workflow> = api.get(&format!("/v1/workflows?kind={kind}")).await.ok().await;
+            page.items.iter().any(|found| found.waits_for.contains(words)).then_some(())
+        })
+        .await;
+    };
+    let machines = &api.within(Some("muster/machines"));
+    waits_for(api, "server", "has no node").await;
+    waits_for(machines, "placement", "room for 1 servers").await;
+    waits_for(machines, "timers", "whose time comes").await;
+    let server: Page<Server> = api.get("/v1/servers").await.ok().await;
+    let path = format!("/v1/workflows/server/{}/cancel", server.items[0].id);
+    let kept = api.post(&path, json!({})).await.problem(ProblemCode::WorkflowKept).await;
+    assert!(kept.fix.contains("muster server stop"), "{}", kept.fix);
+
+    // The namespace is nobody's to make or to use.
+    machines.get("/v1/servers").await.problem(ProblemCode::NamespaceUnknown).await;
+    let own = api.put("/v1/namespaces/muster/machines", json!({})).await;
+    assert!(own.problem(ProblemCode::InvalidRequest).await.detail.contains("Muster's own"));
+    bench.stop().await;
+}

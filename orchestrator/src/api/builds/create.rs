@@ -69,7 +69,7 @@ async fn register(tx: &mut Transaction, fresh: &BuildRecord, tags: &[String]) ->
     }
     for upload in state::builds::list_uploads(tx, MAX_UPLOADS).await? {
         if upload.namespace == record.namespace && upload.digest == record.digest {
-            state::builds::remove_upload(tx, upload.typed_id());
+            state::builds::remove_upload(tx, &upload);
         }
     }
     Ok(record)

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use muster_protocol::api::{NodeState, Status};
-use muster_store::Transaction;
+use muster_store::{StoreLocation, Transaction};
 
 use crate::api::auth::{Admin, Grant};
 use crate::api::problem::ApiResult;
@@ -14,7 +14,7 @@ use crate::app::App;
 use crate::lifecycle::standing::waiting_for;
 use crate::state::regions::RegionMachines;
 use crate::state::{self, StateError};
-use crate::{clock, config};
+use crate::{check, clock, config};
 
 /// Most problems that are listed; the rest are counted.
 const MAX_PROBLEMS: usize = 50;
@@ -39,7 +39,9 @@ pub(super) async fn show_status(
             let tickets = state::tickets::totals(&mut tx, None).await?;
             Ok::<_, StateError>(Status {
                 version: env!("CARGO_PKG_VERSION").to_owned(),
+                now_ms,
                 uptime_s,
+                orchestrators: state::replicas::live(&mut tx).await?.len() as u32,
                 store: store_text(&app.config),
                 nodes_ready: nodes.iter().filter(is_ready).count() as u32,
                 nodes: nodes.len() as u32,
@@ -55,7 +57,12 @@ pub(super) async fn show_status(
 }
 
 fn store_text(config: &config::Config) -> String {
-    format!("embedded, in {}", config.data_dir.display())
+    match &config.store.0 {
+        StoreLocation::Embedded => format!("embedded, in {}", config.data_dir.display()),
+        StoreLocation::Cluster { file, prefix } => {
+            format!("FoundationDB, by {}, under {prefix:?}", file.display())
+        }
+    }
 }
 
 type Regions = std::collections::BTreeMap<String, RegionMachines>;
@@ -63,6 +70,7 @@ type Regions = std::collections::BTreeMap<String, RegionMachines>;
 async fn problems(tx: &mut Transaction, regions: &Regions, now_ms: u64) -> Result<Vec<String>, StateError> {
     let machines = machine_problems(regions);
     let mut problems = machines.clone();
+    problems.extend(check::stuck(tx, MAX_PROBLEMS, now_ms).await?);
     for namespace in state::namespaces::list(tx).await? {
         for fleet in state::fleets::list(tx, &namespace.name).await? {
             let waiting_for = waiting_for(tx, &namespace.name, &fleet.name, None, now_ms).await?;

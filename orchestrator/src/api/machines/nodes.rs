@@ -12,7 +12,7 @@ use crate::api::page::PageQuery;
 use crate::api::problem::ApiResult;
 use crate::api::view;
 use crate::app::App;
-use crate::state;
+use crate::{clock, state};
 
 /// List nodes, oldest first
 #[utoipa::path(get, path = "/v1/nodes", tag = "machines", params(PageQuery),
@@ -30,7 +30,12 @@ pub(super) async fn list_nodes(
             for record in rows {
                 let id = record.typed_id();
                 let promised = state::nodes::promised(&mut tx, id).await?;
-                items.push(view::node(record, &promised, app.links.agent(id).as_ref()));
+                // A link that another replica has stands, or it would have been written off: silence ends it.
+                let heard_ms = match app.links.agent(id) {
+                    Some(link) => Some(link.last_seen_ms),
+                    None => record.connected.then(clock::now_ms),
+                };
+                items.push(view::node(record, &promised, heard_ms));
             }
             Ok(Json(Page { items, next }))
         })

@@ -17,6 +17,9 @@ use crate::records::NamespaceRecord;
 use crate::state::namespaces::MAX_NAMESPACES;
 use crate::{clock, state};
 
+/// What the namespaces of the installation's own workflows are named after.
+const RESERVED_GAME: &str = "muster";
+
 /// Make a namespace, if it is not there
 #[utoipa::path(put, path = "/v1/namespaces/{game}/{environment}", tag = "namespaces",
     params(("game" = String, Path, description = "Game"), ("environment" = String, Path, description = "Environment")),
@@ -28,6 +31,12 @@ pub(super) async fn create_namespace(
 ) -> ApiResult<Json<Namespace>> {
     let name = format!("{game}/{environment}");
     validate::namespace(&name)?;
+    if game == RESERVED_GAME {
+        return Err(ApiProblem::invalid_request(
+            format!("namespaces of {RESERVED_GAME:?} are Muster's own"),
+            "name the namespace after your game",
+        ));
+    }
     let fresh = NamespaceRecord { name, created_at_ms: clock::now_ms() };
     let record = app
         .db

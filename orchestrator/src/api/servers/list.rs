@@ -73,7 +73,7 @@ pub(super) async fn list_servers(
                     }
                     last = Some(record.typed_id());
                     if query.passes(&record) {
-                        items.push(standing(&mut tx, record, &app.links).await?);
+                        items.push(standing(&mut tx, record).await?);
                     }
                 }
                 if is_end {

@@ -48,7 +48,7 @@ pub(super) async fn server_logs(
     let record = app.db.read("server logs", async |mut tx| find(&mut tx, &scope.namespace, id).await).await?;
     let reader = Reader::enter()?;
     let Some(node) = record.node_id() else { return Err(never_started(&record)) };
-    let body = match logs::read(&app.links, node, id, query.follow, query.tail).await {
+    let body = match logs::read(&app, node, id, query.follow, query.tail).await {
         Ok(stream) => Body::from_stream(held(stream, reader)),
         Err(error) => match record.exit.filter(|exit| !exit.log_tail.is_empty()) {
             // The container is gone, but its last words are in the record.

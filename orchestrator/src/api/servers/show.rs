@@ -26,7 +26,7 @@ pub(super) async fn show_server(
     app.db
         .read("show server", async |mut tx| {
             let record = find(&mut tx, &scope.namespace, id).await?;
-            Ok(Json(standing(&mut tx, record, &app.links).await?))
+            Ok(Json(standing(&mut tx, record).await?))
         })
         .await
 }

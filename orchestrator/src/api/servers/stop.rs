@@ -46,7 +46,5 @@ pub(super) async fn stop_server(
     let stopped = lifecycle::stop_server(&app.db, &scope.namespace, id, REASON, query.force, now_ms).await?;
     let record = stopped.ok_or_else(|| unknown(id))?;
     tracing::info!(namespace = scope.namespace, server = %id, force = query.force, "server stopped by request");
-    app.db
-        .read("show server", async |mut tx| Ok(Json(standing(&mut tx, record.clone(), &app.links).await?)))
-        .await
+    app.db.read("show server", async |mut tx| Ok(Json(standing(&mut tx, record.clone()).await?))).await
 }

@@ -8,7 +8,7 @@ use muster_protocol::api::{Upload, UploadRequest};
 use muster_protocol::id::UploadId;
 use muster_protocol::problem::ProblemCode;
 
-use super::{MAX_UPLOADS, UPLOAD_TTL_MS, received};
+use super::{MAX_UPLOADS, received};
 use crate::api::auth::{Deploy, Scope};
 use crate::api::extract::ApiJson;
 use crate::api::problem::{ApiProblem, ApiResult};
@@ -32,14 +32,12 @@ pub(super) async fn create_upload(
     ApiJson(request): ApiJson<UploadRequest>,
 ) -> ApiResult<Json<Upload>> {
     validate::upload_request(&request)?;
-    let now_ms = clock::now_ms();
-    clear_expired(&app, now_ms).await?;
     let fresh = UploadRecord {
         id: Some(UploadId::new().into()),
         namespace: scope.namespace,
         digest: request.digest,
         size_bytes: request.size_bytes,
-        created_at_ms: now_ms,
+        created_at_ms: clock::now_ms(),
         complete: false,
     };
     let record = app
@@ -73,31 +71,4 @@ fn too_many() -> ApiProblem {
         "finish some (`muster build push` resumes), or wait until old ones expire",
     )
     .retry_after(RETRY_S)
-}
-
-/// Files go before their records, so that a crash between leaves nothing that is not looked at again.
-async fn clear_expired(app: &App, now_ms: u64) -> ApiResult<()> {
-    let uploads = app
-        .db
-        .read("list uploads", async |mut tx| state::builds::list_uploads(&mut tx, MAX_UPLOADS).await)
-        .await?;
-    let expired: Vec<UploadId> = uploads
-        .iter()
-        .filter(|upload| upload.created_at_ms.saturating_add(UPLOAD_TTL_MS) <= now_ms)
-        .map(UploadRecord::typed_id)
-        .collect();
-    if expired.is_empty() {
-        return Ok(());
-    }
-    for id in &expired {
-        app.blobs.upload_remove(*id).await?;
-    }
-    app.db
-        .run("clear expired uploads", async |mut tx| {
-            for id in &expired {
-                state::builds::remove_upload(&mut tx, *id);
-            }
-            Ok::<_, ApiProblem>(())
-        })
-        .await
 }

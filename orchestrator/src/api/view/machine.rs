@@ -2,13 +2,12 @@
 
 use muster_protocol::api::{self, NodeState};
 
-use crate::links::{AgentStatus, EdgeStatus};
 use crate::records::{EdgeRecord, NodeRecord};
 use crate::state::nodes::Promised;
 use crate::state::regions::RegionMachines;
 
-/// A node, with what it promised and, if it is connected here, what it last said.
-pub(crate) fn node(record: NodeRecord, promised: &Promised, link: Option<&AgentStatus>) -> api::Node {
+/// A node, with what it promised and, while it is connected, when it was last heard.
+pub(crate) fn node(record: NodeRecord, promised: &Promised, heard_ms: Option<u64>) -> api::Node {
     let (state, explanation) = node_state(&record);
     api::Node {
         id: record.typed_id(),
@@ -22,7 +21,7 @@ pub(crate) fn node(record: NodeRecord, promised: &Promised, link: Option<&AgentS
         memory_bytes: record.memory_bytes,
         memory_bytes_reserved: promised.memory_bytes,
         servers: promised.servers,
-        last_seen_ms: link.map_or(record.link_changed_at_ms, |link| link.last_seen_ms),
+        last_seen_ms: heard_ms.unwrap_or(record.link_changed_at_ms),
     }
 }
 
@@ -43,8 +42,8 @@ pub(crate) fn node_state(record: &NodeRecord) -> (NodeState, String) {
     }
 }
 
-/// An edge and, if it is connected here, what it last said.
-pub(crate) fn edge(record: EdgeRecord, link: Option<&EdgeStatus>) -> api::Edge {
+/// An edge and, while it is connected, its flows and when it was last heard.
+pub(crate) fn edge(record: EdgeRecord, heard: Option<(u32, u64)>) -> api::Edge {
     api::Edge {
         id: record.typed_id(),
         name: record.name,
@@ -55,8 +54,8 @@ pub(crate) fn edge(record: EdgeRecord, link: Option<&EdgeStatus>) -> api::Edge {
         port_first: record.port_first as u16,
         port_last: record.port_last as u16,
         beacon_port: record.beacon_port as u16,
-        flows: link.map_or(0, |link| link.flows),
-        last_seen_ms: link.map_or(record.link_changed_at_ms, |link| link.last_seen_ms),
+        flows: heard.map_or(0, |(flows, _)| flows),
+        last_seen_ms: heard.map_or(record.link_changed_at_ms, |(_, at_ms)| at_ms),
     }
 }
 

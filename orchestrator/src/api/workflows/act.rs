@@ -29,12 +29,8 @@ pub(super) async fn act_on_workflow(
     ApiPath((kind, key, action)): ApiPath<(String, String, WorkflowAction)>,
 ) -> ApiResult<StatusCode> {
     let address = address(&scope.namespace, &kind, &key)?;
-    if action == WorkflowAction::Cancel && kind == state::fleets::WORKFLOW {
-        return Err(ApiProblem::new(
-            ProblemCode::WorkflowKept,
-            "a fleet's workflow lives as long as the fleet".to_owned(),
-            "delete the fleet with `muster fleet rm`, or pause its workflow",
-        ));
+    if action == WorkflowAction::Cancel {
+        refuse_to_cancel(&kind)?;
     }
     app.db
         .run("act on workflow", async |mut tx| {
@@ -45,6 +41,21 @@ pub(super) async fn act_on_workflow(
         .await?;
     tracing::info!(workflow = %address, action = action.as_str(), "workflow told by request");
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Workflows that stand behind a thing live as long as the thing.
+fn refuse_to_cancel(kind: &str) -> ApiResult<()> {
+    let fix = match kind {
+        state::fleets::WORKFLOW => "delete the fleet with `muster fleet rm`, or pause its workflow",
+        state::workflows::SERVER => "stop the server with `muster server stop`, or pause its workflow",
+        state::workflows::QUEUE => "delete the queue with `muster queue rm`, or pause its workflow",
+        state::workflows::NODE | state::workflows::PLACEMENT | state::workflows::TIMERS => {
+            "the installation needs it; pause it, and resume it soon"
+        }
+        _ => return Ok(()),
+    };
+    let detail = format!("a workflow of the kind {kind} lives as long as what it keeps");
+    Err(ApiProblem::new(ProblemCode::WorkflowKept, detail, fix))
 }
 
 fn engine_control(action: WorkflowAction) -> Control {

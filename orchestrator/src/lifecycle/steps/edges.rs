@@ -1,30 +1,31 @@
 //! Edges come and go, and say which routes they serve.
 
+use muster_engine::WorkerId;
 use muster_protocol::edge::{EdgeHello, RouteFailure};
 use muster_protocol::id::{EdgeId, ServerId};
-use muster_store::Database;
+use muster_store::{Database, Transaction};
 
 use super::{BATCH, Event, StepError, check_ready, happen};
 use crate::keyspace;
-use crate::records::PortProtocol;
+use crate::records::{PortProtocol, ServerState};
 use crate::state::routes::MAX_ROUTED_SERVERS;
 use crate::state::{StateError, edges, kv, ports, servers};
 
-/// Takes over that an edge serves the ports of the servers in `ok`, and what it could not serve. May be
-/// told the whole table every time: what is known already costs a read.
+/// Takes over that an edge serves the ports of the servers in `ok`, and what it could not serve, as it said on
+/// its link of `session`. May be told the whole table every time: what is known already costs a read.
 ///
 /// # Errors
-/// The store's.
+/// [`StepError::Superseded`], or the store's.
 pub async fn routes_applied(
     db: &Database,
     region: &str,
-    edge: EdgeId,
+    (edge, session): (EdgeId, u64),
     ok: &[ServerId],
     failures: &[RouteFailure],
     now_ms: u64,
 ) -> Result<(), StepError> {
     for failure in failures {
-        route_failed(db, region, failure, now_ms).await?;
+        route_failed(db, region, (edge, session), failure, now_ms).await?;
     }
     let news = db
         .read("routes_applied_news", async |mut tx| {
@@ -32,9 +33,11 @@ pub async fn routes_applied(
             for server in ok {
                 let record = servers::peek(&mut tx, *server).await?;
                 if record.is_some_and(|record| {
+                    // One that became ready while no edge was connected waits for nothing but this word.
+                    let waits = record.state() == ServerState::Starting && record.agent_ready_at_ms > 0;
                     record.holds_resources
                         && record.region == region
-                        && !record.routed_edges.contains(&edge.into())
+                        && (waits || !record.routed_edges.contains(&edge.into()))
                 }) {
                     news.push(*server);
                 }
@@ -44,21 +47,32 @@ pub async fn routes_applied(
         .await?;
     for batch in news.chunks(BATCH) {
         db.run("routes_applied", async |mut tx| {
+            require_link(&mut tx, edge, session).await?;
             for server in batch {
                 if let Some(record) = happen(&mut tx, *server, &Event::RoutesApplied(edge), now_ms).await? {
                     check_ready(&mut tx, &record, now_ms).await?;
                 }
             }
-            Ok::<_, StateError>(())
+            Ok::<_, StepError>(())
         })
         .await?;
     }
     Ok(())
 }
 
+/// What is written because of what a link said is written only while it is the edge's newest.
+pub(crate) async fn require_link(tx: &mut Transaction, edge: EdgeId, session: u64) -> Result<(), StepError> {
+    if edges::has_link(tx, edge, session).await? {
+        Ok(())
+    } else {
+        Err(StepError::Superseded(edge.to_string()))
+    }
+}
+
 async fn route_failed(
     db: &Database,
     region: &str,
+    (edge, session): (EdgeId, u64),
     failure: &RouteFailure,
     now_ms: u64,
 ) -> Result<(), StepError> {
@@ -73,6 +87,7 @@ async fn route_failed(
     let Ok(edge_port) = u16::try_from(failure.edge_port) else { return Ok(()) };
     let event = Event::RouteFailed { protocol, edge_port, code: &failure.code, detail: &failure.detail };
     db.run("route_failed", async |mut tx| {
+        require_link(&mut tx, edge, session).await?;
         let record = servers::load(&mut tx, server).await?;
         // An edge may speak of what is over already, or of a port the server no longer has.
         let concerned = record.filter(|record| {
@@ -100,10 +115,11 @@ pub async fn edge_connected(
     db: &Database,
     edge: EdgeId,
     hello: &EdgeHello,
+    replica: WorkerId,
     now_ms: u64,
 ) -> Result<u64, StepError> {
     db.run("edge_connected", async |mut tx| {
-        edges::upsert_hello(&mut tx, edge, hello, now_ms)
+        edges::upsert_hello(&mut tx, edge, hello, replica, now_ms)
             .await?
             .ok_or_else(|| StepError::Unknown(edge.to_string()))
     })
