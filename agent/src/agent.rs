@@ -7,7 +7,8 @@ use std::time::Duration;
 use muster_protocol::id::NodeId;
 use muster_protocol::token::TokenVerifier;
 use muster_transport::{
-    Backoff, DialError, Identity, IdentityError, JoinError, JoinToken, JoinTokenError, Role, bind, join,
+    Backoff, DialError, Identity, IdentityError, JoinError, JoinToken, JoinTokenError, Orchestrators, Role,
+    bind, join,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -192,7 +193,11 @@ pub async fn start(config: Config) -> Result<Agent, StartError> {
     );
     let link = Link {
         facts,
-        orchestrators: config.orchestrator.clone(),
+        orchestrators: Orchestrators::new(
+            &config.orchestrator,
+            &state.load_welcome().orchestrators,
+            rand::random(),
+        ),
         endpoint: link_endpoint,
         state,
         reports,

@@ -22,7 +22,8 @@ pub struct Config {
     pub region: String,
     /// Name a person knows this machine by; empty: its host name.
     pub name: String,
-    /// Where the orchestrators' links are reached: `host:port`, tried in order.
+    /// Where the orchestrators' links are reached, `host:port`: one is enough, and tells of the others; several
+    /// are for when that one is away at the first start.
     pub orchestrator: Vec<String>,
     /// One-time join token; needed once, while `state_dir` holds no identity.
     pub join_token: Option<String>,

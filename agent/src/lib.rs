@@ -16,7 +16,7 @@ mod images;
 mod link;
 mod metrics;
 mod ready;
-mod reconcile;
+pub mod reconcile;
 mod routes;
 mod runtime;
 mod sdk;

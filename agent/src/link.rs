@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use muster_protocol::agent::NodeCapacity;
 use muster_protocol::token::TokenVerifier;
-use muster_transport::{Backoff, Identity, Profile, Role, TlsError, alpn, client_config, dial, server_name};
+use muster_transport::{
+    Backoff, Identity, Orchestrators, Profile, Role, TlsError, alpn, client_config, dial, server_name,
+};
 use quinn::{Connection, Endpoint};
 use tokio::sync::{mpsc, watch};
 
@@ -40,7 +42,7 @@ pub(crate) struct NodeFacts {
 /// The task that holds the link.
 pub(crate) struct Link {
     pub(crate) facts: NodeFacts,
-    pub(crate) orchestrators: Vec<String>,
+    pub(crate) orchestrators: Orchestrators,
     pub(crate) endpoint: Endpoint,
     pub(crate) state: StateDir,
     pub(crate) reports: Arc<Reports>,
@@ -62,7 +64,8 @@ impl Link {
         // So that the first hello knows whether this node can do anything.
         let _ = self.engine.wait_for(|engine| !matches!(engine, EngineStatus::Unknown)).await;
         loop {
-            match dial(&self.endpoint, config.clone(), &self.orchestrators, &name, DIAL_TIMEOUT).await {
+            let addresses = self.orchestrators.in_turn();
+            match dial(&self.endpoint, config.clone(), &addresses, &name, DIAL_TIMEOUT).await {
                 Ok(connection) => {
                     tracing::info!(orchestrator = %connection.remote_address(), "link is up");
                     metrics::link_up(true);

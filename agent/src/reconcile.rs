@@ -20,30 +20,30 @@ use muster_protocol::agent::{
 use muster_protocol::id::{SeatId, ServerId};
 
 use server::Server;
-pub(crate) use view::{AllocationView, ServerView};
+pub use view::{AllocationView, ServerView};
 
 /// Servers one node keeps track of, ended ones included. More than fit a machine by far; a bound on
 /// what a broken orchestrator can make an agent hold.
-pub(crate) const MAX_SERVERS: usize = 4_096;
+pub const MAX_SERVERS: usize = 4_096;
 
 /// How long a server waits for a Docker engine that does not answer before it counts as failed, so
 /// that the orchestrator places it elsewhere, in milliseconds.
-pub(crate) const ENGINE_WAIT_MS: u64 = 20_000;
+pub const ENGINE_WAIT_MS: u64 = 20_000;
 
 /// A container of ours, as far as reaching and ending it needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Container {
+pub struct Container {
     /// Docker's id.
-    pub(crate) id: String,
+    pub id: String,
     /// Its first process on this machine, if it can be seen from here.
-    pub(crate) pid: Option<u32>,
+    pub pid: Option<u32>,
     /// Where each of the server's ports is reached, in the order of the specification.
-    pub(crate) ports: Vec<SocketAddr>,
+    pub ports: Vec<SocketAddr>,
 }
 
 /// How a container was found.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum ObservedStatus {
+pub enum ObservedStatus {
     /// Made, never started.
     Created,
     /// Its process runs.
@@ -57,27 +57,27 @@ pub(crate) enum ObservedStatus {
 
 /// How and when a container's process ended.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Exit {
+pub struct Exit {
     /// How.
-    pub(crate) exit: ServerExit,
+    pub exit: ServerExit,
     /// When, Unix milliseconds.
-    pub(crate) at_ms: u64,
+    pub at_ms: u64,
 }
 
 /// A container of this node, found on looking around.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Observed {
+pub struct Observed {
     /// The specification it was made from, out of its labels.
-    pub(crate) spec: ServerSpec,
+    pub spec: ServerSpec,
     /// The container.
-    pub(crate) container: Container,
+    pub container: Container,
     /// How it is.
-    pub(crate) status: ObservedStatus,
+    pub status: ObservedStatus,
 }
 
 /// What a server said by the SDK.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum SdkCall {
+pub enum SdkCall {
     /// Anything that changes nothing: it has used the SDK.
     Used,
     /// Players may connect.
@@ -94,7 +94,7 @@ pub(crate) enum SdkCall {
 
 /// Why a container was not launched.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum LaunchError {
+pub enum LaunchError {
     /// Docker does not answer; the server waits for it.
     EngineDown,
     /// The image went away between the check and the launch; it is fetched again.
@@ -110,7 +110,7 @@ pub(crate) enum LaunchError {
 
 /// Why an image is not there.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum ImageError {
+pub enum ImageError {
     /// Docker does not answer; the server waits for it.
     EngineDown,
     /// It will not work.
@@ -119,7 +119,7 @@ pub(crate) enum ImageError {
 
 /// What the table is told.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Input {
+pub enum Input {
     /// The orchestrator's wish.
     Desired(DesiredServers),
     /// Docker answers.
@@ -156,36 +156,36 @@ pub(crate) enum Input {
 
 /// One port as the tunnel reaches it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct RoutePort {
+pub struct RoutePort {
     /// What is spoken on it.
-    pub(crate) protocol: PortProtocol,
+    pub protocol: PortProtocol,
     /// Where.
-    pub(crate) address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 /// How to find out whether a server's ports listen.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Probe {
+pub struct Probe {
     /// The container's first process on this machine, if it can be seen from here.
-    pub(crate) pid: Option<u32>,
+    pub pid: Option<u32>,
     /// The ports.
-    pub(crate) ports: Vec<ProbePort>,
+    pub ports: Vec<ProbePort>,
 }
 
 /// One port to find out about.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ProbePort {
+pub struct ProbePort {
     /// UDP, or else TCP.
-    pub(crate) udp: bool,
+    pub udp: bool,
     /// Its number inside the container.
-    pub(crate) container_port: u16,
+    pub container_port: u16,
     /// Where it is reached from here.
-    pub(crate) address: SocketAddr,
+    pub address: SocketAddr,
 }
 
 /// What the table wants done. None depends on another having succeeded: success comes back as input.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) enum Effect {
+pub enum Effect {
     /// See to it that the image is there.
     FetchImage(ServerId, BuildRef),
     /// The image is not needed any more by this server.
@@ -221,7 +221,7 @@ pub(crate) enum Effect {
 
 /// Every server of this node.
 #[derive(Default)]
-pub(crate) struct Table {
+pub struct Table {
     servers: BTreeMap<ServerId, Server>,
     engine_up: bool,
     /// A full wish has come from an orchestrator since this process started.
@@ -231,7 +231,7 @@ pub(crate) struct Table {
 
 impl Table {
     /// A table that knows what an earlier run of the agent knew.
-    pub(crate) fn restore(saved: Vec<(ServerSpec, ServerReport)>, now: u64) -> (Self, Vec<Effect>) {
+    pub fn restore(saved: Vec<(ServerSpec, ServerReport)>, now: u64) -> (Self, Vec<Effect>) {
         let mut table = Self::default();
         let mut effects = Vec::new();
         for (spec, report) in saved.into_iter().take(MAX_SERVERS) {
@@ -245,7 +245,7 @@ impl Table {
     }
 
     /// Takes one input in; answers with what to do about it.
-    pub(crate) fn apply(&mut self, input: Input, now: u64) -> Vec<Effect> {
+    pub fn apply(&mut self, input: Input, now: u64) -> Vec<Effect> {
         let mut out = Vec::new();
         match input {
             Input::Desired(desired) => self.desired(desired, now, &mut out),
@@ -273,19 +273,19 @@ impl Table {
     }
 
     /// What to keep for the next run of the agent, if it changed since the last call.
-    pub(crate) fn take_snapshot(&mut self) -> Option<Vec<(ServerSpec, ServerReport)>> {
+    pub fn take_snapshot(&mut self) -> Option<Vec<(ServerSpec, ServerReport)>> {
         std::mem::take(&mut self.changed)
             .then(|| self.servers.values().map(|server| (server.spec().clone(), server.report())).collect())
     }
 
     /// The last snapshot was not kept: the next one is due.
-    pub(crate) fn mark_changed(&mut self) {
+    pub fn mark_changed(&mut self) {
         self.changed = true;
     }
 
     /// Servers by the phase they are in, and how many of them have a live container,
     /// or are about to.
-    pub(crate) fn count(&self) -> (BTreeMap<&'static str, u32>, u32) {
+    pub fn count(&self) -> (BTreeMap<&'static str, u32>, u32) {
         let mut phases = BTreeMap::new();
         let mut containers = 0;
         for server in self.servers.values() {
@@ -296,7 +296,7 @@ impl Table {
     }
 
     /// Builds that servers here need.
-    pub(crate) fn builds(&self) -> impl Iterator<Item = &BuildRef> {
+    pub fn builds(&self) -> impl Iterator<Item = &BuildRef> {
         self.servers.values().filter(|server| !server.is_ended()).filter_map(|s| s.spec().build.as_ref())
     }
 

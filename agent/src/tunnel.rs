@@ -12,7 +12,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_transport::{
-    ClientCertificate, Identity, Profile, Role, TlsError, alpn, bind, peer_identity, server_config,
+    ClientCertificate, Identity, Profile, Role, TlsError, alpn, listen, peer_identity, server_config,
 };
 use quinn::{Connection, Endpoint, Incoming};
 use tokio::sync::Semaphore;
@@ -77,8 +77,8 @@ impl Tunnel {
     ) -> Result<Self, TunnelBindError> {
         let config =
             server_config(identity, &[alpn::TUNNEL], ClientCertificate::Required, Profile::TunnelDatagrams)?;
-        let endpoint =
-            bind(address, Some(config)).map_err(|source| TunnelBindError::Bind { address, source })?;
+        let endpoint = listen(address, config, identity.key.secret_der())
+            .map_err(|source| TunnelBindError::Bind { address, source })?;
         let metrics = Arc::new(TunnelMetrics::new());
         let shared = Shared {
             flows: Arc::new(Flows::new(Arc::clone(&routes), Arc::clone(&metrics))),

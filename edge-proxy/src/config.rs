@@ -26,7 +26,8 @@ pub struct Config {
     pub region: String,
     /// Name a person recognises the machine by; empty: its host name.
     pub name: String,
-    /// Where orchestrators take links, `host:port`, tried in order.
+    /// Where orchestrators take links, `host:port`: one is enough, and tells of the others; several are for when
+    /// that one is away at the first start.
     pub orchestrator: Vec<String>,
     /// One-time token from `muster token create --join edge --region REGION`. Used at the first start
     /// only; afterwards the identity in `state_dir` counts.

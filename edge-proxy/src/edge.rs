@@ -8,7 +8,8 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use muster_protocol::edge::EdgeHello;
 use muster_transport::{
-    Identity, IdentityError, JoinError, JoinToken, JoinTokenError, Profile, Role, alpn, client_config, join,
+    Identity, IdentityError, JoinError, JoinToken, JoinTokenError, Orchestrators, Profile, Role, alpn,
+    client_config, join,
 };
 use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
@@ -145,7 +146,11 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
     let link = Link {
         endpoint: endpoint.clone(),
         client: client_config(&identity, alpn::LINK, Profile::Link)?,
-        orchestrators: config.orchestrator.clone(),
+        orchestrators: Orchestrators::new(
+            &config.orchestrator,
+            &crate::saved::orchestrators(&config.state_dir),
+            rand::random(),
+        ),
         hello: hello(&config, beacon_address),
         serving: serving.link(),
         traffic,

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_protocol::edge::{EdgeHello, EdgeMessage, ToEdge, edge_message, to_edge};
-use muster_transport::{Backoff, DialError, FrameIoError, FrameReader, FrameWriter, Role, dial, server_name};
+use muster_transport::{
+    Backoff, DialError, FrameIoError, FrameReader, FrameWriter, Orchestrators, Role, dial, server_name,
+};
 use tokio::time::MissedTickBehavior;
 use tracing::{info, warn};
 
@@ -24,7 +26,7 @@ const REPORT_EVERY: Duration = Duration::from_secs(2);
 pub(crate) struct Link {
     pub(crate) endpoint: quinn::Endpoint,
     pub(crate) client: quinn::ClientConfig,
-    pub(crate) orchestrators: Vec<String>,
+    pub(crate) orchestrators: Orchestrators,
     pub(crate) hello: EdgeHello,
     pub(crate) serving: ServingLink,
     pub(crate) traffic: Arc<Traffic>,
@@ -58,8 +60,8 @@ impl Link {
     /// One connection, from dialling to its end.
     async fn session(&mut self, backoff: &mut Backoff) -> Result<std::convert::Infallible, LinkError> {
         let name = server_name(Role::Orchestrator, "orchestrator");
-        let connection =
-            dial(&self.endpoint, self.client.clone(), &self.orchestrators, &name, DIAL_TIMEOUT).await?;
+        let addresses = self.orchestrators.in_turn();
+        let connection = dial(&self.endpoint, self.client.clone(), &addresses, &name, DIAL_TIMEOUT).await?;
         let (send, receive) = connection.open_bi().await?;
         let (mut writer, mut reader) = (FrameWriter::new(send), FrameReader::new(receive));
         writer.send(&message(edge_message::Body::Hello(self.hello.clone()))).await?;
@@ -77,7 +79,10 @@ impl Link {
                         backoff.reset();
                     }
                     match heard.body {
-                        Some(to_edge::Body::Welcome(welcome)) => self.serving.welcome(welcome).await,
+                        Some(to_edge::Body::Welcome(welcome)) => {
+                            self.orchestrators.learn(&welcome.orchestrators);
+                            self.serving.welcome(welcome).await;
+                        }
                         Some(to_edge::Body::Routes(routes)) => self.serving.routes(routes).await,
                         None => warn!("the orchestrator said something that this version does not know"),
                     }

@@ -58,6 +58,11 @@ impl Saved {
     }
 }
 
+/// The orchestrators that were last told of; none if nothing readable is kept, which serving tells of.
+pub(crate) fn orchestrators(dir: &Path) -> Vec<String> {
+    Saved::load(dir).ok().flatten().map(|saved| saved.welcome.orchestrators).unwrap_or_default()
+}
+
 fn take<M: Message + Default>(bytes: &mut Bytes) -> Option<M> {
     let prefix = *bytes.first_chunk::<PREFIX_BYTES>()?;
     let length = framing::frame_length(prefix, MAX_FRAME_BYTES).ok()?;

@@ -122,7 +122,7 @@ fn node_usage(link: &Link, usage: &mut Usage) -> agent_message::Body {
     })
 }
 
-async fn hear(link: &Link, message: ToAgent) -> Result<(), Ended> {
+async fn hear(link: &mut Link, message: ToAgent) -> Result<(), Ended> {
     match message.body {
         Some(to_agent::Body::Welcome(welcome)) => welcomed(link, &welcome),
         Some(to_agent::Body::Desired(desired)) => {
@@ -134,7 +134,8 @@ async fn hear(link: &Link, message: ToAgent) -> Result<(), Ended> {
     Ok(())
 }
 
-fn welcomed(link: &Link, welcome: &AgentWelcome) {
+fn welcomed(link: &mut Link, welcome: &AgentWelcome) {
+    link.orchestrators.learn(&welcome.orchestrators);
     match verifier(welcome) {
         Ok(verifier) => {
             link.keys.send_replace(Arc::new(verifier));

@@ -5,56 +5,51 @@ use serde::Serialize;
 
 /// A server, as it sees itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct ServerView {
+pub struct ServerView {
     /// Its id.
-    pub(crate) id: String,
+    pub id: String,
     /// Namespace.
-    pub(crate) namespace: String,
+    pub namespace: String,
     /// Fleet.
-    pub(crate) fleet: String,
+    pub fleet: String,
     /// Region.
-    pub(crate) region: String,
+    pub region: String,
     /// `starting`, `ready`, `allocated`, `draining` or `stopping`.
-    pub(crate) state: &'static str,
+    pub state: &'static str,
     /// The match that claimed it, if one has.
-    pub(crate) allocation: Option<AllocationView>,
+    pub allocation: Option<AllocationView>,
     /// Seats it has said are connected.
-    pub(crate) connected_seats: Vec<String>,
+    pub connected_seats: Vec<String>,
     /// Whether it has been told to finish.
-    pub(crate) draining: bool,
+    pub draining: bool,
     /// When it is stopped although players may be on it, Unix milliseconds; absent: no such time.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(crate) drain_deadline_ms: Option<u64>,
+    pub drain_deadline_ms: Option<u64>,
 }
 
 /// A match, as the server that hosts it sees it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct AllocationView {
+pub struct AllocationView {
     /// The match.
-    pub(crate) match_id: String,
+    pub match_id: String,
     /// Who will come.
-    pub(crate) seats: Vec<SeatView>,
+    pub seats: Vec<SeatView>,
     /// What queue or caller gave along; JSON if it is JSON, else text.
-    pub(crate) data: serde_json::Value,
+    pub data: serde_json::Value,
 }
 
 /// One player's place.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-pub(crate) struct SeatView {
+pub struct SeatView {
     /// The seat.
-    pub(crate) seat: String,
+    pub seat: String,
     /// The player, as the studio's client named them.
-    pub(crate) player: String,
+    pub player: String,
 }
 
 impl ServerView {
     /// The view of a server made from `spec`; `state` and `connected_seats` are the agent's to say.
-    pub(crate) fn new(
-        spec: &ServerSpec,
-        state: &'static str,
-        draining: bool,
-        connected_seats: Vec<String>,
-    ) -> Self {
+    pub fn new(spec: &ServerSpec, state: &'static str, draining: bool, connected_seats: Vec<String>) -> Self {
         Self {
             id: spec.server_id.clone(),
             namespace: spec.namespace.clone(),

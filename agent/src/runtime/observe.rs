@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use bollard::models::{ContainerInspectResponse, ContainerState};
 use bollard::query_parameters::ListContainersOptionsBuilder;
@@ -13,6 +14,12 @@ use super::container::{self, ENV_TOKEN, LABEL_NODE};
 use super::{Engine, EngineError};
 use crate::config::ContainerReach;
 use crate::reconcile::{Container, Exit, Observed, ObservedStatus};
+
+/// Exit code of a process that was killed: 128 and the signal's number.
+const SIGKILLED: i64 = 137;
+/// How often, and after which pause each time, Docker is asked again whether memory was why.
+const OOM_LOOKS: u32 = 3;
+const OOM_PAUSE: Duration = Duration::from_millis(150);
 
 /// A container found on looking around.
 pub(crate) struct Found {
@@ -100,10 +107,25 @@ impl Engine {
         }
         let exit = ServerExit {
             code: state.exit_code.unwrap_or_default(),
-            out_of_memory: state.oom_killed.unwrap_or_default(),
+            out_of_memory: self.ran_out_of_memory(id, &state).await,
             log_tail: self.log_tail(id).await,
         };
         Some(Exit { exit, at_ms })
+    }
+
+    /// Whether the kernel killed it for its memory limit. Docker hears of that from another source than of the
+    /// exit, and on a busy machine later.
+    async fn ran_out_of_memory(&self, id: &str, state: &ContainerState) -> bool {
+        let mut known = state.oom_killed == Some(true);
+        for _ in 0..OOM_LOOKS {
+            if known || state.exit_code != Some(SIGKILLED) {
+                break;
+            }
+            tokio::time::sleep(OOM_PAUSE).await;
+            let Ok(again) = self.docker.inspect_container(id, None).await else { break };
+            known = again.state.is_some_and(|state| state.oom_killed == Some(true));
+        }
+        known
     }
 
     fn ports(&self, inspected: &ContainerInspectResponse, spec: &ServerSpec) -> Vec<SocketAddr> {

@@ -227,7 +227,7 @@ impl Session {
         });
         let (control, mut orders) = mpsc::unbounded_channel();
         let key = TokenKey { key_id: "test".to_owned(), public_key: self.key.clone().into() };
-        let welcome = AgentWelcome { token_keys: vec![key] };
+        let welcome = AgentWelcome { token_keys: vec![key], ..Default::default() };
         let _ = control.send(ToAgent { body: Some(to_agent::Body::Welcome(welcome)) });
         {
             // Under the lock, so that no wish of the test falls between the two.

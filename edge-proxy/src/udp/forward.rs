@@ -16,7 +16,7 @@ use muster_protocol::flow::{FlowId, FlowOwner, flow_id};
 use muster_protocol::fragment::{Rejoined, Rejoiner};
 use muster_protocol::id::{NodeId, SeatId};
 use muster_protocol::preface::{Refusal, decode_preface};
-use muster_protocol::tunnel::{Header, OpenTarget};
+use muster_protocol::tunnel::{Header, OpenTarget, RefuseReason};
 
 use super::admission::{Admission, Admit};
 use super::flows::{Flow, FlowTable, Gone};
@@ -179,6 +179,12 @@ impl Forwarder {
             Header::Unknown(_) => {
                 flow.opened_on = 0;
                 Reply::Nothing
+            }
+            // An agent that has just been restarted may not have taken up its containers yet. Were the server over,
+            // its route would go, and the flow with it.
+            Header::Refused(_, RefuseReason::UnknownServer) => {
+                flow.opened_on = 0;
+                Reply::Drop(DropReason::AgentRefused)
             }
             Header::Refused(id, _) => {
                 self.end_without_notice(id);

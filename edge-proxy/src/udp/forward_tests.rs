@@ -44,7 +44,7 @@ fn world(proof: Proof) -> World {
     let pair = AsymmetricKeyPair::<V4>::generate().unwrap();
     let signer = TokenSigner::new("k1", pair.secret.as_bytes()).unwrap();
     let key = TokenKey { key_id: "k1".into(), public_key: signer.public_key().to_vec().into() };
-    let welcome = EdgeWelcome { token_keys: vec![key], flow_key: vec![7; 16].into() };
+    let welcome = EdgeWelcome { token_keys: vec![key], flow_key: vec![7; 16].into(), ..Default::default() };
     let trust = Arc::new(ArcSwap::from_pointee(Trust::from_welcome(&welcome).unwrap()));
     let route = Arc::new(Route {
         key: RouteKey { port: PORT, protocol: Protocol::Udp },
@@ -301,8 +301,15 @@ fn refused_and_closed_flows_are_gone() {
     let mut world = world(Proof::Open);
     let node = world.route.node;
     let (flow, _) = forwarded(world.packet(client(1), b"hello"));
-    let refused = world.reply(node, Header::Refused(flow, RefuseReason::UnknownServer), b"");
+    let refused = world.reply(node, Header::Refused(flow, RefuseReason::TooManyFlows), b"");
     assert_eq!((refused, world.forwarder.flows()), (Reply::Drop(DropReason::AgentRefused), 0));
+    // An agent that has just been started may not know its servers yet: the flow stays, and says again where to.
+    let (flow, _) = forwarded(world.packet(client(1), b"hello"));
+    let refused = world.reply(node, Header::Refused(flow, RefuseReason::UnknownServer), b"");
+    assert_eq!((refused, world.forwarder.flows()), (Reply::Drop(DropReason::AgentRefused), 1));
+    let (again, opens) = forwarded(world.packet(client(1), b"hello"));
+    assert_eq!((again, opens.is_some()), (flow, true));
+    assert_eq!(world.reply(node, Header::Close(flow), b""), Reply::Nothing);
     let (flow, _) = forwarded(world.packet(client(1), b"hello"));
     assert_eq!(world.reply(node, Header::Close(flow), b""), Reply::Nothing);
     assert_eq!((world.forwarder.flows(), world.reported_flows()), (0, 0));

@@ -37,7 +37,11 @@ impl Orchestrator {
         let address = endpoint.local_addr().unwrap();
         let (routes, current) = watch::channel(RouteTable { revision: 0, full: true, ..Default::default() });
         let heard = Arc::new(Mutex::new(Heard::default()));
-        let welcome = EdgeWelcome { token_keys: vec![authority.token_key()], flow_key: vec![9; 16].into() };
+        let welcome = EdgeWelcome {
+            token_keys: vec![authority.token_key()],
+            flow_key: vec![9; 16].into(),
+            ..Default::default()
+        };
         tokio::spawn(accept(endpoint.clone(), welcome, current, heard.clone()));
         Self { address, endpoint, routes, heard }
     }
