@@ -78,9 +78,14 @@ pub(crate) enum Command {
     /// What the orchestrator does over time: list, show, pause, retry, cancel
     #[command(subcommand)]
     Workflow(commands::workflow::Command),
+    /// Take, check and restore backups
+    #[command(subcommand)]
+    Backup(commands::backup::Command),
     /// Check or print an orchestrator's store, without an orchestrator
     #[command(subcommand)]
     Store(commands::store::Command),
+    /// Look for what is wrong with this machine's orchestrator, and say how to mend it
+    Doctor(commands::doctor::Options),
     /// How the installation is, and what is wrong
     Status,
     /// Print a completion script for a shell

@@ -1,7 +1,9 @@
 //! The commands, one file each; this one only dispatches.
 
+pub(crate) mod backup;
 pub(crate) mod build;
 pub(crate) mod completion;
+pub(crate) mod doctor;
 pub(crate) mod edges;
 pub(crate) mod fleet;
 pub(crate) mod namespace;
@@ -47,7 +49,9 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Token(command) => ops(global, async |ops| token::run(&ops, command).await),
         Command::Ticket(command) => ops(global, async |ops| ticket::run(&ops, command).await),
         Command::Workflow(command) => ops(global, async |ops| workflow::run(&ops, command).await),
+        Command::Backup(command) => on_runtime(backup::run(global, command)),
         Command::Store(command) => on_runtime(store::run(global.json, command)),
+        Command::Doctor(options) => on_runtime(doctor::run(global, options)),
         Command::Status => ops(global, async |ops| status::run(&ops).await),
         Command::Completion(options) => completion::run(options),
     }

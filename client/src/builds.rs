@@ -13,10 +13,12 @@ use sha2::{Digest, Sha256};
 use tokio::fs::File;
 use tokio::io::{AsyncReadExt, AsyncSeekExt};
 
-use crate::{Client, ClientError};
+use crate::{ByteStream, Client, ClientError};
 
 /// How long one chunk may take: 8 MiB on a slow uplink, and its fsync.
 const CHUNK_TIMEOUT: Duration = Duration::from_mins(3);
+/// How long an archive or a backup may take.
+pub(crate) const TRANSFER_TIMEOUT: Duration = Duration::from_hours(24);
 /// Failures in a row after which an upload is given up; it can be resumed by asking again.
 const MAX_FAILURES: u32 = 6;
 /// Pause after the first failure; doubles with each further one.
@@ -34,6 +36,11 @@ pub struct UploadStep {
 }
 
 impl Client {
+    /// The archive of a build, by tag or digest, as it was pushed.
+    pub async fn archive(&self, build: &str) -> Result<ByteStream, ClientError> {
+        self.call(Method::GET, &["builds", build, "archive"]).timeout(TRANSFER_TIMEOUT).stream().await
+    }
+
     /// Begins an upload, or finds the one of this digest that is under way or complete.
     pub async fn create_upload(&self, request: &UploadRequest) -> Result<Upload, ClientError> {
         self.call(Method::POST, &["uploads"]).json(request).read().await

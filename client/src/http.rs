@@ -2,13 +2,14 @@
 
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
 use muster_protocol::api::is_namespace;
 use muster_protocol::problem::{PROBLEM_MEDIA_TYPE, Problem};
 use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderMap, HeaderValue};
 use reqwest::{Certificate, Method, RequestBuilder, Response, Url};
 use serde::de::DeserializeOwned;
 
-use crate::{ClientError, ConfigError};
+use crate::{ByteStream, ClientError, ConfigError};
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -84,6 +85,14 @@ impl Client {
         self.namespace.as_deref()
     }
 
+    /// The same client, token and trust included, of another orchestrator of the same installation.
+    ///
+    /// # Errors
+    /// As [`Client::new`], if `url` is none.
+    pub fn at(&self, url: &str) -> Result<Self, ConfigError> {
+        Ok(Self { base: base_url(url)?, ..self.clone() })
+    }
+
     /// The same client, connections and token included, for another namespace.
     pub fn with_namespace(&self, namespace: &str) -> Result<Self, ConfigError> {
         if !is_namespace(namespace) {
@@ -157,6 +166,15 @@ impl Call {
         };
         serde_json::from_slice(&body)
             .map_err(|error| ClientError::Decode { what, reason: format!("{error}: {}", quote(&body)) })
+    }
+
+    /// Sends; the answer's bytes as they come.
+    pub(crate) async fn stream(self) -> Result<ByteStream, ClientError> {
+        let (what, response) = self.send().await?;
+        let pieces = response.bytes_stream();
+        let pieces =
+            pieces.map(move |piece| piece.map_err(|error| ClientError::transport(what.clone(), &error)));
+        Ok(ByteStream(Box::pin(pieces)))
     }
 
     /// Sends, and reads the answer as text.

@@ -3,7 +3,8 @@
 use muster_protocol::api::{Edge, Node, Page, Region, Status};
 use reqwest::Method;
 
-use crate::{Client, ClientError};
+use crate::builds::TRANSFER_TIMEOUT;
+use crate::{ByteStream, Client, ClientError};
 
 impl Client {
     /// Nodes, from after `after` on.
@@ -24,6 +25,11 @@ impl Client {
     /// How the installation is.
     pub async fn status(&self) -> Result<Status, ClientError> {
         self.call(Method::GET, &["status"]).read().await
+    }
+
+    /// A backup of everything, as `muster backup` keeps it. Needs an admin token.
+    pub async fn backup(&self) -> Result<ByteStream, ClientError> {
+        self.call(Method::GET, &["backup"]).timeout(TRANSFER_TIMEOUT).stream().await
     }
 
     /// The certificate (PEM) of Muster's own CA, which `wss` endpoints may be signed by. Needs no token.

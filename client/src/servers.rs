@@ -1,17 +1,13 @@
 //! Servers: list, show, stop, logs.
 
-use std::pin::Pin;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::{Stream, StreamExt};
 use muster_protocol::api::{LogsQuery, Page, Server, ServerState};
 use muster_protocol::id::ServerId;
 use reqwest::Method;
 use serde::Serialize;
 
-use crate::{Client, ClientError};
+use crate::{ByteStream, Client, ClientError};
 
 /// Longest a log is followed on one connection. A log that is followed for longer is opened again.
 const LOG_TIMEOUT: Duration = Duration::from_hours(24);
@@ -33,23 +29,6 @@ pub struct ServerFilter {
     pub after: Option<String>,
 }
 
-/// A log as it comes, in pieces that may end anywhere in a line.
-pub struct LogStream(Pin<Box<dyn Stream<Item = Result<Bytes, ClientError>> + Send>>);
-
-impl std::fmt::Debug for LogStream {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str("LogStream")
-    }
-}
-
-impl Stream for LogStream {
-    type Item = Result<Bytes, ClientError>;
-
-    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        self.0.poll_next_unpin(context)
-    }
-}
-
 impl Client {
     /// Servers of the namespace.
     pub async fn servers(&self, filter: &ServerFilter) -> Result<Page<Server>, ClientError> {
@@ -67,12 +46,8 @@ impl Client {
     }
 
     /// A server's output; ends with the log, or never while `query.follow` and the server runs.
-    pub async fn logs(&self, id: &ServerId, query: &LogsQuery) -> Result<LogStream, ClientError> {
+    pub async fn logs(&self, id: &ServerId, query: &LogsQuery) -> Result<ByteStream, ClientError> {
         let call = self.call(Method::GET, &["servers", &id.to_string(), "logs"]).query(query);
-        let (what, response) = call.timeout(LOG_TIMEOUT).send().await?;
-        let stream = response.bytes_stream();
-        Ok(LogStream(Box::pin(
-            stream.map(move |piece| piece.map_err(|error| ClientError::transport(what.clone(), &error))),
-        )))
+        call.timeout(LOG_TIMEOUT).stream().await
     }
 }

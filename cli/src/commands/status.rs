@@ -19,6 +19,7 @@ pub(crate) async fn run(ops: &Ops) -> anyhow::Result<()> {
                 output::span(status.uptime_s * 1_000)
             ),
         ),
+        ("orchestrators", status.orchestrators.to_string()),
         ("store", status.store.clone()),
         ("nodes", format!("{} of {} ready", status.nodes_ready, status.nodes)),
         ("edges", format!("{} of {} connected", status.edges_connected, status.edges)),

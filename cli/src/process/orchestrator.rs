@@ -33,6 +33,7 @@ impl super::Keys for Keys {
         key("api.insecure", Kind::Switch, "Allow plain HTTP on an address that other machines reach"),
         key("api.names", Kind::List, "With api.tls own: further names and addresses for the certificate"),
         key("link.listen", Kind::Text, "Address and UDP port that agents and edges dial"),
+        key("link.advertise", Kind::Text, "host:port under which they, and other orchestrators, reach it"),
     ];
 }
 
