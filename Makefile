@@ -1,6 +1,6 @@
 # The only entry: every task of this repository is a target here, and does its work in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-godot test-fdb crash simulate lint bench bench-store bench-engine image
+.PHONY: help demo dev test test-godot test-fdb crash simulate lint bench bench-store bench-engine bench-matchmaking image
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -23,7 +23,7 @@ test-fdb: ## Run the store's suite and the end-to-end tests on a FoundationDB cl
 crash: ## Kill processes at random under load: KILLS=100 SEED=n STORE=fdb:FILE
 	@scripts/crash.sh "$(KILLS)" "$(SEED)" "$(STORE)"
 
-simulate: ## Simulate the engine's life from many seeds: SEEDS=1000
+simulate: ## Simulate the engine's life, and an installation's, from many seeds: SEEDS=1000
 	@scripts/simulate.sh "$(SEEDS)"
 
 lint: ## Check formatting, clippy, shell scripts and the repository's own rules
@@ -37,6 +37,9 @@ bench-store: ## Run the store's benchmark alone
 
 bench-engine: ## Run the durable engine's benchmark alone
 	@scripts/bench.sh engine
+
+bench-matchmaking: ## Run the benchmark of matchmaking's core alone
+	@scripts/bench.sh matchmaking
 
 image: ## Build the example game server's container image
 	@scripts/setup.sh toolchain docker

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Every benchmark, or the one named; figures go to the terminal and to target/bench/*.json.
 #
-#   scripts/bench.sh [all|store|engine|alloc|start|edge] [OPTION...]
+#   scripts/bench.sh [all|store|engine|matchmaking|alloc|start|edge] [OPTION...]
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$REPO_ROOT"

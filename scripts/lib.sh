@@ -126,9 +126,10 @@ without_service_start() {
     return "$status"
 }
 
-# have_libclang: what makes Rust of C headers can find its compiler's library.
+# have_libclang: what makes Rust of C headers can find its compiler's library; libclang-cpp is another.
 have_libclang() {
-    [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang*.so*' >/dev/null
+    [ -n "${LIBCLANG_PATH:-}" ] || compgen -G '/usr/lib/llvm-*/lib/libclang.so*' >/dev/null ||
+        compgen -G '/usr/lib/llvm-*/lib/libclang-[0-9]*.so*' >/dev/null
 }
 
 # fdb_environment: sets FDB_FEATURE, the cargo feature to build the FoundationDB driver with, and what

@@ -6,6 +6,7 @@ mod cpu;
 pub mod edge;
 pub mod engine;
 pub mod figures;
+pub mod matchmaking;
 mod nginx;
 mod relay;
 mod stand_in;

@@ -6,18 +6,26 @@ use crate::Problem;
 use crate::manifest::Crate;
 
 /// Every crate of the workspace with the crates of the workspace it may import.
-const ALLOWED: [(&str, &[&str]); 12] = [
+const ALLOWED: [(&str, &[&str]); 13] = [
     ("muster-protocol", &[]),
     ("muster-transport", &["muster-protocol"]),
     ("muster-client", &["muster-protocol"]),
     ("muster-store", &["muster-protocol"]),
     ("muster-engine", &["muster-store"]),
+    ("muster-matchmaker", &[]),
     ("muster-orchestrator", &["muster-protocol", "muster-transport", "muster-store", "muster-engine"]),
     ("muster-edge-proxy", &["muster-protocol", "muster-transport"]),
     ("muster-agent", &["muster-protocol", "muster-transport"]),
     (
         "muster-loadtest",
-        &["muster-protocol", "muster-transport", "muster-client", "muster-store", "muster-engine"],
+        &[
+            "muster-protocol",
+            "muster-transport",
+            "muster-client",
+            "muster-store",
+            "muster-engine",
+            "muster-matchmaker",
+        ],
     ),
     (
         "muster-cli",
@@ -34,6 +42,9 @@ const ALLOWED: [(&str, &[&str]); 12] = [
     ("tidy", &[]),
 ];
 
+/// What tests alone may import besides: the simulation of an installation has agents that decide as agents do.
+const ALLOWED_TO_TESTS: [(&str, &str); 1] = [("muster-orchestrator", "muster-agent")];
+
 /// Every import of another crate of the workspace is one the table allows.
 pub fn check(path: &str, krate: &Crate) -> Vec<Problem> {
     let Some((_, allowed)) = ALLOWED.iter().find(|(name, _)| *name == krate.name) else {
@@ -48,9 +59,12 @@ pub fn check(path: &str, krate: &Crate) -> Vec<Problem> {
     };
     krate
         .imports()
-        .filter(|import| ALLOWED.iter().any(|(name, _)| name == import) || import.starts_with("muster-"))
-        .filter(|import| !allowed.contains(import))
-        .map(|import| {
+        .filter(|(import, _)| ALLOWED.iter().any(|(name, _)| name == import) || import.starts_with("muster-"))
+        .filter(|(import, _)| !allowed.contains(import))
+        .filter(|(import, tests_only)| {
+            !tests_only || !ALLOWED_TO_TESTS.contains(&(krate.name.as_str(), *import))
+        })
+        .map(|(import, _)| {
             let may = if allowed.is_empty() { "no crate of Muster".to_owned() } else { allowed.join(", ") };
             Problem::in_file(
                 path,
@@ -69,8 +83,12 @@ mod tests {
     use super::*;
 
     fn problems(name: &str, imports: &[&str]) -> Vec<Problem> {
+        problems_in("dev-dependencies", name, imports)
+    }
+
+    fn problems_in(table: &str, name: &str, imports: &[&str]) -> Vec<Problem> {
         use std::fmt::Write as _;
-        let mut text = format!("[package]\nname = '{name}'\n[dev-dependencies]\n");
+        let mut text = format!("[package]\nname = '{name}'\n[{table}]\n");
         for import in imports {
             writeln!(text, "{import}.workspace = true").unwrap();
         }
@@ -98,6 +116,13 @@ mod tests {
             assert_eq!(found.len(), 1, "{name} -> {import}");
             assert!(found[0].what.contains(import), "{}", found[0]);
         }
+    }
+
+    #[test]
+    fn what_tests_may_import_the_code_may_not() {
+        let (name, import) = ("muster-orchestrator", "muster-agent");
+        assert_eq!(problems(name, &[import]), []);
+        assert_eq!(problems_in("dependencies", name, &[import]).len(), 1);
     }
 
     #[test]

@@ -4,15 +4,24 @@
 use crate::Problem;
 
 /// The tables a crate can name dependencies in.
-const DEPENDENCY_TABLES: [&str; 3] = ["dependencies", "dev-dependencies", "build-dependencies"];
+const DEPENDENCY_TABLES: [&str; 3] = ["dependencies", TESTS, "build-dependencies"];
+/// The one of them that only tests see.
+const TESTS: &str = "dev-dependencies";
 
 /// A crate's name and everything it depends on.
 #[derive(Debug, PartialEq)]
 pub struct Crate {
     /// The package name.
     pub name: String,
-    /// Dependencies of every kind and target, as (name, how it is declared).
-    dependencies: Vec<(String, toml::Value)>,
+    dependencies: Vec<Dependency>,
+}
+
+/// A dependency, of whatever kind and target.
+#[derive(Debug, PartialEq)]
+struct Dependency {
+    name: String,
+    how: toml::Value,
+    tests_only: bool,
 }
 
 impl Crate {
@@ -34,20 +43,20 @@ impl Crate {
         Ok(Some(Self { name: name.to_owned(), dependencies }))
     }
 
-    /// The names of the crates this one depends on, for whatever purpose.
-    pub fn imports(&self) -> impl Iterator<Item = &str> {
-        // A renamed dependency carries its real name in `package`.
-        self.dependencies
-            .iter()
-            .map(|(name, how)| how.get("package").and_then(toml::Value::as_str).unwrap_or(name))
+    /// The names of the crates this one depends on, and whether only its tests do.
+    pub fn imports(&self) -> impl Iterator<Item = (&str, bool)> {
+        self.dependencies.iter().map(|Dependency { name, how, tests_only }| {
+            // A renamed dependency carries its real name in `package`.
+            (how.get("package").and_then(toml::Value::as_str).unwrap_or(name), *tests_only)
+        })
     }
 
     /// Every dependency is taken from the workspace's table, so that each has one version here.
     pub fn check_versions(&self, path: &str) -> Vec<Problem> {
         self.dependencies
             .iter()
-            .filter(|(_, how)| how.get("workspace") != Some(&toml::Value::Boolean(true)))
-            .map(|(name, _)| {
+            .filter(|dependency| dependency.how.get("workspace") != Some(&toml::Value::Boolean(true)))
+            .map(|Dependency { name, .. }| {
                 Problem::in_file(
                     path,
                     format!(
@@ -60,13 +69,15 @@ impl Crate {
     }
 }
 
-fn tables_of(manifest: &toml::Table) -> Vec<(String, toml::Value)> {
-    DEPENDENCY_TABLES
-        .iter()
-        .filter_map(|table| manifest.get(*table)?.as_table())
-        .flatten()
-        .map(|(name, how)| (name.clone(), how.clone()))
-        .collect()
+fn tables_of(manifest: &toml::Table) -> Vec<Dependency> {
+    let mut dependencies = Vec::new();
+    for table in DEPENDENCY_TABLES {
+        for (name, how) in manifest.get(table).and_then(toml::Value::as_table).into_iter().flatten() {
+            let (name, how) = (name.clone(), how.clone());
+            dependencies.push(Dependency { name, how, tests_only: table == TESTS });
+        }
+    }
+    dependencies
 }
 
 #[cfg(test)]
@@ -87,7 +98,7 @@ mod tests {
         let parsed = Crate::parse("a/Cargo.toml", text).unwrap().unwrap();
         let mut imports: Vec<_> = parsed.imports().collect();
         imports.sort_unstable();
-        assert_eq!(imports, ["b", "c", "d", "e", "g"]);
+        assert_eq!(imports, [("b", false), ("c", true), ("d", false), ("e", false), ("g", false)]);
         assert_eq!(parsed.check_versions("a/Cargo.toml"), []);
     }
 

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
 use muster_loadtest::bench::edge::EdgeLoad;
-use muster_loadtest::bench::{BenchOptions, alloc, edge, engine, start, store};
+use muster_loadtest::bench::{BenchOptions, alloc, edge, engine, matchmaking, start, store};
 use muster_loadtest::harness::docker::require_image;
 use muster_loadtest::harness::steps::Steps;
 use muster_protocol::api::MAX_PLAYERS;
@@ -54,6 +54,8 @@ enum What {
     Store,
     /// The durable engine on the embedded store
     Engine,
+    /// Matchmaking's core, without store and API
+    Matchmaking,
     /// All of them, one after the other
     All,
 }
@@ -88,10 +90,10 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
         seconds: options.seconds,
         rounds: options.rounds,
     };
-    if !matches!(options.what, What::Alloc | What::Store | What::Engine) {
+    if !matches!(options.what, What::Alloc | What::Store | What::Engine | What::Matchmaking) {
         require_image(&options.image).await?;
     }
-    for what in [What::Store, What::Engine, What::Alloc, What::Start, What::Edge] {
+    for what in [What::Store, What::Engine, What::Matchmaking, What::Alloc, What::Start, What::Edge] {
         if options.what != What::All && options.what != what {
             continue;
         }
@@ -99,6 +101,7 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
         let (name, figures) = match what {
             What::Store => ("store", store::run(&bench, &mut steps).await),
             What::Engine => ("engine", engine::run(&bench, &mut steps).await),
+            What::Matchmaking => ("matchmaking", matchmaking::run(&bench, &mut steps).await),
             What::Alloc => ("alloc", alloc::run(&bench, &mut steps).await),
             What::Start => ("start", start::run(&bench, &mut steps).await),
             What::Edge | What::All => ("edge", edge::run(&bench, load, &mut steps).await),

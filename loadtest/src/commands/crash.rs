@@ -32,8 +32,9 @@ const MATCH_PLAYERS: u32 = 2;
 const SERVERS: (u32, u32) = (3, 14);
 /// Servers that nobody plays on any more end after this.
 const IDLE_S: u32 = 15;
-/// Around an agent's or an edge's absence a broken game is to be expected.
-const AROUND: Duration = Duration::from_secs(1);
+/// Around an agent's or an edge's absence a broken game is to be expected: a tunnel that nobody speaks on finds
+/// out with its next keep-alive, up to 1.3 s later.
+const AROUND: Duration = Duration::from_secs(2);
 
 /// How to go about it.
 #[derive(clap::Args)]
@@ -50,6 +51,9 @@ pub(crate) struct Options {
     /// The orchestrator's store, `fdb:CLUSTER_FILE`; the embedded one if not given
     #[arg(long)]
     store: Option<String>,
+    /// How many orchestrators; three on a cluster and one on the embedded store if not given
+    #[arg(long)]
+    replicas: Option<u16>,
     /// How many kills
     #[arg(long, default_value_t = 100)]
     kills: u32,
@@ -63,6 +67,7 @@ pub(crate) struct Options {
 struct Report {
     ok: bool,
     seed: u64,
+    replicas: u16,
     kills: BTreeMap<Victim, usize>,
     /// Longest time from a kill until the process did its work again, seconds.
     longest_absence_s: f64,
@@ -74,7 +79,7 @@ struct Report {
     games: usize,
     /// Games that broke off while an agent or edge was away, as they must.
     games_broken_by_agent_or_edge: usize,
-    /// Games that broke off though only the orchestrator was away.
+    /// Games that broke off though only orchestrators were away.
     games_broken_otherwise: Vec<String>,
     lost: usize,
     double: usize,
@@ -87,8 +92,10 @@ struct Report {
 /// Runs it; fails unless nothing was lost, nothing double and nothing left over.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     ensure!((1..=10_000).contains(&options.kills), "--kills must be from 1 to 10000");
+    ensure!(options.replicas.is_none_or(|count| (1..=9).contains(&count)), "--replicas must be from 1 to 9");
     let seed = options.seed.unwrap_or_else(rand::random);
-    println!("\n  Muster under kill -9: {} kills, seed {seed}\n", options.kills);
+    let replicas = replicas(&options);
+    println!("\n  Muster under kill -9: {} kills, {replicas} orchestrators, seed {seed}\n", options.kills);
     let mut steps = Steps::shown();
     let report = tokio::select! {
         report = crash(&options, seed, &mut steps) => report?,
@@ -99,6 +106,10 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     print(&report);
     println!("\n  Report and logs: {}\n", options.report.display());
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn replicas(options: &Options) -> u16 {
+    options.replicas.unwrap_or(if options.store.is_some() { 3 } else { 1 })
 }
 
 fn specs() -> (FleetSpec, QueueSpec) {
@@ -112,8 +123,9 @@ async fn crash(options: &Options, seed: u64, steps: &mut Steps) -> anyhow::Resul
     let dir = options.report.parent().map_or_else(PathBuf::new, PathBuf::from);
     let muster = std::path::absolute(&options.muster)?;
     let cpu_millis = Some(2 * SERVERS.1 * ARENA_CPU_MILLIS);
+    let replicas = replicas(options);
     let stack_options =
-        StackOptions { cpu_millis, store: options.store.clone(), ..StackOptions::new(muster, dir) };
+        StackOptions { cpu_millis, replicas, store: options.store.clone(), ..StackOptions::new(muster, dir) };
     let mut stack = Stack::start(stack_options, steps).await?;
     steps
         .run("push", "push the game server's image", stack.push_image(&options.image, "arena:crash"))
@@ -123,9 +135,9 @@ async fn crash(options: &Options, seed: u64, steps: &mut Steps) -> anyhow::Resul
     steps.run("queue", "apply a queue", stack.apply_queue(&queue)).await?;
 
     let load = Load {
-        player: stack.player.clone(),
-        studio: stack.studio.clone(),
-        admin: stack.admin.clone(),
+        players: stack.at_each(&stack.player)?,
+        studios: stack.at_each(&stack.studio)?,
+        admins: stack.at_each(&stack.admin)?,
         queue,
         ledger: Arc::default(),
         games: Arc::default(),
@@ -138,6 +150,7 @@ async fn crash(options: &Options, seed: u64, steps: &mut Steps) -> anyhow::Resul
     let mut killer = Killer::new(seed);
     let text = format!("{} kills under load", options.kills);
     steps.run("kills", &text, kill_all(&mut killer, &mut stack, options.kills)).await?;
+    steps.run("roll", "a rolling restart under load", Killer::roll(&mut stack)).await?;
     stop.cancel();
     let elapsed = began.elapsed();
     steps.run("drain", "what is under way ends", async { Ok(working.await?) }).await?;
@@ -149,7 +162,7 @@ async fn crash(options: &Options, seed: u64, steps: &mut Steps) -> anyhow::Resul
     let store = steps.run("check", "check the store's records", check(&mut stack)).await?;
     steps.run("stop", "stop everything, leave no container", stack.stop(&[FLEET])).await?;
     let games = std::mem::take(&mut *games.lock().unwrap_or_else(PoisonError::into_inner));
-    Ok(report(seed, &killer, &ledger, &games, faults, store, elapsed))
+    Ok(report((seed, replicas), &killer, &ledger, &games, faults, store, elapsed))
 }
 
 async fn kill_all(killer: &mut Killer, stack: &mut Stack, kills: u32) -> anyhow::Result<()> {
@@ -161,16 +174,20 @@ async fn kill_all(killer: &mut Killer, stack: &mut Stack, kills: u32) -> anyhow:
 
 /// Checks the store while no orchestrator has it open. What it found, if it found something.
 async fn check(stack: &mut Stack) -> anyhow::Result<Option<String>> {
-    stack.orchestrator.stop(Duration::from_secs(15)).await?;
+    for orchestrator in &mut stack.orchestrators {
+        orchestrator.stop(Duration::from_secs(15)).await?;
+    }
     let found = stack.check_store().await.err().map(|error| format!("{error:#}"));
-    stack.orchestrator.restart()?;
-    stack.wait_for_orchestrator().await?;
+    for number in 0..stack.orchestrators.len() {
+        stack.orchestrators[number].restart()?;
+        stack.wait_for_orchestrator(number).await?;
+    }
     stack.wait_for_node().await?;
     Ok(found)
 }
 
 fn report(
-    seed: u64,
+    (seed, replicas): (u64, u16),
     killer: &Killer,
     ledger: &Ledger,
     games: &[Game],
@@ -186,6 +203,7 @@ fn report(
     Report {
         ok: faults.is_empty() && store.is_none() && unexplained.is_empty(),
         seed,
+        replicas,
         kills: killer.count(),
         longest_absence_s: longest.as_secs_f64(),
         seconds: elapsed.as_secs_f64(),

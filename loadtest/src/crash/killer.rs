@@ -12,6 +12,8 @@ use crate::harness::stack::Stack;
 
 /// Longest time between two kills.
 const LONGEST_PAUSE: Duration = Duration::from_millis(2_500);
+/// How long an orchestrator may take to stop when asked.
+const STOP_GRACE: Duration = Duration::from_secs(15);
 /// Longest time that a process stays away.
 const LONGEST_AWAY: Duration = Duration::from_millis(700);
 
@@ -19,7 +21,7 @@ const LONGEST_AWAY: Duration = Duration::from_millis(700);
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Victim {
-    /// The orchestrator.
+    /// An orchestrator.
     Orchestrator,
     /// The agent.
     Agent,
@@ -59,9 +61,12 @@ impl Killer {
             _ => Victim::Edge,
         };
         tokio::time::sleep(LONGEST_PAUSE.mul_f64(self.random.random())).await;
+        // Drawn only where there is a choice, so that a seed means the same without replicas.
+        let replicas = stack.orchestrators.len();
+        let replica = if replicas > 1 { self.random.random_range(0..replicas) } else { 0 };
         let away = LONGEST_AWAY.mul_f64(self.random.random());
         let process = match victim {
-            Victim::Orchestrator => Some(&mut stack.orchestrator),
+            Victim::Orchestrator => stack.orchestrators.get_mut(replica),
             Victim::Agent => stack.agent.as_mut(),
             Victim::Edge => stack.edge.as_mut(),
         };
@@ -71,12 +76,22 @@ impl Killer {
         tokio::time::sleep(away).await;
         process.restart()?;
         match victim {
-            Victim::Orchestrator => stack.wait_for_orchestrator().await?,
+            Victim::Orchestrator => stack.wait_for_orchestrator(replica).await?,
             Victim::Agent => drop(stack.wait_for_node().await?),
             Victim::Edge => stack.wait_for_edge().await?,
         }
         self.kills.push(Kill { victim, at, back: Instant::now() });
         Ok(victim)
+    }
+
+    /// Stops each orchestrator as an upgrade does, one after the other, and starts it again.
+    pub async fn roll(stack: &mut Stack) -> anyhow::Result<()> {
+        for number in 0..stack.orchestrators.len() {
+            stack.orchestrators[number].stop(STOP_GRACE).await?;
+            stack.orchestrators[number].restart()?;
+            stack.wait_for_orchestrator(number).await?;
+        }
+        Ok(())
     }
 
     /// How often each was killed.

@@ -38,12 +38,12 @@ const STUDIO_EVERY: Duration = Duration::from_millis(50);
 /// What the load shares.
 #[derive(Clone)]
 pub struct Load {
-    /// As game clients carry it.
-    pub player: Client,
+    /// As game clients carry it, one at each orchestrator; as the others.
+    pub players: Vec<Client>,
     /// With a token that may deploy.
-    pub studio: Client,
+    pub studios: Vec<Client>,
     /// With the admin token.
-    pub admin: Client,
+    pub admins: Vec<Client>,
     /// The queue players ask in.
     pub queue: QueueSpec,
     /// Where it is written down.
@@ -78,6 +78,11 @@ impl Load {
         while tasks.join_next().await.is_some() {}
     }
 
+    /// One of `clients`, as a load balancer that knows nothing of who is alive would choose.
+    fn any(clients: &[Client]) -> &Client {
+        &clients[rand::random_range(0..clients.len())]
+    }
+
     fn ledger(&self) -> MutexGuard<'_, Ledger> {
         self.ledger.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -93,7 +98,7 @@ impl Load {
                 player: player.clone(),
                 latencies_ms: [].into(),
             };
-            let Ok(ticket) = self.player.create_ticket(&request).await else {
+            let Ok(ticket) = Self::any(&self.players).create_ticket(&request).await else {
                 self.ledger().unknown += 1;
                 tokio::time::sleep(PAUSE).await;
                 continue;
@@ -115,7 +120,7 @@ impl Load {
         let deadline = Instant::now() + PATIENCE;
         let mut state = TicketState::Searching;
         while Instant::now() < deadline {
-            match self.player.wait_ticket(&id, state, POLL_S).await {
+            match Self::any(&self.players).wait_ticket(&id, state, POLL_S).await {
                 Ok(ticket) => {
                     self.saw(&ticket);
                     state = ticket.state;
@@ -134,7 +139,7 @@ impl Load {
     }
 
     async fn cancel(&self, player: &str, id: TicketId) {
-        match self.player.cancel_ticket(&id).await {
+        match Self::any(&self.players).cancel_ticket(&id).await {
             // Acknowledged: from here on it can be nothing else.
             Ok(()) => {
                 let player = player.to_owned();
@@ -159,7 +164,9 @@ impl Load {
             *left += 1;
             *left
         };
-        if left == self.queue.players && self.studio.stop_server(&assignment.server_id, true).await.is_err() {
+        if left == self.queue.players
+            && Self::any(&self.studios).stop_server(&assignment.server_id, true).await.is_err()
+        {
             tokio::time::sleep(PAUSE).await;
         }
     }
@@ -181,7 +188,7 @@ impl Load {
             let done = match round % 3 {
                 0 => {
                     let environment = format!("n{round}");
-                    let made = self.admin.create_namespace("load", &environment).await;
+                    let made = Self::any(&self.admins).create_namespace("load", &environment).await;
                     made.map(|_| self.ledger().made("namespace", format!("load/{environment}")))
                 }
                 1 => {
@@ -189,12 +196,18 @@ impl Load {
                     let namespace = Some(NAMESPACE.to_owned());
                     let request =
                         ApiTokenRequest { role: Role::Client, namespace, name: name.clone(), ttl_s: None };
-                    self.admin.create_token(&request).await.map(|_| self.ledger().made("token", name))
+                    Self::any(&self.admins)
+                        .create_token(&request)
+                        .await
+                        .map(|_| self.ledger().made("token", name))
                 }
                 _ => {
                     // Every change is another life of tickets, so every one makes a version.
                     let spec = QueueSpec { ticket_ttl_s: 300 + round % 1_000, ..self.queue.clone() };
-                    self.studio.apply_queue(&spec).await.map(|queue| self.ledger().version(queue.version))
+                    Self::any(&self.studios)
+                        .apply_queue(&spec)
+                        .await
+                        .map(|queue| self.ledger().version(queue.version))
                 }
             };
             if done.is_err() {

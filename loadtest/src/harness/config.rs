@@ -11,7 +11,7 @@ use serde::Serialize;
 pub(super) struct OrchestratorConfig<'a> {
     pub(super) data_dir: &'a Path,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) store: Option<String>,
+    pub(super) store: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) session_token_ttl_s: Option<u32>,
     pub(super) api: Listen,

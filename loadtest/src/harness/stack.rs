@@ -5,7 +5,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, bail, ensure};
 use muster_client::{Client, file_digest};
 use muster_protocol::api::{
     ApiTokenRequest, Build, BuildRequest, Fleet, FleetSpec, JoinRole, JoinTokenRequest, NodeState, QueueSpec,
@@ -50,6 +50,8 @@ pub struct StackOptions {
     /// The orchestrator's store, `fdb:CLUSTER_FILE`; each stack takes a prefix of its own there. `None`: the
     /// embedded one.
     pub store: Option<String>,
+    /// How many orchestrators; more than one needs a `store` that they share.
+    pub replicas: u16,
     /// Life of session tokens; `None`: as the orchestrator has it.
     pub session_token_ttl_s: Option<u32>,
 }
@@ -57,19 +59,27 @@ pub struct StackOptions {
 impl StackOptions {
     /// What `muster` does by itself, with state and logs in `dir`.
     pub fn new(muster: PathBuf, dir: PathBuf) -> Self {
-        Self { muster, dir, cpu_millis: None, docker_socket: None, store: None, session_token_ttl_s: None }
+        Self {
+            muster,
+            dir,
+            cpu_millis: None,
+            docker_socket: None,
+            store: None,
+            replicas: 1,
+            session_token_ttl_s: None,
+        }
     }
 }
 
-/// Orchestrator, agent and edge; all of it is gone when this is dropped.
+/// Orchestrators, agent and edge; all of it is gone when this is dropped.
 pub struct Stack {
-    /// The orchestrator.
-    pub orchestrator: Process,
+    /// The orchestrators, at least one.
+    pub orchestrators: Vec<Process>,
     /// The agent, once started.
     pub agent: Option<Process>,
     /// The edge, once started.
     pub edge: Option<Process>,
-    /// With the admin token, in the namespace.
+    /// With the admin token, in the namespace, at the first orchestrator; as the other clients.
     pub admin: Client,
     /// With a token that may deploy.
     pub studio: Client,
@@ -78,6 +88,9 @@ pub struct Stack {
     options: StackOptions,
     /// The store, as the orchestrator was told of it; `None` for the embedded one.
     store: Option<String>,
+    /// Where each orchestrator's API is.
+    urls: Vec<String>,
+    /// Where agents and edges are told to dial: the first orchestrator, which tells them of the others.
     link_port: u16,
     agent_metrics_port: u16,
     edge_metrics_port: u16,
@@ -107,23 +120,18 @@ impl Stack {
         if state.exists() {
             std::fs::remove_dir_all(&state).with_context(|| format!("cannot empty {}", state.display()))?;
         }
-        let data_dir = state.join("orchestrator");
-        let (api_port, link_port) = (ports::free_tcp()?, ports::free_udp()?);
         let store = options.store.as_ref();
         let store =
             store.map(|cluster| format!("{cluster}?prefix=muster-test/{:016x}/", rand::random::<u64>()));
-        let config = OrchestratorConfig {
-            data_dir: &data_dir,
-            store: store.clone(),
-            session_token_ttl_s: options.session_token_ttl_s,
-            api: Listen { listen: format!("127.0.0.1:{api_port}") },
-            link: Listen { listen: format!("127.0.0.1:{link_port}") },
-        };
-        let mut orchestrator = start_process(&options, "orchestrator", &config)?;
+        ensure!(
+            options.replicas == 1 || store.is_some(),
+            "several orchestrators need a store that they share"
+        );
+        let (mut first, api_port, link_port) = start_orchestrator(&options, 0, store.as_deref())?;
         let url = format!("http://127.0.0.1:{api_port}");
-        let token_file = data_dir.join("admin-token");
+        let token_file = data_dir(&options, 0).join("admin-token");
         let admin = until("the orchestrator to answer", START_DEADLINE, async || {
-            orchestrator.check_alive()?;
+            first.check_alive()?;
             let Ok(token) = std::fs::read_to_string(&token_file) else {
                 return Ok(Look::NotYet("it has not written its admin token".to_owned()));
             };
@@ -134,12 +142,18 @@ impl Stack {
             })
         })
         .await?;
+        let (mut orchestrators, mut urls) = (vec![first], vec![url.clone()]);
+        for number in 1..options.replicas {
+            let (process, api_port, _) = start_orchestrator(&options, number, store.as_deref())?;
+            orchestrators.push(process);
+            urls.push(format!("http://127.0.0.1:{api_port}"));
+        }
         let (game, environment) = NAMESPACE.split_once('/').expect("a constant with a slash");
         admin.create_namespace(game, environment).await?;
         let studio = client_of(&admin, &url, Role::Deploy).await?;
         let player = client_of(&admin, &url, Role::Client).await?;
-        Ok(Self {
-            orchestrator,
+        let mut stack = Self {
+            orchestrators,
             agent: None,
             edge: None,
             admin,
@@ -147,12 +161,22 @@ impl Stack {
             player,
             options,
             store,
+            urls,
             link_port,
             agent_metrics_port: ports::free_tcp()?,
             edge_metrics_port: ports::free_tcp()?,
             node: None,
             _lock: lock,
-        })
+        };
+        for number in 0..stack.orchestrators.len() {
+            stack.wait_for_orchestrator(number).await?;
+        }
+        Ok(stack)
+    }
+
+    /// `client`, but at each of the orchestrators.
+    pub fn at_each(&self, client: &Client) -> anyhow::Result<Vec<Client>> {
+        self.urls.iter().map(|url| Ok(client.at(url)?)).collect()
     }
 
     /// Starts the agent, and waits until the node can be used.
@@ -234,9 +258,9 @@ impl Stack {
         .await
     }
 
-    /// Waits until the orchestrator answers, as after a restart.
-    pub async fn wait_for_orchestrator(&mut self) -> anyhow::Result<()> {
-        let (admin, orchestrator) = (&self.admin, &mut self.orchestrator);
+    /// Waits until an orchestrator answers, as after a restart.
+    pub async fn wait_for_orchestrator(&mut self, number: usize) -> anyhow::Result<()> {
+        let (admin, orchestrator) = (self.admin.at(&self.urls[number])?, &mut self.orchestrators[number]);
         until("the orchestrator to answer", START_DEADLINE, async || {
             orchestrator.check_alive()?;
             Ok(match admin.status().await {
@@ -390,9 +414,8 @@ impl Stack {
             Ok(when(left.is_empty(), || format!("{} are left", left.len())))
         })
         .await?;
-        for process in
-            [self.edge.as_mut(), self.agent.as_mut(), Some(&mut self.orchestrator)].into_iter().flatten()
-        {
+        let machines = [self.edge.as_mut(), self.agent.as_mut()].into_iter().flatten();
+        for process in machines.chain(&mut self.orchestrators) {
             process.stop(STOP_GRACE).await?;
         }
         let _ = std::fs::remove_dir_all(self.options.dir.join("state"));
@@ -435,6 +458,34 @@ fn lock(dir: &Path) -> anyhow::Result<File> {
             Err(error).with_context(|| format!("cannot lock {}", path.display()))
         }
     }
+}
+
+fn data_dir(options: &StackOptions, number: u16) -> PathBuf {
+    let suffix = if number == 0 { String::new() } else { format!("-{}", number + 1) };
+    options.dir.join(format!("state/orchestrator{suffix}"))
+}
+
+/// Starts an orchestrator; with the ports of its API and its links.
+fn start_orchestrator(
+    options: &StackOptions,
+    number: u16,
+    store: Option<&str>,
+) -> anyhow::Result<(Process, u16, u16)> {
+    let data_dir = data_dir(options, number);
+    let (api_port, link_port) = (ports::free_tcp()?, ports::free_udp()?);
+    let config = OrchestratorConfig {
+        data_dir: &data_dir,
+        store,
+        session_token_ttl_s: options.session_token_ttl_s,
+        api: Listen { listen: format!("127.0.0.1:{api_port}") },
+        link: Listen { listen: format!("127.0.0.1:{link_port}") },
+    };
+    let file = data_dir.with_extension("toml");
+    write_file(&file, &toml::to_string(&config)?)?;
+    let name = data_dir.file_name().expect("it was made of a name").to_string_lossy().into_owned();
+    let args: [OsString; 3] = ["orchestrator".into(), "--config".into(), file.into()];
+    let log = options.dir.join(format!("{name}.log"));
+    Ok((Process::start(&name, &options.muster, &args, &log)?, api_port, link_port))
 }
 
 fn start_process(options: &StackOptions, name: &str, config: &impl Serialize) -> anyhow::Result<Process> {

@@ -2,6 +2,7 @@
 //!
 //! Needs Docker, the example image and the built program `muster`; `make test` sets all of it up.
 
+mod backup;
 mod bad_input;
 mod failures;
 mod full_disk;

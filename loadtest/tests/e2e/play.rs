@@ -27,7 +27,8 @@ fn assert_flawless(outcomes: &[BotOutcome], protocols: Protocols) {
     }
 }
 
-async fn play(stack: &Stack, players: usize, protocols: Protocols) {
+/// Players come, play and leave, and miss nothing.
+pub(crate) async fn play(stack: &Stack, players: usize, protocols: Protocols) {
     let plan = bots(stack, players, protocols, 3);
     let outcomes = Bots::start(&plan).await.expect("bots start").finish().await.expect("bots end");
     assert_flawless(&outcomes, protocols);
@@ -82,10 +83,10 @@ async fn games_do_not_notice_that_the_orchestrator_is_killed() {
     let request =
         TicketRequest { queue: QUEUE.into(), player: "early".into(), latencies_ms: BTreeMap::new() };
     let early = stack.player.create_ticket(&request).await.expect("acknowledged");
-    stack.orchestrator.kill9().await.expect("killed");
+    stack.orchestrators[0].kill9().await.expect("killed");
     tokio::time::sleep(AWAY).await;
-    stack.orchestrator.restart().expect("started again");
-    stack.wait_for_orchestrator().await.expect("it comes back");
+    stack.orchestrators[0].restart().expect("started again");
+    stack.wait_for_orchestrator(0).await.expect("it comes back");
     let outcomes = running.finish().await.expect("bots end");
     assert_flawless(&outcomes, Protocols::Mix);
 
