@@ -5,20 +5,24 @@
 //! bytes unless the name says otherwise. Unknown fields in a specification are refused, so that a typo
 //! is an error and not a default; unknown fields in an answer are ignored, so that newer servers can say more.
 
+mod attribute;
 mod build;
 mod fleet;
 mod node;
 mod queue;
+mod rules;
 mod server;
 mod status;
 mod ticket;
 mod token;
 mod workflow;
 
+pub use attribute::*;
 pub use build::*;
 pub use fleet::*;
 pub use node::*;
 pub use queue::*;
+pub use rules::*;
 pub use server::*;
 pub use status::*;
 pub use ticket::*;
@@ -36,6 +40,11 @@ pub struct Page<T> {
     /// Pass as `after` to get the next page; absent on the last.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub next: Option<String>,
+}
+
+/// What a count is where nothing is said.
+fn one() -> u32 {
+    1
 }
 
 /// Longest name of a namespace part, fleet, queue, port, tag or region, in bytes.

@@ -12,8 +12,11 @@ const ALLOWED: [(&str, &[&str]); 13] = [
     ("muster-client", &["muster-protocol"]),
     ("muster-store", &["muster-protocol"]),
     ("muster-engine", &["muster-store"]),
-    ("muster-matchmaker", &[]),
-    ("muster-orchestrator", &["muster-protocol", "muster-transport", "muster-store", "muster-engine"]),
+    ("muster-matchmaker", &["muster-protocol"]),
+    (
+        "muster-orchestrator",
+        &["muster-protocol", "muster-transport", "muster-store", "muster-engine", "muster-matchmaker"],
+    ),
     ("muster-edge-proxy", &["muster-protocol", "muster-transport"]),
     ("muster-agent", &["muster-protocol", "muster-transport"]),
     (
@@ -33,6 +36,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "muster-protocol",
             "muster-transport",
             "muster-client",
+            "muster-matchmaker",
             "muster-orchestrator",
             "muster-edge-proxy",
             "muster-agent",

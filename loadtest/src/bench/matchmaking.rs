@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use muster_matchmaker::value::Value;
 use muster_matchmaker::{Offer, Player, Pool, Priority, Queue, Ticket, TicketKey};
+use muster_protocol::api::Value;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
@@ -26,6 +26,8 @@ const MEASURED: Duration = Duration::from_secs(5);
 const TICK_MS: u64 = 100;
 /// 5 against 5, near in skill and not far away, both more loosely after a wait.
 const QUEUE: &str = r#"
+    name = "five-a-side"
+    fleet = "arena"
     [attributes]
     skill = { kind = "number", default = 1500 }
     [[teams]]

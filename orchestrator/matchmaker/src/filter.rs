@@ -11,7 +11,7 @@ mod types;
 
 use std::collections::BTreeMap;
 
-use crate::value::{AttributeKind, Value};
+use muster_protocol::api::{AttributeKind, Value};
 
 /// Longest filter, in bytes.
 pub const MAX_FILTER_BYTES: usize = 1_024;

@@ -1,14 +1,12 @@
 //! Matchmaking, pure: tickets, a queue's definition and the time go in, matches come out.
 //!
 //! No store, no clock, no randomness: the same goes in, the same comes out. A queue is written as a
-//! [`definition::Definition`] and compiled ([`queue`]); tickets wait in a [`Pool`], which forms matches that
+//! [`muster_protocol::api::QueueSpec`] and compiled ([`queue`]); tickets wait in a [`Pool`], which forms matches that
 //! [`Queue::allows`]. What becomes of a match, and what is durable, is the orchestrator's.
 
-pub mod definition;
 pub mod filter;
 pub mod queue;
 pub mod ticket;
-pub mod value;
 
 mod balance;
 mod form;

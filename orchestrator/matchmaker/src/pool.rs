@@ -7,10 +7,10 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::definition::Within;
 use crate::queue::{Asks, Queue};
 use crate::rules::common;
 use crate::ticket::{Priority, Ticket, TicketError, TicketKey};
+use muster_protocol::api::Within;
 
 /// Neighbours on each side that a match is looked for among, or as many as a match has players.
 const MIN_KEPT: usize = 32;

@@ -1,12 +1,13 @@
 //! A queue's definition compiled: names become positions, and what contradicts itself is refused.
 
-use crate::definition::{Definition, Reduce, RoleSpec, RuleKind, RuleSpec, TeamSpec, Weights, Within};
+use muster_protocol::api::{
+    AttributeKind, MAX_ATTRIBUTES, MAX_PLAYERS, MAX_TAGS, QueueSpec, Reduce, RoleSpec, RuleKind, RuleSpec,
+    TeamSpec, Value, Weights, Within,
+};
+
 use crate::filter::Schema;
 use crate::relaxing::{Relaxes, Relaxing};
-use crate::value::{AttributeKind, MAX_ATTRIBUTES, Value};
 
-/// Most players of a match.
-pub const MAX_PLAYERS: u32 = 1_000;
 /// Most teams of a match.
 pub const MAX_TEAMS: u32 = 100;
 /// Most rules of a queue.
@@ -90,9 +91,10 @@ impl Queue {
     ///
     /// # Errors
     /// [`DefinitionError`]: the first thing that is wrong with it.
-    pub fn compile(definition: &Definition) -> Result<Self, DefinitionError> {
+    pub fn compile(definition: &QueueSpec) -> Result<Self, DefinitionError> {
         let (schema, defaults) = attributes(definition)?;
-        let teams = teams(&definition.teams, &schema)?;
+        let teams =
+            if definition.players > 0 { alike(definition)? } else { teams(&definition.teams, &schema)? };
         let sizes = sizes(&teams, definition.count_multiple)?;
         if definition.rules.len() > MAX_RULES {
             return wrong("rules", format!("at most {MAX_RULES} rules"));
@@ -104,6 +106,7 @@ impl Queue {
             }
             rules.push(rule(spec, at, &schema)?);
         }
+        rules.extend(cap(definition, &rules)?);
         let Weights { skill, latency, wait } = definition.weights;
         if [skill, latency, wait].iter().any(|weight| !weight.is_finite() || *weight < 0.0) {
             return wrong("weights", "a weight is a finite number of at least 0");
@@ -157,7 +160,30 @@ impl Queue {
     }
 }
 
-fn attributes(definition: &Definition) -> Result<(Schema, Vec<Value>), DefinitionError> {
+/// The one team of players who are all alike.
+fn alike(definition: &QueueSpec) -> Result<Vec<Team>, DefinitionError> {
+    if !definition.teams.is_empty() {
+        return wrong("players", "say either players or teams: players is short for one team of so many");
+    }
+    let size = definition.players as usize;
+    Ok(vec![Team { name: "players".to_owned(), min: size, max: size, roles: Vec::new() }])
+}
+
+/// The rule that `max_latency_ms` is short for.
+fn cap(definition: &QueueSpec, rules: &[Rule]) -> Result<Option<Rule>, DefinitionError> {
+    let most = definition.max_latency_ms;
+    if most == 0 {
+        return Ok(None);
+    }
+    if rules.iter().any(|rule| matches!(rule.asks, Asks::Latency { .. })) {
+        return wrong("max_latency_ms", "say either this or a rule of kind latency, which can relax");
+    }
+    let most = Relaxing::new(f64::from(most), &[], Relaxes::Up)
+        .map_err(|what| DefinitionError { path: "max_latency_ms".to_owned(), what })?;
+    Ok(Some(Rule { name: "max_latency_ms".to_owned(), asks: Asks::Latency { most } }))
+}
+
+fn attributes(definition: &QueueSpec) -> Result<(Schema, Vec<Value>), DefinitionError> {
     if definition.attributes.len() > MAX_ATTRIBUTES {
         return wrong("attributes", format!("at most {MAX_ATTRIBUTES} attributes"));
     }
@@ -239,7 +265,10 @@ fn teams(specs: &[TeamSpec], schema: &Schema) -> Result<Vec<Team>, DefinitionErr
             teams.push(Team { name, min, max, roles: roles.clone() });
         }
     }
-    if teams.is_empty() { wrong("teams", "a match needs at least one team") } else { Ok(teams) }
+    if teams.is_empty() {
+        return wrong("teams", "a match needs teams, or players = N where there are none");
+    }
+    Ok(teams)
 }
 
 /// How many players a match may have, the largest first.
@@ -285,10 +314,16 @@ fn rule(spec: &RuleSpec, at: usize, schema: &Schema) -> Result<Rule, DefinitionE
             Asks::Gap { attribute: of(attribute, AttributeKind::Number)?, most: limit(*most, Relaxes::Up)? }
         }
         RuleKind::Same { attribute } => fixed(Asks::Same { attribute: of(attribute, AttributeKind::Text)? })?,
-        RuleKind::Common { attribute, at_least } => Asks::Common {
-            attribute: of(attribute, AttributeKind::Tags)?,
-            at_least: limit(*at_least, Relaxes::Down)?,
-        },
+        RuleKind::Common { attribute, at_least } => {
+            if *at_least > MAX_TAGS as f64 && spec.expand.is_empty() {
+                let what = format!("never holds: an attribute has at most {MAX_TAGS} tags");
+                return wrong(format!("{path}.at_least"), what);
+            }
+            Asks::Common {
+                attribute: of(attribute, AttributeKind::Tags)?,
+                at_least: limit(*at_least, Relaxes::Down)?,
+            }
+        }
         RuleKind::Apart { attribute } => {
             fixed(Asks::Apart { attribute: of(attribute, AttributeKind::Tags)? })?
         }
@@ -302,6 +337,8 @@ mod tests {
     use super::*;
 
     const GOOD: &str = r#"
+        name = "squads"
+        fleet = "arena"
         [attributes]
         skill = { kind = "number", default = 1000 }
         mode = { kind = "text", default = "any" }
@@ -378,5 +415,21 @@ mod tests {
             "kind = \"same\"\n        attribute = \"mode\"",
         );
         assert!(compile(&same).expect_err("nothing relaxes").what.contains("no number"));
+    }
+
+    #[test]
+    fn short_forms_say_what_they_are_short_for() {
+        let short = QueueSpec { max_latency_ms: 80, ..QueueSpec::simple("duel", "arena", 2) };
+        let queue = Queue::compile(&short).expect("short");
+        assert_eq!((queue.sizes.as_slice(), queue.team_name(0)), ([2].as_slice(), "players"));
+        assert_eq!(queue.rules.iter().map(|rule| rule.name.as_str()).collect::<Vec<_>>(), ["max_latency_ms"]);
+        let both = compile(&format!("players = 2\n{GOOD}")).expect_err("both");
+        assert!(both.path == "players" && both.what.contains("either"), "{both}");
+        let caps = format!(
+            "max_latency_ms = 9\n{}",
+            GOOD.replace("spread", "latency").replace("attribute = \"skill\"", "")
+        );
+        assert_eq!(compile(&caps).expect_err("two caps").path, "max_latency_ms");
+        assert!(compile("name = \"n\"\nfleet = \"f\"").expect_err("nobody").what.contains("players = N"));
     }
 }

@@ -1,6 +1,6 @@
 //! A limit that relaxes with the wait of a match's oldest ticket.
 
-use crate::definition::Step;
+use muster_protocol::api::Step;
 
 /// Most steps of one limit.
 pub const MAX_STEPS: usize = 16;

@@ -4,9 +4,9 @@
 
 use std::collections::BTreeSet;
 
-use crate::definition::Within;
 use crate::queue::{Asks, Queue, Rule, Team};
 use crate::ticket::Ticket;
+use muster_protocol::api::Within;
 
 /// Why tickets are no match.
 #[derive(Clone, Debug, PartialEq, Eq)]

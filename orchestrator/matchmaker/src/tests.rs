@@ -7,11 +7,13 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::filter::Filter;
-use crate::value::Value;
 use crate::{Formed, Offer, Player, Pool, Priority, Queue, Ticket, TicketKey};
+use muster_protocol::api::Value;
 
 /// Two teams of two with skill that relaxes, modes that must be the same, tags in common, and a latency cap.
 const DUELS: &str = r#"
+    name = "duels"
+    fleet = "arena"
     [attributes]
     skill = { kind = "number", default = 1000 }
     mode = { kind = "text", default = "ctf" }

@@ -2,10 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::definition::Reduce;
 use crate::filter::Filter;
 use crate::queue::Queue;
-use crate::value::{Value, ValueError};
+use muster_protocol::api::Reduce;
+use muster_protocol::api::{Value, ValueError};
 
 /// Most names on a block list.
 pub const MAX_BLOCKS: usize = 256;

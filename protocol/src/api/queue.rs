@@ -1,12 +1,18 @@
 //! Queues: matchmaking modes.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
+
+use super::{AttributeSpec, RuleSpec, TeamSpec, Weights};
 
 /// Most players of one match.
 pub const MAX_PLAYERS: u32 = 1_000;
+/// How long a ticket searches where the queue does not say, in seconds.
+pub const DEFAULT_TICKET_TTL_S: u32 = 300;
 
 /// What a studio applies (`PUT /v1/queues/{name}`, `muster queue apply`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct QueueSpec {
@@ -14,25 +20,65 @@ pub struct QueueSpec {
     pub name: String,
     /// The fleet whose servers its matches get.
     pub fleet: String,
-    /// Players who make a match.
+    /// Players who make a match, where they are not in teams: short for one team of so many. 0: the teams say.
+    #[serde(default)]
     pub players: u32,
     /// Regions it may choose; empty: every region of the fleet.
     #[serde(default)]
     pub regions: Vec<String>,
-    /// A player whose latency to a region is over this, in milliseconds, is not sent there; 0: no cap.
+    /// A player whose latency to a region is over this, in milliseconds, is not sent there: short for a rule that
+    /// never relaxes. 0: no cap, or the rules say.
     #[serde(default)]
     pub max_latency_ms: u32,
     /// A ticket that has found no match after this many seconds expires.
     #[serde(default = "default_ttl")]
     pub ticket_ttl_s: u32,
+    /// What players are described by, by name.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, AttributeSpec>,
+    /// The teams of a match.
+    #[serde(default)]
+    pub teams: Vec<TeamSpec>,
+    /// The number of players must be a multiple of this.
+    #[serde(default = "super::one")]
+    pub count_multiple: u32,
+    /// For this many seconds of the oldest ticket's wait only full matches are made; then the teams' `min` will do.
+    #[serde(default)]
+    pub fill_wait_s: u32,
+    /// What must hold for a match.
+    #[serde(default)]
+    pub rules: Vec<RuleSpec>,
+    /// What makes one match better than another.
+    #[serde(default)]
+    pub weights: Weights,
 }
 
 fn default_ttl() -> u32 {
-    300
+    DEFAULT_TICKET_TTL_S
+}
+
+impl QueueSpec {
+    /// A queue whose matches are of `players`, who are all alike: everything else as it is when nothing is said.
+    pub fn simple(name: impl Into<String>, fleet: impl Into<String>, players: u32) -> Self {
+        Self {
+            name: name.into(),
+            fleet: fleet.into(),
+            players,
+            regions: Vec::new(),
+            max_latency_ms: 0,
+            ticket_ttl_s: DEFAULT_TICKET_TTL_S,
+            attributes: BTreeMap::new(),
+            teams: Vec::new(),
+            count_multiple: 1,
+            fill_wait_s: 0,
+            rules: Vec::new(),
+            weights: Weights::default(),
+        }
+    }
 }
 
 /// A queue and how it stands.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Queue {
     /// As applied.

@@ -4,7 +4,7 @@
 use std::borrow::Cow;
 
 use super::{Binary, Function, Node, Part, Whose};
-use crate::value::Value;
+use muster_protocol::api::Value;
 
 /// Whether `node` holds between a player and another.
 pub(super) fn truth(node: &Node, mine: &[Value], theirs: &[Value]) -> bool {

@@ -1,7 +1,7 @@
 //! From text to a tree. Whether its parts go together is decided in `types`.
 
 use super::{Binary, FilterError, Function, MAX_DEPTH, MAX_NODES, Node, Part, Schema, Whose};
-use crate::value::Value;
+use muster_protocol::api::Value;
 
 /// A piece of the text.
 #[derive(Clone, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! Whether the parts of a filter go together, before it is ever asked.
 
 use super::{Binary, FilterError, Function, Node, Part, Schema};
-use crate::value::AttributeKind;
+use muster_protocol::api::AttributeKind;
 
 /// What a part is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,42 +1,14 @@
-//! A queue as a studio writes it: teams, rules, how they relax, and what counts how much.
+//! What a queue asks of its matches: attributes, teams, rules, how they relax, and what counts how much.
 //!
-//! Only the shape; what it means is compiled in [`crate::queue`], which finds what contradicts itself.
-
-use std::collections::BTreeMap;
+//! Only the shape; what it means, and what contradicts itself, is the matchmaker's.
 
 use serde::{Deserialize, Serialize};
 
-use crate::value::{AttributeKind, Value};
-
-/// A queue's definition.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Definition {
-    /// What players are described by, by name.
-    #[serde(default)]
-    pub attributes: BTreeMap<String, AttributeSpec>,
-    /// The teams of a match.
-    pub teams: Vec<TeamSpec>,
-    /// The number of players must be a multiple of this.
-    #[serde(default = "one")]
-    pub count_multiple: u32,
-    /// For this many seconds of the oldest ticket's wait only full matches are made; then the teams' `min` will do.
-    #[serde(default)]
-    pub fill_wait_s: u32,
-    /// What must hold for a match.
-    #[serde(default)]
-    pub rules: Vec<RuleSpec>,
-    /// What makes one match better than another.
-    #[serde(default)]
-    pub weights: Weights,
-}
-
-fn one() -> u32 {
-    1
-}
+use super::{AttributeKind, Value};
 
 /// An attribute.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct AttributeSpec {
     /// What it holds.
@@ -47,12 +19,13 @@ pub struct AttributeSpec {
 
 /// A team, or several alike.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TeamSpec {
     /// Its name; of several, each gets a number behind it.
     pub name: String,
     /// How many such teams there are.
-    #[serde(default = "one")]
+    #[serde(default = "super::one")]
     pub count: u32,
     /// Fewest players.
     pub min: u32,
@@ -65,6 +38,7 @@ pub struct TeamSpec {
 
 /// At least so many players of a team have a text attribute with this value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct RoleSpec {
     /// The attribute.
@@ -77,6 +51,7 @@ pub struct RoleSpec {
 
 /// A rule and its name, by which it is explained.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct RuleSpec {
     /// Name.
     pub name: String,
@@ -90,6 +65,7 @@ pub struct RuleSpec {
 
 /// What a rule asks.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum RuleKind {
     /// The largest and the smallest number are at most so far apart.
@@ -138,6 +114,7 @@ pub enum RuleKind {
 
 /// Among whom numbers are compared.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Within {
     /// Everybody in the match.
@@ -149,6 +126,7 @@ pub enum Within {
 
 /// What counts of a party's numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(rename_all = "snake_case")]
 pub enum Reduce {
     /// Their average.
@@ -162,6 +140,7 @@ pub enum Reduce {
 
 /// From a wait on, another limit.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Step {
     /// Seconds.
@@ -172,6 +151,7 @@ pub struct Step {
 
 /// What makes one match better than another: each is a share of its quality.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct Weights {
     /// How close the players' numbers are (of the first rule about a spread or gap).
