@@ -21,6 +21,21 @@ impl Client {
         self.call(Method::GET, &["queues"]).query(&after.map(|after| [("after", after)])).read().await
     }
 
+    /// Has a queue take tickets and make no matches.
+    pub async fn pause_queue(&self, name: &str) -> Result<Queue, ClientError> {
+        self.call(Method::POST, &["queues", name, "pause"]).read().await
+    }
+
+    /// Has a queue make its last matches and take no tickets.
+    pub async fn drain_queue(&self, name: &str) -> Result<Queue, ClientError> {
+        self.call(Method::POST, &["queues", name, "drain"]).read().await
+    }
+
+    /// Has a queue take tickets and make matches.
+    pub async fn resume_queue(&self, name: &str) -> Result<Queue, ClientError> {
+        self.call(Method::POST, &["queues", name, "resume"]).read().await
+    }
+
     /// Deletes a queue; tickets in it fail.
     pub async fn delete_queue(&self, name: &str) -> Result<(), ClientError> {
         self.call(Method::DELETE, &["queues", name]).done().await

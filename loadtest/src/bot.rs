@@ -126,7 +126,7 @@ async fn live(
     let latencies_ms = beacons::measure(&regions.items).await;
     outcome.times.measured_ms = now_ms();
 
-    let request = TicketRequest { queue: plan.queue.clone(), player: plan.player.clone(), latencies_ms };
+    let request = TicketRequest { latencies_ms, ..TicketRequest::new(&plan.queue, &plan.player) };
     let assignment = find_match(plan, &request).await?;
     outcome.times.assigned_ms = now_ms();
     outcome.server = Some(assignment.server_id);

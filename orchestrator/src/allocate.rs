@@ -136,6 +136,7 @@ fn claimed(
                 id: Some(random::id::<SeatMark>().into()),
                 player: player.clone(),
                 ticket: None,
+                team: String::new(),
             })
             .collect(),
         data: data.to_owned(),

@@ -30,7 +30,7 @@ const PAGE: usize = 2_000;
 const MAX_FINDINGS: usize = 1_000;
 
 /// Rows whose presence follows from a server or a ticket, and from nothing else.
-const INDICES: [Prefix; 8] = [
+const INDICES: [Prefix; 9] = [
     Prefix::ServerByNamespace,
     Prefix::ServerLive,
     Prefix::ServerWarm,
@@ -39,6 +39,7 @@ const INDICES: [Prefix; 8] = [
     Prefix::ServerAwaitingRoutes,
     Prefix::ServerOnNode,
     Prefix::TicketSearching,
+    Prefix::TicketIdempotency,
 ];
 /// Numbers that follow from servers and tickets.
 const COUNTERS: [Prefix; 3] = [Prefix::ServerCount, Prefix::TicketCount, Prefix::NodeReserved];

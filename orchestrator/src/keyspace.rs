@@ -126,6 +126,10 @@ prefixes! {
     MatchWaiting = 66,
     /// Number of queues of a namespace.
     QueueCount = 67,
+    /// What happened to searching tickets, in the order of commits; see [`crate::matchmaking`].
+    TicketNews = 68,
+    /// The ticket that an idempotency key made.
+    TicketIdempotency = 69,
     /// What is to be done at a time.
     Timer = 80,
     /// A number that is added to when what it stands for changes, to be watched.

@@ -3,6 +3,9 @@
 //! Values only. Which key holds what is in `keyspace`; reading and writing, with indices, counters and
 //! revisions, is in `state`.
 
+mod queue;
+mod ticket;
+
 use muster_engine::WorkerId;
 use muster_protocol::api;
 use type_safe_id::{StaticType, TypeSafeId};
@@ -91,6 +94,8 @@ same_variants! {
     TokenMode <=> TokenMode { Preface, Open }
     ApiRole <=> Role { Client, Deploy, Admin }
     JoinRole <=> JoinRole { Agent, Edge }
+    QueueMode <=> QueueMode { Open, Paused, Draining }
+    TicketPriority <=> Priority { Low, Normal, High }
 }
 
 impl ServerState {
@@ -152,27 +157,17 @@ fn replica(bytes: &[u8]) -> Option<WorkerId> {
     Some(WorkerId::from_bytes(bytes.try_into().ok()?))
 }
 
-impl TicketRecord {
-    /// Its match, once there is one.
-    pub fn match_id(&self) -> Option<muster_protocol::id::MatchId> {
-        self.r#match.map(Id::typed)
-    }
-
-    /// Its seat, once assigned.
-    pub fn seat_id(&self) -> Option<muster_protocol::id::SeatId> {
-        self.seat.map(Id::typed)
-    }
-
-    /// Its server, once assigned.
-    pub fn server_id(&self) -> Option<muster_protocol::id::ServerId> {
-        self.server.map(Id::typed)
-    }
-}
-
 impl MatchRecord {
     /// Its server, once assigned.
     pub fn server_id(&self) -> Option<muster_protocol::id::ServerId> {
         self.server.map(Id::typed)
+    }
+
+    /// Its tickets, each once: those of a party sit next to each other.
+    pub fn tickets(&self) -> Vec<muster_protocol::id::TicketId> {
+        let mut tickets: Vec<_> = self.seats.iter().filter_map(|seat| seat.ticket).map(Id::typed).collect();
+        tickets.dedup();
+        tickets
     }
 }
 
@@ -249,20 +244,6 @@ impl Port {
             port: self.container_port,
             token: self.token_mode().into(),
             tls: self.tls,
-        }
-    }
-}
-
-impl QueueRecord {
-    /// What was applied, as the API says it.
-    pub fn to_spec(&self) -> api::QueueSpec {
-        api::QueueSpec {
-            name: self.name.clone(),
-            fleet: self.fleet.clone(),
-            players: self.players,
-            regions: self.regions.clone(),
-            max_latency_ms: self.max_latency_ms,
-            ticket_ttl_s: self.ticket_ttl_s,
         }
     }
 }

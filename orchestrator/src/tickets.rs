@@ -3,15 +3,19 @@
 //! Every step is one transaction. Putting tickets together is `matchmaking`'s; minting session tokens for
 //! an assigned ticket is the API's, from what [`get`] gives.
 
-use muster_protocol::api::{MAX_LATENCIES, MAX_PLAYER_BYTES, TicketRequest};
+use muster_matchmaker::filter::{Filter, FilterError};
+use muster_matchmaker::{Queue, TicketError as Misfit};
+use muster_protocol::api::{PartyMember, TicketRequest};
 use muster_protocol::id::TicketId;
 use muster_store::{Database, StoreError, Transaction, Watch};
 
 use crate::keyspace;
 use crate::lifecycle::standing;
-use crate::matchmaking::{Fate, dissolve};
+use crate::matchmaking::{Fate, candidate, compile, dissolve};
 use crate::random;
-use crate::records::{EdgeRecord, MatchRecord, ServerRecord, TicketRecord, TicketState};
+use crate::records::{
+    EdgeRecord, MatchRecord, QueueMode, ServerRecord, TicketMember, TicketPriority, TicketRecord, TicketState,
+};
 use crate::state::tickets::MAX_SEARCHING;
 use crate::state::{StateError, edges, matches, queues, servers, tickets};
 
@@ -27,12 +31,20 @@ pub enum TicketError {
     /// The queue has as many searching tickets as it may have.
     #[error("queue {0} is full with {MAX_SEARCHING} tickets; try again in {RETRY_AFTER_S} s")]
     QueueFull(String),
-    /// The player's name is empty or too long.
-    #[error("player must be 1 to {MAX_PLAYER_BYTES} bytes")]
-    BadPlayer,
-    /// Too many latencies, or of regions that cannot be names.
-    #[error("latencies_ms may name at most {MAX_LATENCIES} regions, each by its name")]
-    BadLatencies,
+    /// The queue takes no more tickets.
+    #[error(
+        "queue {0} is being drained and takes no tickets; `muster queue resume {0}` lets it take them again"
+    )]
+    Draining(String),
+    /// It can never be matched in this queue.
+    #[error("{0}")]
+    Misfit(#[from] Misfit),
+    /// Its filter does not go with the queue.
+    #[error("filter: {0}")]
+    Filter(#[from] FilterError),
+    /// Its idempotency key made a ticket of another queue or player.
+    #[error("idempotency_key {0:?} made another ticket; use a new key for a new request")]
+    KeyUsed(String),
     /// The store or a record in it failed.
     #[error(transparent)]
     State(#[from] StateError),
@@ -66,7 +78,8 @@ pub struct AssignmentView {
     pub edges: Vec<EdgeRecord>,
 }
 
-/// Takes a ticket into its queue.
+/// Takes a ticket into its queue; the hash is of the secret in the ticket's own token. One that the request's idempotency
+/// key made before is answered as it is. What the request looks like by itself was checked before.
 ///
 /// # Errors
 /// [`TicketError`]; nothing is taken then.
@@ -74,19 +87,24 @@ pub async fn create(
     db: &Database,
     namespace: &str,
     request: &TicketRequest,
+    token_sha256: &[u8],
     now_ms: u64,
 ) -> Result<TicketRecord, TicketError> {
-    if request.player.is_empty() || request.player.len() > MAX_PLAYER_BYTES {
-        return Err(TicketError::BadPlayer);
-    }
-    let named = |region: &String| muster_protocol::api::is_name(region);
-    if request.latencies_ms.len() > MAX_LATENCIES || !request.latencies_ms.keys().all(named) {
-        return Err(TicketError::BadLatencies);
-    }
     let ticket: TicketId = random::id();
     db.run("create_ticket", async |mut tx| {
         let queue = queues::peek(&mut tx, namespace, &request.queue).await?;
         let queue = queue.ok_or_else(|| TicketError::UnknownQueue(request.queue.clone()))?;
+        let key = request.idempotency_key.as_deref().unwrap_or_default();
+        if !key.is_empty()
+            && let Some(made) = tickets::by_idempotency_key(&mut tx, namespace, key).await?
+        {
+            let is_same = made.queue == request.queue && made.player == request.player;
+            return if is_same { Ok(made) } else { Err(TicketError::KeyUsed(key.to_owned())) };
+        }
+        if queue.mode() == QueueMode::Draining {
+            return Err(TicketError::Draining(queue.name));
+        }
+        admit(&compile(&queue)?, request)?;
         // Without conflict, so that tickets do not contend: the bound may be passed by as many as race.
         let searching = tickets::count(&mut tx, namespace, &queue.name, TicketState::Searching).await?;
         if searching as usize >= MAX_SEARCHING {
@@ -101,12 +119,37 @@ pub async fn create(
             state: TicketState::Searching.into(),
             created_at_ms: now_ms,
             expires_at_ms: now_ms + u64::from(queue.ticket_ttl_s) * 1_000,
+            members: players(request).iter().map(TicketMember::from).collect(),
+            filter: request.filter.clone(),
+            blocks: request.blocks.clone(),
+            priority: TicketPriority::from(request.priority).into(),
+            idempotency_key: key.to_owned(),
+            token_sha256: token_sha256.to_vec(),
             ..Default::default()
         };
         tickets::save(&mut tx, None, &record);
         Ok(record)
     })
     .await
+}
+
+/// The players of a request, the one who asks first.
+fn players(request: &TicketRequest) -> Vec<PartyMember> {
+    let asks = PartyMember { player: request.player.clone(), attributes: request.attributes.clone() };
+    std::iter::once(asks).chain(request.party.iter().cloned()).collect()
+}
+
+/// Whether a request can be matched in a queue at all.
+fn admit(queue: &Queue, request: &TicketRequest) -> Result<(), TicketError> {
+    let players = players(request);
+    queue.admits_party(players.iter().map(|member| member.player.as_str()))?;
+    for member in &players {
+        queue.attributes(&member.attributes)?;
+    }
+    if !request.filter.is_empty() {
+        Filter::compile(&request.filter, queue.schema())?;
+    }
+    Ok(())
 }
 
 /// A ticket of `namespace`, or `None` if there is none.
@@ -188,8 +231,15 @@ async fn explain(
                 return Ok(format!("queue {queue} was deleted; this ticket will expire"));
             };
             let status = queues::status(tx, namespace, queue).await?;
+            let compiled = compile(&spec)?;
+            if let Err(reason) = candidate(&compiled, record.typed_id(), &record.searching()) {
+                return Ok(format!("searching, but it cannot be matched: {reason}"));
+            }
             let searching = tickets::count(tx, namespace, queue, TicketState::Searching).await?;
-            let mut words = format!("searching with {searching} of {} players in the queue", spec.players);
+            let (least, most) = compiled.sizes();
+            let needed = if least == most { most.to_string() } else { format!("{least} to {most}") };
+            let tickets = if searching == 1 { "1 ticket" } else { &format!("{searching} tickets") };
+            let mut words = format!("searching; {tickets} in the queue, and a match needs {needed} players");
             for obstacle in &status.waiting_for {
                 words.push_str("; ");
                 words.push_str(obstacle);
@@ -256,6 +306,9 @@ pub async fn cancel(
         after.ended_at_ms = now_ms;
         "cancelled".clone_into(&mut after.reason);
         tickets::save(&mut tx, Some(&before), &after);
+        if queues::peek(&mut tx, namespace, &before.queue).await?.is_some() {
+            tickets::tell_withdrawn(&mut tx, &after);
+        }
         Ok(Some(after))
     })
     .await

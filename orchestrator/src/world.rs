@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use muster_engine::WorkerId;
 use muster_protocol::agent::{self as wire, AgentHello, NodeCapacity, ServerPhase, ServerReport};
-use muster_protocol::api::{FleetSpec, LimitsSpec, TimeoutsSpec};
+use muster_protocol::api::{FleetSpec, LimitsSpec, QueueSpec, TimeoutsSpec};
 use muster_protocol::api::{PortProtocol, PortSpec, RegionSpec, TicketRequest, TokenMode};
 use muster_protocol::edge::{EdgeHello, RouteFailure};
 use muster_protocol::id::{EdgeId, NodeId, ServerId, TicketId};
@@ -264,14 +264,13 @@ impl World {
     }
 
     async fn apply_queue_named(&self, name: &str, players: u32) -> QueueRecord {
-        let wanted = QueueRecord {
-            namespace: NAMESPACE.into(),
-            name: name.into(),
-            fleet: FLEET.into(),
-            players,
-            ticket_ttl_s: 60,
-            ..Default::default()
-        };
+        let spec = QueueSpec { ticket_ttl_s: 60, ..QueueSpec::simple(name, FLEET, players) };
+        self.apply_queue_spec(&spec).await
+    }
+
+    /// Applies a queue as it is written.
+    pub(crate) async fn apply_queue_spec(&self, spec: &QueueSpec) -> QueueRecord {
+        let wanted = QueueRecord::from_spec(NAMESPACE, spec);
         let now_ms = self.now_ms();
         self.db
             .run("apply_queue", async |mut tx| queues::apply(&mut tx, wanted.clone(), now_ms).await)
@@ -286,9 +285,12 @@ impl World {
 
     /// As [`World::ticket`], in another queue.
     pub(crate) async fn ticket_in(&self, queue: &str, player: &str) -> TicketId {
-        let request =
-            TicketRequest { queue: queue.into(), player: player.into(), latencies_ms: BTreeMap::new() };
-        tickets::create(&self.db, NAMESPACE, &request, self.now_ms()).await.expect("taken").typed_id()
+        self.ticket_of(&TicketRequest::new(queue, player)).await
+    }
+
+    /// A ticket as it is asked for.
+    pub(crate) async fn ticket_of(&self, request: &TicketRequest) -> TicketId {
+        tickets::create(&self.db, NAMESPACE, request, b"", self.now_ms()).await.expect("taken").typed_id()
     }
 
     /// The ticket as its owner sees it.

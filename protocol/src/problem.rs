@@ -84,6 +84,8 @@ codes! {
     ServerUnknown, "server_unknown", 404, "No such server";
     /// The server is not in a state for this.
     ServerState, "server_state", 409, "Server is in the wrong state";
+    /// The queue makes its last matches and takes no tickets.
+    QueueDraining, "queue_draining", 409, "Queue takes no tickets";
     /// No such ticket, or it is long over.
     TicketUnknown, "ticket_unknown", 404, "No such ticket";
     /// The ticket is past the point where this is possible.

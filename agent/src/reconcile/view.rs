@@ -45,6 +45,8 @@ pub struct SeatView {
     pub seat: String,
     /// The player, as the studio's client named them.
     pub player: String,
+    /// The player's team; empty where the server was claimed by request.
+    pub team: String,
 }
 
 impl ServerView {
@@ -61,7 +63,11 @@ impl ServerView {
                 seats: allocation
                     .seats
                     .iter()
-                    .map(|seat| SeatView { seat: seat.seat_id.clone(), player: seat.player.clone() })
+                    .map(|seat| SeatView {
+                        seat: seat.seat_id.clone(),
+                        player: seat.player.clone(),
+                        team: seat.team.clone(),
+                    })
                     .collect(),
                 data: data(&allocation.data),
             }),

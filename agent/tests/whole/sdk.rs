@@ -110,7 +110,7 @@ async fn events_tell_of_allocation_and_drain_and_need_the_servers_token() {
     let first = next().await;
     assert_eq!((&first["type"], &first["state"]), (&"state".into(), &"ready".into()), "{first}");
 
-    let seat = AllocatedSeat { seat_id: SeatId::new().to_string(), player: "ada".into() };
+    let seat = AllocatedSeat { seat_id: SeatId::new().to_string(), player: "ada".into(), team: "red".into() };
     let allocation = Allocation {
         match_id: "match_1".into(),
         seats: vec![seat.clone()],
@@ -121,6 +121,7 @@ async fn events_tell_of_allocation_and_drain_and_need_the_servers_token() {
     let event = next().await;
     assert_eq!(event["type"], "allocated", "{event}");
     assert_eq!((&event["data"]["map"], &event["seats"][0]["seat"]), (&"dust".into(), &seat.seat_id.into()));
+    assert_eq!(event["seats"][0]["team"], "red", "{event}");
 
     let draining = ServerSpec {
         generation: 3,

@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 
 use clap::Subcommand;
-use muster_protocol::api::QueueSpec;
+use muster_matchmaker::Queue;
+use muster_protocol::api::{self, QueueSpec};
 
 use super::{Ops, spec};
 use crate::{context, output};
@@ -16,6 +17,27 @@ pub(crate) enum Command {
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
     },
+    /// Check a queue's file without applying it
+    Check {
+        /// TOML file of the queue; - for standard input
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+    },
+    /// Take tickets, and make no matches
+    Pause {
+        /// Its name
+        name: String,
+    },
+    /// Make the last matches, and take no tickets
+    Drain {
+        /// Its name
+        name: String,
+    },
+    /// Take tickets and make matches
+    Resume {
+        /// Its name
+        name: String,
+    },
     /// List queues and how they stand
     Ls,
     /// Delete a queue; its searching tickets fail with the reason
@@ -27,7 +49,14 @@ pub(crate) enum Command {
 
 pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Apply { file } => apply(ops, &spec::read(&file, "queue")?).await,
+        Command::Apply { file } => apply(ops, &spec::read_queue(&file)?.0).await,
+        Command::Check { file } => {
+            let (spec, queue) = spec::read_queue(&file)?;
+            output::done(ops.json, &spec.name, &format!("can be applied: {}", shape(&queue)))
+        }
+        Command::Pause { name } => mode(ops, &ops.client.pause_queue(&name).await?),
+        Command::Drain { name } => mode(ops, &ops.client.drain_queue(&name).await?),
+        Command::Resume { name } => mode(ops, &ops.client.resume_queue(&name).await?),
         Command::Ls => list(ops).await,
         Command::Rm { name } => {
             ops.client.delete_queue(&name).await?;
@@ -41,11 +70,35 @@ async fn apply(ops: &Ops, spec: &QueueSpec) -> anyhow::Result<()> {
     if ops.json {
         return output::json(&queue);
     }
+    let compiled = Queue::compile(&queue.spec)?;
     output::line(&format!(
-        "queue {} version {}: {} players make a match on fleet {}",
-        queue.spec.name, queue.version, queue.spec.players, queue.spec.fleet
+        "queue {} version {} on fleet {}: {}",
+        queue.spec.name,
+        queue.version,
+        queue.spec.fleet,
+        shape(&compiled)
     ))?;
     queue.waiting_for.iter().try_for_each(|reason| output::line(&format!("  waiting: {reason}")))
+}
+
+fn mode(ops: &Ops, queue: &api::Queue) -> anyhow::Result<()> {
+    output::done(ops.json, &queue.spec.name, &format!("is {}", queue.mode.as_str()))
+}
+
+/// How many players make a match, and in how many teams.
+fn shape(queue: &Queue) -> String {
+    let players = players(queue);
+    match queue.team_count() {
+        1 => format!("{players} players make a match"),
+        teams => format!("{players} players in {teams} teams make a match"),
+    }
+}
+
+fn players(queue: &Queue) -> String {
+    match queue.sizes() {
+        (least, most) if least == most => most.to_string(),
+        (least, most) => format!("{least} to {most}"),
+    }
 }
 
 async fn list(ops: &Ops) -> anyhow::Result<()> {
@@ -57,7 +110,8 @@ async fn list(ops: &Ops) -> anyhow::Result<()> {
             vec![
                 queue.spec.name.clone(),
                 queue.spec.fleet.clone(),
-                queue.spec.players.to_string(),
+                Queue::compile(&queue.spec).map_or_else(|error| error.to_string(), |queue| players(&queue)),
+                queue.mode.as_str().to_owned(),
                 if regions.is_empty() { "all of the fleet".to_owned() } else { output::list(regions) },
                 queue.searching.to_string(),
                 queue.matched.to_string(),
@@ -65,6 +119,6 @@ async fn list(ops: &Ops) -> anyhow::Result<()> {
             ]
         })
         .collect();
-    let headers = ["queue", "fleet", "players", "regions", "searching", "matched", "waiting for"];
+    let headers = ["queue", "fleet", "players", "mode", "regions", "searching", "matched", "waiting for"];
     output::table(ops.json, &queues, &headers, rows, "no queues; `muster queue apply -f FILE` makes one")
 }

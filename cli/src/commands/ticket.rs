@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::Subcommand;
-use muster_protocol::api::{MAX_WAIT_S, Ticket, TicketRequest};
+use muster_protocol::api::{MAX_WAIT_S, PartyMember, Ticket, TicketRequest, Value};
 use muster_protocol::id::{TicketId, TicketMark, parse_id};
 
 use super::Ops;
@@ -23,6 +23,19 @@ pub(crate) enum Command {
         /// Round trip to a region, REGION=MILLISECONDS; may be given several times
         #[arg(long, value_name = "REGION=MS", value_parser = latency)]
         latency: Vec<(String, u32)>,
+        /// What describes the player and all of the party, NAME=VALUE: a number, a text, or tags with commas between
+        /// and at the end; may be given several times
+        #[arg(long, value_name = "NAME=VALUE", value_parser = attribute)]
+        attribute: Vec<(String, Value)>,
+        /// A player who comes along; may be given several times
+        #[arg(long = "with", value_name = "PLAYER")]
+        party: Vec<String>,
+        /// What must be true between this ticket's players and others, as in 'abs(skill - mine.skill) < 50'
+        #[arg(long, default_value = "")]
+        filter: String,
+        /// A player not to play with; may be given several times
+        #[arg(long, value_name = "PLAYER")]
+        block: Vec<String>,
         /// Seconds to wait for the assignment
         #[arg(long, default_value_t = 60)]
         wait: u64,
@@ -46,11 +59,33 @@ fn latency(text: &str) -> Result<(String, u32), String> {
     Ok((region.to_owned(), ms.parse().map_err(|_| "the milliseconds are not a number")?))
 }
 
+/// `3.5` is a number, `a,` and `a,b` are tags, all else is a text.
+fn attribute(text: &str) -> Result<(String, Value), String> {
+    let (name, value) = text.split_once('=').ok_or("give NAME=VALUE")?;
+    let value = if let Ok(number) = value.parse() {
+        Value::Number(number)
+    } else if value.contains(',') {
+        Value::Tags(value.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect())
+    } else {
+        Value::Text(value.to_owned())
+    };
+    Ok((name.to_owned(), value))
+}
+
 pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Create { queue, player, latency, wait } => {
-            let latencies_ms: BTreeMap<_, _> = latency.into_iter().collect();
-            let ticket = ops.client.create_ticket(&TicketRequest { queue, player, latencies_ms }).await?;
+        Command::Create { queue, player, latency, attribute, party, filter, block, wait } => {
+            let attributes: BTreeMap<_, _> = attribute.into_iter().collect();
+            let member = |player| PartyMember { player, attributes: attributes.clone() };
+            let request = TicketRequest {
+                latencies_ms: latency.into_iter().collect(),
+                party: party.into_iter().map(member).collect(),
+                attributes: attributes.clone(),
+                filter,
+                blocks: block,
+                ..TicketRequest::new(queue, player)
+            };
+            let ticket = ops.client.create_ticket(&request).await?;
             show(ops, &await_end(ops, ticket, Duration::from_secs(wait)).await?)
         }
         Command::Show { id } => show(ops, &ops.client.ticket(&id).await?),
@@ -110,7 +145,23 @@ fn show(ops: &Ops, ticket: &Ticket) -> anyhow::Result<()> {
         ("match", assignment.map(|assignment| assignment.match_id.to_string()).unwrap_or_default()),
         ("server", assignment.map(|assignment| assignment.server_id.to_string()).unwrap_or_default()),
         ("region", assignment.map(|assignment| assignment.region.clone()).unwrap_or_default()),
+        ("team", assignment.map(|assignment| assignment.team.clone()).unwrap_or_default()),
         ("connect", endpoints.unwrap_or_default()),
     ];
     output::details(ops.json, ticket, &lines)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attributes_are_read_as_what_they_look_like() {
+        assert_eq!(attribute("skill=3.5"), Ok(("skill".into(), Value::Number(3.5))));
+        assert_eq!(attribute("role=tank"), Ok(("role".into(), Value::Text("tank".into()))));
+        let tags = |tags: &[&str]| Value::Tags(tags.iter().map(|tag| (*tag).to_owned()).collect());
+        assert_eq!(attribute("modes=ctf,duel"), Ok(("modes".into(), tags(&["ctf", "duel"]))));
+        assert_eq!(attribute("modes=ctf,"), Ok(("modes".into(), tags(&["ctf"]))));
+        assert!(attribute("skill").is_err());
+    }
 }

@@ -93,11 +93,7 @@ impl Load {
         while !self.stop.is_cancelled() {
             round += 1;
             let player = format!("p{number}-{round}");
-            let request = TicketRequest {
-                queue: self.queue.name.clone(),
-                player: player.clone(),
-                latencies_ms: [].into(),
-            };
+            let request = TicketRequest::new(&self.queue.name, &player);
             let Ok(ticket) = Self::any(&self.players).create_ticket(&request).await else {
                 self.ledger().unknown += 1;
                 tokio::time::sleep(PAUSE).await;

@@ -44,12 +44,5 @@ pub fn arena_fleet(name: &str, build: &str, region: &str, warm: u32, max: u32) -
 
 /// A queue that makes matches of `players` on `fleet`.
 pub fn queue(name: &str, fleet: &str, players: u32) -> QueueSpec {
-    QueueSpec {
-        name: name.to_owned(),
-        fleet: fleet.to_owned(),
-        players,
-        regions: Vec::new(),
-        max_latency_ms: 0,
-        ticket_ttl_s: 120,
-    }
+    QueueSpec { ticket_ttl_s: 120, ..QueueSpec::simple(name, fleet, players) }
 }

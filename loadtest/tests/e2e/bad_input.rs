@@ -183,7 +183,7 @@ async fn a_region_nobody_serves_keeps_the_ticket_and_says_so() {
     stack.studio.apply_fleet(&spec).await.expect("a region may be served later");
     let spec: QueueSpec = queue(QUEUE, FLEET, 1);
     stack.studio.apply_queue(&spec).await.expect("taken");
-    let request = TicketRequest { queue: QUEUE.into(), player: "ann".into(), latencies_ms: [].into() };
+    let request = TicketRequest::new(QUEUE, "ann");
     let ticket = stack.player.create_ticket(&request).await.expect("acknowledged");
     let ticket = until("the ticket to say what it waits for", Duration::from_secs(20), async || {
         let ticket = stack.player.ticket(&ticket.id).await?;

@@ -80,8 +80,7 @@ async fn games_do_not_notice_that_the_orchestrator_is_killed() {
     let running = Bots::start(&bots(&stack, 12, Protocols::Mix, 12)).await.expect("bots start");
     all_playing(&running, 12).await;
     // Acknowledged just before the kill: it must be there after it.
-    let request =
-        TicketRequest { queue: QUEUE.into(), player: "early".into(), latencies_ms: BTreeMap::new() };
+    let request = TicketRequest::new(QUEUE, "early");
     let early = stack.player.create_ticket(&request).await.expect("acknowledged");
     stack.orchestrators[0].kill9().await.expect("killed");
     tokio::time::sleep(AWAY).await;

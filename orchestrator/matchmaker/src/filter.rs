@@ -11,10 +11,8 @@ mod types;
 
 use std::collections::BTreeMap;
 
-use muster_protocol::api::{AttributeKind, Value};
+use muster_protocol::api::{AttributeKind, MAX_FILTER_BYTES, Value};
 
-/// Longest filter, in bytes.
-pub const MAX_FILTER_BYTES: usize = 1_024;
 /// Most parts (names, values, operators) of a filter.
 pub const MAX_NODES: usize = 64;
 /// Deepest nesting.

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::queue::{Asks, Queue};
 use crate::rules::common;
-use crate::ticket::{Priority, Ticket, TicketError, TicketKey};
-use muster_protocol::api::Within;
+use crate::ticket::{Ticket, TicketError, TicketKey};
+use muster_protocol::api::{Priority, Within};
 
 /// Neighbours on each side that a match is looked for among, or as many as a match has players.
 const MIN_KEPT: usize = 32;
@@ -79,6 +79,24 @@ impl Pool {
             by_texts: BTreeMap::new(),
             due: BTreeSet::new(),
         }
+    }
+
+    /// The queue it is of.
+    pub fn queue(&self) -> &Queue {
+        &self.queue
+    }
+
+    /// Whether one of the `most` tickets that are first by their keys can never play in any of `regions`: it is too far
+    /// from each, however long it waits.
+    pub fn any_out_of_reach(&self, regions: &[&str], most: usize) -> bool {
+        let reaches = |ticket: &Ticket, region: &str| {
+            self.queue.rules.iter().all(|rule| match &rule.asks {
+                Asks::Latency { most } => f64::from(ticket.latency(region)) <= most.last(),
+                _ => true,
+            })
+        };
+        let mut first = self.by_key.values().take(most).map(|slot| &self.entry(*slot).ticket);
+        first.any(|ticket| !regions.iter().any(|region| reaches(ticket, region)))
     }
 
     /// How many tickets search.

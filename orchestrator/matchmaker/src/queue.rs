@@ -127,9 +127,19 @@ impl Queue {
         &self.schema
     }
 
+    /// How many teams a match has.
+    pub fn team_count(&self) -> usize {
+        self.teams.len()
+    }
+
     /// The name of a team.
     pub fn team_name(&self, team: usize) -> &str {
         self.teams.get(team).map_or("", |team| &team.name)
+    }
+
+    /// Fewest and most players of a match.
+    pub fn sizes(&self) -> (usize, usize) {
+        (self.sizes.last().copied().unwrap_or(0), self.sizes.first().copied().unwrap_or(0))
     }
 
     /// Most players of a party.

@@ -4,28 +4,13 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::filter::Filter;
 use crate::queue::Queue;
-use muster_protocol::api::Reduce;
-use muster_protocol::api::{Value, ValueError};
+use muster_protocol::api::{MAX_BLOCKS, Priority, Reduce, Value, ValueError};
 
-/// Most names on a block list.
-pub const MAX_BLOCKS: usize = 256;
 /// Latency to a region that a ticket does not name, though it names others.
 pub const FAR: u32 = u32::MAX;
 
 /// What a ticket is told from others by.
 pub type TicketKey = u128;
-
-/// Who is served first among equals.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Priority {
-    /// After the others.
-    Low,
-    /// As most.
-    #[default]
-    Normal,
-    /// Before the others.
-    High,
-}
 
 /// One player.
 #[derive(Clone, Debug, PartialEq)]
@@ -105,25 +90,47 @@ impl Queue {
         Ok(whole)
     }
 
+    /// As [`Queue::attributes`], for what was said when the queue may have been another: what it does not know, or
+    /// knows as something else, is the default.
+    pub fn known_attributes(&self, said: &BTreeMap<String, Value>) -> Vec<Value> {
+        let mut whole = self.defaults.clone();
+        for (name, value) in said {
+            if let Some((at, kind)) = self.schema.get(name)
+                && value.check(*kind).is_ok()
+            {
+                whole[*at] = value.clone();
+            }
+        }
+        whole
+    }
+
     /// Whether a ticket can be matched here at all.
     ///
     /// # Errors
     /// [`TicketError`].
     pub fn admits(&self, ticket: &Ticket) -> Result<(), TicketError> {
-        let (size, largest) = (ticket.players.len(), self.largest_party());
-        if size == 0 {
-            return Err(TicketError::Empty);
-        }
-        if size > largest {
-            return Err(TicketError::PartyTooLarge { size, largest });
-        }
         if ticket.blocks.len() > MAX_BLOCKS {
             return Err(TicketError::TooManyBlocks);
         }
-        let mut names = BTreeSet::new();
-        match ticket.players.iter().find(|player| !names.insert(&player.name)) {
-            Some(player) => Err(TicketError::Twice(player.name.clone())),
-            None => Ok(()),
+        self.admits_party(ticket.players.iter().map(|player| player.name.as_str()))
+    }
+
+    /// Whether players of these names can be matched as one party.
+    ///
+    /// # Errors
+    /// [`TicketError`].
+    pub fn admits_party<'a>(&self, players: impl Iterator<Item = &'a str>) -> Result<(), TicketError> {
+        let (mut names, mut size, largest) = (BTreeSet::new(), 0, self.largest_party());
+        for name in players {
+            size += 1;
+            if !names.insert(name) {
+                return Err(TicketError::Twice(name.to_owned()));
+            }
+        }
+        match size {
+            0 => Err(TicketError::Empty),
+            size if size > largest => Err(TicketError::PartyTooLarge { size, largest }),
+            _ => Ok(()),
         }
     }
 }

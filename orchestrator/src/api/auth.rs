@@ -11,11 +11,11 @@ use axum::extract::{FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use muster_protocol::api::Role;
-use muster_protocol::id::ApiTokenId;
+use muster_protocol::id::{ApiTokenId, TicketId};
 use muster_protocol::problem::ProblemCode;
 use serde::Deserialize;
 
-use super::credentials::Shown;
+use super::credentials::{Shown, ShownTicket};
 use super::problem::{ApiProblem, ApiResult};
 use super::validate;
 use crate::app::App;
@@ -112,6 +112,43 @@ impl<R: Needs> FromRequestParts<Arc<App>> for Grant<R> {
     }
 }
 
+/// A caller who may see one ticket, and withdraw it: by a token of the ticket's own, or of the API.
+pub(crate) struct Holder {
+    /// The namespace the ticket must be in.
+    pub(crate) namespace: String,
+    /// The only ticket that may be seen; `None`: every one of the namespace.
+    pub(crate) only: Option<TicketId>,
+}
+
+impl FromRequestParts<Arc<App>> for Holder {
+    type Rejection = ApiProblem;
+
+    async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> ApiResult<Self> {
+        let Some(shown) = bearer(&parts.headers)?.and_then(ShownTicket::parse) else {
+            let scope = Scope::<Client>::from_request_parts(parts, app).await?;
+            return Ok(Self { namespace: scope.namespace, only: None });
+        };
+        let record =
+            app.db.read("authorize", async |mut tx| state::tickets::peek(&mut tx, shown.id).await).await?;
+        let record = record.filter(|record| shown.proves(record)).ok_or_else(token_invalid)?;
+        Ok(Self { namespace: record.namespace, only: Some(shown.id) })
+    }
+}
+
+impl Holder {
+    /// Refuses a ticket that the token is not of.
+    pub(crate) fn allow(&self, ticket: TicketId) -> ApiResult<()> {
+        match self.only {
+            Some(only) if only != ticket => Err(ApiProblem::new(
+                ProblemCode::Forbidden,
+                format!("the token is that of ticket {only}"),
+                "use the token that came with the ticket, or a token of the API",
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
 /// Who shows a token in `headers`.
 pub(crate) async fn caller(headers: &HeaderMap, app: &App) -> ApiResult<Caller> {
     let shown = shown_token(headers)?;
@@ -132,17 +169,21 @@ pub(crate) fn namespace_unknown(namespace: &str) -> ApiProblem {
     )
 }
 
-fn shown_token(headers: &HeaderMap) -> ApiResult<Shown> {
-    let Some(value) = headers.get(header::AUTHORIZATION) else {
-        return Err(ApiProblem::new(ProblemCode::TokenMissing, "the request shows no API token", SHOW_FIX));
-    };
-    let text = value.to_str().unwrap_or_default();
-    match text.split_once(' ') {
-        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => {
-            Shown::parse(token.trim()).ok_or_else(token_invalid)
-        }
+/// The bearer token's text; `None` if no token is shown at all.
+fn bearer(headers: &HeaderMap) -> ApiResult<Option<&str>> {
+    let Some(value) = headers.get(header::AUTHORIZATION) else { return Ok(None) };
+    match value.to_str().unwrap_or_default().split_once(' ') {
+        Some((scheme, token)) if scheme.eq_ignore_ascii_case("bearer") => Ok(Some(token.trim())),
         _ => Err(ApiProblem::new(ProblemCode::TokenMissing, "the request shows no bearer token", SHOW_FIX)),
     }
+}
+
+fn shown_token(headers: &HeaderMap) -> ApiResult<Shown> {
+    let shown = bearer(headers)?;
+    let text = shown.ok_or_else(|| {
+        ApiProblem::new(ProblemCode::TokenMissing, "the request shows no API token", SHOW_FIX)
+    })?;
+    Shown::parse(text).ok_or_else(token_invalid)
 }
 
 fn token_invalid() -> ApiProblem {

@@ -1,15 +1,16 @@
 //! The text of API tokens: how one is made, read, and compared with what the store holds.
 //!
-//! `mst_<id>_<secret>`: the id finds the record, the secret proves the holder. The store has the secret's
+//! `mst_<id>_<secret>`: the id finds the record, the secret proves the holder. A ticket's own token is the same with
+//! `mtk_` and the ticket's id. The store has the secret's
 //! SHA-256 only; 192 random bits need no slow hash. Pure but for the randomness of [`mint`]; what a token
 //! allows is in `auth`.
 
 use muster_protocol::api::{ApiToken, Role};
-use muster_protocol::id::ApiTokenId;
+use muster_protocol::id::{ApiTokenId, TicketId};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::records::{ApiRole, ApiTokenRecord};
+use crate::records::{ApiRole, ApiTokenRecord, TicketRecord};
 
 /// What every API token begins with, so that scanners and people know one when they see it.
 pub(crate) const PREFIX: &str = "mst_";
@@ -19,6 +20,58 @@ const ID_PREFIX: &str = "tok_";
 pub(crate) const SECRET_BYTES: usize = 24;
 /// Longest text that is looked at, in bytes.
 pub(crate) const MAX_TEXT_BYTES: usize = 128;
+
+/// What every ticket's own token begins with.
+const TICKET_PREFIX: &str = "mtk_";
+/// What a ticket id's own text form begins with; left out in the token.
+const TICKET_ID_PREFIX: &str = "tkt_";
+
+/// A ticket's own token as shown by a client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct ShownTicket {
+    /// The ticket.
+    pub(crate) id: TicketId,
+    secret_sha256: [u8; 32],
+}
+
+impl ShownTicket {
+    /// Reads a token's text; `None` if it has not the form of one.
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        if text.len() > MAX_TEXT_BYTES {
+            return None;
+        }
+        let (id, secret) = text.strip_prefix(TICKET_PREFIX)?.split_once('_')?;
+        let id = format!("{TICKET_ID_PREFIX}{id}").parse().ok()?;
+        Some(Self { id, secret_sha256: Sha256::digest(secret).into() })
+    }
+
+    /// Whether its secret is that of `record`.
+    pub(crate) fn proves(&self, record: &TicketRecord) -> bool {
+        self.secret_sha256.ct_eq(record.token_sha256.as_slice()).into()
+    }
+}
+
+/// The secret of a ticket's own token, which exists nowhere but in the token: its hash is kept.
+pub(crate) struct TicketSecret(String);
+
+impl TicketSecret {
+    /// A new one.
+    pub(crate) fn new() -> Self {
+        Self(hex(&rand::random::<[u8; SECRET_BYTES]>()))
+    }
+
+    /// What is kept of it.
+    pub(crate) fn sha256(&self) -> [u8; 32] {
+        Sha256::digest(&self.0).into()
+    }
+
+    /// The token of `ticket`.
+    pub(crate) fn token(&self, ticket: TicketId) -> String {
+        let id = ticket.to_string();
+        let suffix = id.strip_prefix(TICKET_ID_PREFIX).expect("a ticket's id begins with its prefix");
+        format!("{TICKET_PREFIX}{suffix}_{}", self.0)
+    }
+}
 
 /// A token as shown by a client: who it claims to be, and the hash of what proves it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -108,6 +161,18 @@ mod tests {
         let (other, _) = mint(Role::Deploy, Some("arena/prod"), "ci", None, 1_000);
         assert!(!shown.proves(&other));
         assert!(!shown.proves(&ApiTokenRecord { secret_sha256: Vec::new(), ..record }));
+    }
+
+    #[test]
+    fn a_tickets_token_proves_that_ticket() {
+        let (secret, ticket) = (TicketSecret::new(), TicketId::new());
+        let record = TicketRecord { token_sha256: secret.sha256().to_vec(), ..TicketRecord::default() };
+        let shown = ShownTicket::parse(&secret.token(ticket)).expect("just made");
+        assert_eq!(shown.id, ticket);
+        assert!(shown.proves(&record));
+        let other = TicketRecord { token_sha256: TicketSecret::new().sha256().to_vec(), ..record.clone() };
+        assert!(!shown.proves(&other) && !shown.proves(&TicketRecord::default()));
+        assert_eq!(Shown::parse(&secret.token(ticket)), None);
     }
 
     #[test]

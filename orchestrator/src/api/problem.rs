@@ -116,7 +116,7 @@ impl From<StateError> for ApiProblem {
     fn from(error: StateError) -> Self {
         match error {
             StateError::Store(error) => error.into(),
-            corrupt @ StateError::Corrupt { .. } => {
+            corrupt @ (StateError::Corrupt { .. } | StateError::Newer { .. }) => {
                 tracing::error!(error = %corrupt, "a record cannot be read");
                 Self::internal(corrupt.to_string())
             }

@@ -3,6 +3,7 @@
 mod apply;
 mod delete;
 mod list;
+mod mode;
 mod show;
 
 use std::sync::Arc;
@@ -21,11 +22,12 @@ use crate::state::{self, StateError};
 
 /// The routes.
 pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
-    OpenApiRouter::new().routes(routes!(list::list_queues)).routes(routes!(
-        apply::apply_queue,
-        show::show_queue,
-        delete::delete_queue
-    ))
+    OpenApiRouter::new()
+        .routes(routes!(list::list_queues))
+        .routes(routes!(apply::apply_queue, show::show_queue, delete::delete_queue))
+        .routes(routes!(mode::pause_queue))
+        .routes(routes!(mode::drain_queue))
+        .routes(routes!(mode::resume_queue))
 }
 
 /// No queue of that name.
@@ -43,5 +45,5 @@ async fn standing(tx: &mut Transaction, record: &QueueRecord) -> Result<Queue, S
     let status = state::queues::status(tx, namespace, name).await?;
     let searching = state::tickets::count(tx, namespace, name, TicketState::Searching).await?;
     let matched = state::tickets::count(tx, namespace, name, TicketState::Matched).await?;
-    Ok(view::queue(record, status, searching, matched))
+    view::queue(record, status, searching, matched)
 }

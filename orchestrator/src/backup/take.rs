@@ -136,7 +136,8 @@ async fn send_archive(app: &App, digest: &Digest, out: &Out) -> Result<bool, Tak
     Ok(true)
 }
 
-/// What the row is that says a restore is under way: never part of a backup.
+/// Whether a row belongs to the store it is in and is not brought back: the one that says a restore is under way,
+/// and the news of tickets, whose order is that of the commits there.
 pub(super) fn is_own(key: &[u8]) -> bool {
-    key == keyspace::restoring()
+    key == keyspace::restoring() || Prefix::of(key) == Some(Prefix::TicketNews)
 }

@@ -105,7 +105,7 @@ pub fn describe(prefix: Prefix, value: &Bytes) -> Result<String, String> {
         Prefix::Queue => read::<QueueRecord>(value),
         Prefix::QueueStatus => read::<QueueStatusRecord>(value),
         Prefix::Ticket => read::<TicketRecord>(value),
-        Prefix::TicketSearching => read::<SearchingTicket>(value),
+        Prefix::TicketSearching | Prefix::TicketNews => read::<SearchingTicket>(value),
         Prefix::Match => read::<MatchRecord>(value),
         Prefix::ServerCount
         | Prefix::TicketCount
@@ -131,6 +131,7 @@ pub fn describe(prefix: Prefix, value: &Bytes) -> Result<String, String> {
         | Prefix::NodeByRegion
         | Prefix::EdgeByRegion
         | Prefix::MatchWaiting
+        | Prefix::TicketIdempotency
         | Prefix::Timer
         | Prefix::Restoring
         | Prefix::Engine => Ok(hex(value)),

@@ -1,7 +1,8 @@
 //! Keys of queues, tickets and matches.
 
-use foundationdb_tuple::{Uuid, pack, unpack};
+use foundationdb_tuple::{Uuid, Versionstamp, pack, unpack};
 use muster_protocol::id::{MatchId, TicketId};
+use muster_store::VERSIONSTAMP_BYTES;
 
 use super::{KeyRange, Prefix, id};
 use crate::records::TicketState;
@@ -44,6 +45,26 @@ pub fn ticket_searching(namespace: &str, queue: &str, ticket: TicketId) -> Vec<u
 /// Searching tickets of a queue, oldest first.
 pub fn tickets_searching(namespace: &str, queue: &str) -> KeyRange {
     KeyRange::under(&(Prefix::TicketSearching as u16, namespace, queue))
+}
+
+/// What happened to a searching ticket, a row of its own for every time, and where its versionstamp goes;
+/// [`crate::records::SearchingTicket`], or nothing if it searches no more.
+pub fn ticket_news_row(namespace: &str, queue: &str, ticket: TicketId) -> (Vec<u8>, usize) {
+    let mut key = pack(&(Prefix::TicketNews as u16, namespace, queue, Versionstamp::incomplete(0)));
+    // The tuple ends with the stamp and two bytes that sort the rows of one transaction, which are of no use here.
+    let hole = key.len() - VERSIONSTAMP_BYTES - 2;
+    key.extend(pack(&(id(ticket),)));
+    (key, hole)
+}
+
+/// What happened to the searching tickets of a queue, in the order of commits.
+pub fn ticket_news(namespace: &str, queue: &str) -> KeyRange {
+    KeyRange::under(&(Prefix::TicketNews as u16, namespace, queue))
+}
+
+/// The ticket that an idempotency key made: its id.
+pub fn ticket_idempotency(namespace: &str, key: &str) -> Vec<u8> {
+    pack(&(Prefix::TicketIdempotency as u16, namespace, key))
 }
 
 /// Number of tickets in a state, final ones as long as they are kept.

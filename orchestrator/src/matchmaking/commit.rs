@@ -1,6 +1,6 @@
 //! Writing one match: tickets, match, seats and server in one serializable transaction.
 
-use muster_protocol::id::{SeatMark, TicketId};
+use muster_protocol::id::{MatchId, SeatMark, TicketId};
 use muster_store::Database;
 
 use crate::lifecycle::claim_warm;
@@ -14,34 +14,39 @@ use crate::state::{StateError, matches, tickets};
 pub const MATCH_WAIT_MS: u64 = 10 * 60 * 1_000;
 
 /// What became of a group.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Committed {
-    /// It has a server.
-    Assigned,
-    /// It waits for one.
-    Waiting,
+    /// It has a server. How long each ticket had searched, in milliseconds.
+    Assigned(Vec<u64>),
+    /// It waits for one; as above.
+    Waiting(Vec<u64>),
     /// One of its tickets was no longer searching; nothing was written.
     Stale,
 }
 
-/// Makes `members` a match in `region`. A match of tickets that are still searching is written whole or
+/// Makes `members`, each with the name of its team, a match in `region`. A match of tickets that are still searching is written whole or
 /// not at all; a server is claimed with it if one is warm.
 pub(super) async fn commit_group(
     db: &Database,
     queue: &QueueRecord,
     region: &str,
-    members: &[TicketId],
+    members: &[(TicketId, String)],
     now_ms: u64,
 ) -> Result<Committed, StateError> {
     db.run("commit_match", async |mut tx| {
         let mut befores = Vec::with_capacity(members.len());
-        for ticket in members {
+        for (ticket, _) in members {
             match tickets::load(&mut tx, *ticket).await? {
                 Some(record) if record.state() == TicketState::Searching => befores.push(record),
                 _ => return Ok(Committed::Stale),
             }
         }
         let match_id = random::id();
+        let mut afters: Vec<TicketRecord> =
+            befores.iter().map(|before| seated(before, match_id, now_ms)).collect();
+        for (after, (_, team)) in afters.iter_mut().zip(members) {
+            after.team.clone_from(team);
+        }
         let mut record = MatchRecord {
             id: Some(match_id.into()),
             namespace: queue.namespace.clone(),
@@ -49,7 +54,7 @@ pub(super) async fn commit_group(
             fleet: queue.fleet.clone(),
             region: region.to_owned(),
             state: MatchState::Waiting.into(),
-            seats: befores.iter().map(seat).collect(),
+            seats: afters.iter().flat_map(seats).collect(),
             created_at_ms: now_ms,
             deadline_ms: now_ms + MATCH_WAIT_MS,
             ..Default::default()
@@ -59,24 +64,40 @@ pub(super) async fn commit_group(
             assign(&mut record, server, now_ms);
         }
         matches::save(&mut tx, None, &record);
-        for (before, seat) in befores.iter().zip(&record.seats) {
-            let mut after = before.clone();
-            after.set_state(TicketState::Matched);
-            after.matched_at_ms = now_ms;
-            after.r#match = record.id;
-            after.seat = seat.id;
+        for (before, after) in befores.iter().zip(&mut afters) {
             if let Some(server) = &server {
-                assign_ticket(&mut after, server, now_ms);
+                assign_ticket(after, server, now_ms);
             }
-            tickets::save(&mut tx, Some(before), &after);
+            tickets::save(&mut tx, Some(before), after);
         }
-        Ok(if server.is_some() { Committed::Assigned } else { Committed::Waiting })
+        let waits_ms = befores.iter().map(|before| now_ms.saturating_sub(before.created_at_ms)).collect();
+        Ok(if server.is_some() { Committed::Assigned(waits_ms) } else { Committed::Waiting(waits_ms) })
     })
     .await
 }
 
-fn seat(ticket: &TicketRecord) -> MatchSeat {
-    MatchSeat { id: Some(random::id::<SeatMark>().into()), player: ticket.player.clone(), ticket: ticket.id }
+/// The ticket with a seat for each of its players.
+fn seated(before: &TicketRecord, match_id: MatchId, now_ms: u64) -> TicketRecord {
+    let mut after = before.clone();
+    after.set_state(TicketState::Matched);
+    after.matched_at_ms = now_ms;
+    after.r#match = Some(match_id.into());
+    after.members = before.players();
+    for member in &mut after.members {
+        member.seat = Some(random::id::<SeatMark>().into());
+    }
+    after.seat = after.members.first().and_then(|member| member.seat);
+    after
+}
+
+/// The seats of a seated ticket's players.
+fn seats(ticket: &TicketRecord) -> impl Iterator<Item = MatchSeat> {
+    ticket.members.iter().map(|member| MatchSeat {
+        id: member.seat,
+        player: member.player.clone(),
+        ticket: ticket.id,
+        team: ticket.team.clone(),
+    })
 }
 
 /// Gives a match its server.

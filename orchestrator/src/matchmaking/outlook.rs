@@ -4,9 +4,9 @@
 
 use std::collections::BTreeMap;
 
+use muster_matchmaker::Offer;
 use muster_store::Transaction;
 
-use super::former::RegionOffer;
 use crate::lifecycle;
 use crate::records::{FleetRecord, QueueRecord, ServerState};
 use crate::state::regions::{self, RegionMachines};
@@ -16,7 +16,7 @@ use crate::state::{StateError, fleets, health, matches, servers};
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outlook {
     /// Regions that can host matches, by name.
-    pub(super) offers: Vec<RegionOffer>,
+    pub(super) offers: Vec<Offer>,
     /// In words: what is in the way of matches in other regions, or anywhere.
     pub(super) waiting_for: Vec<String>,
 }
@@ -53,7 +53,7 @@ pub(super) async fn of_queue(
     let mut outlook = judge(queue, &fleet, &machines, &tallies);
     for (region, health) in health::of_fleet(tx, namespace, name).await? {
         let warm = tallies.get(region.as_str()).is_some_and(|tally| tally.warm > 0);
-        let offered = outlook.offers.iter().any(|offer| offer.name == region);
+        let offered = outlook.offers.iter().any(|offer| offer.region == region);
         // Matches are still made there, and wait for the start that succeeds.
         if offered && !warm && lifecycle::is_failing(&health, fleet.pod_version, now_ms) {
             outlook.waiting_for.push(lifecycle::failing(&health, &region));
@@ -112,9 +112,9 @@ fn judge(
             continue;
         }
         let warm = tally.warm.saturating_sub(tally.waiting);
-        outlook.offers.push(RegionOffer { name: region.clone(), warm, capacity });
+        outlook.offers.push(Offer { region: region.clone(), warm, capacity });
     }
-    outlook.offers.sort_by(|a, b| a.name.cmp(&b.name));
+    outlook.offers.sort_by(|a, b| a.region.cmp(&b.region));
     outlook
 }
 
@@ -139,7 +139,7 @@ mod tests {
     fn an_unserved_region_is_named_with_the_way_out() {
         let (queue, fleet, machines) = fixture();
         let outlook = judge(&queue, &fleet, &machines, &BTreeMap::new());
-        assert_eq!(outlook.offers, [RegionOffer { name: "eu".into(), warm: 0, capacity: 4 }]);
+        assert_eq!(outlook.offers, [Offer { region: "eu".into(), warm: 0, capacity: 4 }]);
         assert_eq!(outlook.waiting_for.len(), 1);
         assert!(outlook.waiting_for[0].contains("region us has no node; join an agent"), "{outlook:?}");
     }
@@ -157,7 +157,7 @@ mod tests {
         let (queue, fleet, machines) = fixture();
         let tally = Tally { live: 4, warm: 2, unclaimed: 3, waiting: 2 };
         let outlook = judge(&queue, &fleet, &machines, &[("eu", tally)].into());
-        assert_eq!(outlook.offers, [RegionOffer { name: "eu".into(), warm: 0, capacity: 1 }]);
+        assert_eq!(outlook.offers, [Offer { region: "eu".into(), warm: 0, capacity: 1 }]);
         let full = Tally { waiting: 3, ..tally };
         let outlook = judge(&queue, &fleet, &machines, &[("eu", full)].into());
         assert!(

@@ -1,20 +1,23 @@
-//! The loop of one queue: serve matches that wait, form new ones, commit them, sleep until there is news.
+//! The matchmaker of one queue: serve matches that wait, take in the news, form matches, commit them, sleep until there
+//! is something to do.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use muster_engine::Clock;
+use muster_matchmaker::{Formed, TicketKey};
+use muster_protocol::id::TicketId;
 use muster_store::{Database, Watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::commit::{Committed, commit_group};
-use super::former::{self, Candidate};
+use super::memory::{Memory, ticket_id};
 use super::outlook::{self, Outlook};
 use super::waiting::assign_waiting;
-use crate::records::{QueueRecord, QueueStatusRecord};
-use crate::state::tickets::MAX_SEARCHING;
+use super::waits::Waits;
+use crate::records::{QueueMode, QueueStatusRecord, TicketState};
 use crate::state::{StateError, queues, tickets};
 use crate::{keyspace, metrics, wake};
 
@@ -24,6 +27,10 @@ const TICK: Duration = Duration::from_secs(5);
 const MAX_MATCHES_PER_PASS: usize = 2_000;
 /// Matches committed at the same time: they share the store's group commit.
 const CONCURRENT_COMMITS: usize = 64;
+/// Expected waits are written again after this, if they changed.
+const STATUS_EVERY_MS: u64 = 10_000;
+/// Tickets that have waited longest, of which it is told if no region is near enough to them.
+const LOOKED_AT_FOR_REGIONS: usize = 1_000;
 
 /// What a pass did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +43,24 @@ pub(crate) struct Pass {
     pub(crate) stale: usize,
 }
 
+/// What comes after a pass.
+pub(crate) struct Next {
+    /// Armed before anything was read, so that what changes after is not missed.
+    watches: Vec<Watch>,
+    /// When there is something to do although nothing changes.
+    due_ms: Option<u64>,
+}
+
+/// Makes the matches of one queue.
+pub(crate) struct Matchmaker {
+    db: Database,
+    namespace: String,
+    queue: String,
+    /// Unset before the first pass, and after one that failed.
+    memory: Option<Memory>,
+    status_ms: u64,
+}
+
 /// Runs the matchmaker of one queue until the queue is gone or `shutdown`.
 pub(super) async fn run(
     db: Database,
@@ -44,15 +69,18 @@ pub(super) async fn run(
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
 ) {
+    let mut matchmaker = Matchmaker::new(db, namespace.clone(), queue.clone());
     loop {
         let began = Instant::now();
-        let (watches, tick) = match pass(&db, &namespace, &queue, clock.now_ms()).await {
+        let (watches, tick) = match matchmaker.pass(clock.now_ms()).await {
             Ok(None) => return,
-            Ok(Some((did, watches))) => {
+            Ok(Some((did, next))) => {
                 if did != Pass::default() {
                     tracing::debug!(namespace, queue, ?did, "matchmaking pass");
                 }
-                (watches, TICK)
+                let due =
+                    next.due_ms.map(|due_ms| Duration::from_millis(due_ms.saturating_sub(clock.now_ms())));
+                (next.watches, due.unwrap_or(TICK).min(TICK))
             }
             Err(error) => {
                 tracing::warn!(namespace, queue, %error, "matchmaking pass failed");
@@ -66,92 +94,189 @@ pub(super) async fn run(
     }
 }
 
-/// What a pass works from.
-struct View {
-    queue: QueueRecord,
-    outlook: Outlook,
-    pool: Vec<Candidate>,
-    watches: Vec<Watch>,
-}
+impl Matchmaker {
+    /// A matchmaker that has not looked yet.
+    pub(crate) fn new(db: Database, namespace: String, queue: String) -> Self {
+        Self { db, namespace, queue, memory: None, status_ms: 0 }
+    }
 
-/// One pass over a queue. `None` if there is no such queue. The watches were armed before anything was
-/// read, so what changes after is not missed.
-pub(crate) async fn pass(
-    db: &Database,
-    namespace: &str,
-    queue: &str,
-    now_ms: u64,
-) -> Result<Option<(Pass, Vec<Watch>)>, StateError> {
-    let mut did = Pass::default();
-    let Some(record) = db.read("queue", async |mut tx| queues::peek(&mut tx, namespace, queue).await).await?
-    else {
-        return Ok(None);
-    };
-    did.assigned += assign_waiting(db, namespace, &record.fleet, now_ms).await?;
-    let Some(view) = look(db, namespace, queue, now_ms).await? else { return Ok(None) };
-    report(db, &view).await?;
-
-    let players = view.queue.players.max(1) as usize;
-    let groups = former::form(players, &view.outlook.offers, &view.pool, MAX_MATCHES_PER_PASS);
-    let commits = groups.into_iter().map(|group| {
-        let (view, offer) = (&view, &view.outlook.offers[group.region]);
-        async move {
-            let members: Vec<_> = group.members.iter().map(|at| view.pool[*at].ticket).collect();
-            commit_group(db, &view.queue, &offer.name, &members, now_ms).await
+    /// One pass over the queue. `None` if there is no such queue. After one that failed, everything is read anew.
+    pub(crate) async fn pass(&mut self, now_ms: u64) -> Result<Option<(Pass, Next)>, StateError> {
+        let memory = self.memory.take();
+        let Some((mut memory, did, next)) = self.pass_with(memory, now_ms).await? else { return Ok(None) };
+        if let Some(until) = memory.forgettable(now_ms) {
+            let (namespace, queue) = (&self.namespace, &self.queue);
+            self.db
+                .run("forget_news", async |mut tx| {
+                    tickets::forget_news(&mut tx, namespace, queue, &until);
+                    Ok::<_, StateError>(())
+                })
+                .await?;
         }
-    });
-    let mut commits = stream::iter(commits).buffer_unordered(CONCURRENT_COMMITS);
-    while let Some(committed) = commits.next().await {
-        match committed? {
-            Committed::Assigned => did.assigned += 1,
-            Committed::Waiting => did.waiting += 1,
-            Committed::Stale => did.stale += 1,
+        self.memory = Some(memory);
+        Ok(Some((did, next)))
+    }
+
+    async fn pass_with(
+        &mut self,
+        memory: Option<Memory>,
+        now_ms: u64,
+    ) -> Result<Option<(Memory, Pass, Next)>, StateError> {
+        let (db, namespace, queue) = (self.db.clone(), &self.namespace, &self.queue);
+        let record = db.read("queue", async |mut tx| queues::peek(&mut tx, namespace, queue).await).await?;
+        let Some(record) = record else { return Ok(None) };
+        let mut did = Pass {
+            assigned: assign_waiting(&db, namespace, &record.fleet, now_ms).await?,
+            ..Pass::default()
+        };
+        let mut memory = match memory {
+            Some(memory) if memory.is_current(&record, now_ms) => memory,
+            before => {
+                let waits = before.map_or_else(Waits::default, |memory| memory.waits);
+                match Memory::read(&db, namespace, queue, waits, now_ms).await? {
+                    Some(memory) => memory,
+                    None => return Ok(None),
+                }
+            }
+        };
+        memory.record = record;
+        let (outlook, watches) = self.look(&mut memory, now_ms).await?;
+        memory.expire(now_ms);
+        self.report(&memory, &outlook, now_ms).await?;
+        let mut due_ms = None;
+        if memory.record.mode() != QueueMode::Paused {
+            let formed = memory.pool.form(now_ms, &outlook.offers, MAX_MATCHES_PER_PASS);
+            self.commit(&mut memory, formed, &mut did, now_ms).await?;
+            due_ms = memory.pool.next_due_ms();
+        }
+        metrics::matches(did.assigned, did.waiting, did.stale);
+        Ok(Some((memory, did, Next { watches, due_ms })))
+    }
+
+    /// Takes the news in, and looks where matches could be played.
+    async fn look(&self, memory: &mut Memory, now_ms: u64) -> Result<(Outlook, Vec<Watch>), StateError> {
+        loop {
+            let (seen, record) = (&*memory, &memory.record);
+            let (news, more, outlook, watches) = self
+                .db
+                .read("matchmaking_view", async |mut tx| {
+                    let watches = vec![
+                        tx.watch(&keyspace::queue_revision(&record.namespace, &record.name)),
+                        tx.watch(&keyspace::fleet_revision(&record.namespace, &record.fleet)),
+                        tx.watch(&keyspace::machines_revision()),
+                    ];
+                    let (news, more) = seen.next_news(&mut tx).await?;
+                    let outlook = outlook::of_queue(&mut tx, record, now_ms).await?;
+                    Ok::<_, StateError>((news, more, outlook, watches))
+                })
+                .await?;
+            memory.take(news, now_ms);
+            if !more {
+                return Ok((outlook, watches));
+            }
         }
     }
-    drop(commits);
-    metrics::matches(did.assigned, did.waiting, did.stale);
-    Ok(Some((did, view.watches)))
-}
 
-async fn look(db: &Database, namespace: &str, queue: &str, now_ms: u64) -> Result<Option<View>, StateError> {
-    db.read("matchmaking_view", async |mut tx| {
-        let Some(queue) = queues::peek(&mut tx, namespace, queue).await? else { return Ok(None) };
-        let watches = vec![
-            tx.watch(&keyspace::queue_revision(namespace, &queue.name)),
-            tx.watch(&keyspace::fleet_revision(namespace, &queue.fleet)),
-            tx.watch(&keyspace::machines_revision()),
-        ];
-        let outlook = outlook::of_queue(&mut tx, &queue, now_ms).await?;
-        let searching = tickets::searching(&mut tx, namespace, &queue.name, MAX_SEARCHING).await?;
-        let pool = searching
-            .into_iter()
-            .map(|(ticket, row)| {
-                Candidate::new(ticket, &row.latencies_ms, &outlook.offers, queue.max_latency_ms)
-            })
-            .collect();
-        Ok(Some(View { queue, outlook, pool, watches }))
-    })
-    .await
-}
+    /// Commits what was formed. Those of a match that another was quicker to spoil search on.
+    async fn commit(
+        &self,
+        memory: &mut Memory,
+        formed: Vec<Formed>,
+        did: &mut Pass,
+        now_ms: u64,
+    ) -> Result<(), StateError> {
+        let record = memory.record.clone();
+        let queue = memory.pool.queue().clone();
+        let commits = formed.into_iter().map(|formed| {
+            let team = |team: usize| queue.team_name(team).to_owned();
+            let members: Vec<(TicketId, String)> =
+                formed.members.iter().map(|(key, at)| (ticket_id(*key), team(*at))).collect();
+            let record = &record;
+            async move {
+                let committed = commit_group(&self.db, record, &formed.region, &members, now_ms).await?;
+                Ok::<_, StateError>((committed, formed))
+            }
+        });
+        let mut spoilt: Vec<TicketKey> = Vec::new();
+        let mut commits = stream::iter(commits).buffer_unordered(CONCURRENT_COMMITS);
+        while let Some(outcome) = commits.next().await {
+            let (committed, formed) = outcome?;
+            let waits_ms = match committed {
+                Committed::Assigned(waits_ms) => {
+                    did.assigned += 1;
+                    waits_ms
+                }
+                Committed::Waiting(waits_ms) => {
+                    did.waiting += 1;
+                    waits_ms
+                }
+                Committed::Stale => {
+                    did.stale += 1;
+                    spoilt.extend(formed.members.iter().map(|(key, _)| *key));
+                    Vec::new()
+                }
+            };
+            for wait_ms in waits_ms {
+                memory.waits.note(wait_ms);
+            }
+        }
+        drop(commits);
+        for key in spoilt {
+            let ticket = ticket_id(key);
+            let found = self.db.read("spoilt", async |mut tx| tickets::peek(&mut tx, ticket).await).await?;
+            if let Some(found) = found.filter(|found| found.state() == TicketState::Searching) {
+                memory.learn(ticket, Some(&found.searching()));
+            }
+        }
+        Ok(())
+    }
 
-/// Writes what is in the way of the queue's matches, if it is news.
-async fn report(db: &Database, view: &View) -> Result<(), StateError> {
-    let mut waiting_for = view.outlook.waiting_for.clone();
-    if !view.outlook.offers.is_empty() && view.pool.iter().any(|candidate| !candidate.can_play()) {
-        let regions: Vec<&str> = view.outlook.offers.iter().map(|offer| offer.name.as_str()).collect();
-        waiting_for.push(format!(
-            "some players are over max_latency_ms = {} to every region that is served ({}); raise it, or serve a \
-             region nearer to them",
-            view.queue.max_latency_ms,
-            regions.join(", ")
-        ));
+    /// Writes what is in the way of the queue's matches, if it is news, and from time to time what may be expected.
+    async fn report(&mut self, memory: &Memory, outlook: &Outlook, now_ms: u64) -> Result<(), StateError> {
+        let mut waiting_for = outlook.waiting_for.clone();
+        if memory.record.mode() == QueueMode::Paused {
+            waiting_for
+                .push(format!("the queue is paused; `muster queue resume {}` lets it go on", self.queue));
+        }
+        let regions: Vec<&str> = outlook.offers.iter().map(|offer| offer.region.as_str()).collect();
+        if !regions.is_empty() && memory.pool.any_out_of_reach(&regions, LOOKED_AT_FOR_REGIONS) {
+            waiting_for.push(format!(
+                "some players are over the queue's latency limit to every region that is served ({}); raise the limit, \
+                 or serve a region nearer to them",
+                regions.join(", ")
+            ));
+        }
+        if let Some(reason) = memory.unfit.values().next() {
+            waiting_for.push(format!(
+                "{} tickets cannot be matched as the queue is defined now, the first because {reason}",
+                memory.unfit.len()
+            ));
+        }
+        let (namespace, queue) = (&self.namespace, &self.queue);
+        let known = self
+            .db
+            .read("queue_status", async |mut tx| queues::status(&mut tx, namespace, queue).await)
+            .await?;
+        let expected = memory.waits.expected();
+        let status = QueueStatusRecord {
+            waiting_for,
+            wait_p50_ms: expected.p50_ms,
+            wait_p90_ms: expected.p90_ms,
+            waits: expected.of,
+        };
+        let is_due = self.status_ms + STATUS_EVERY_MS <= now_ms && expected.of > 0;
+        if known == status || (known.waiting_for == status.waiting_for && !is_due) {
+            return Ok(());
+        }
+        self.status_ms = now_ms;
+        // A matchmaker that has matched nobody yet knows less than the one before it.
+        let status = if expected.of > 0 {
+            status
+        } else {
+            QueueStatusRecord { waiting_for: status.waiting_for, ..known }
+        };
+        self.db
+            .run("queue_status", async |mut tx| queues::set_status(&mut tx, namespace, queue, &status).await)
+            .await
     }
-    let status = QueueStatusRecord { waiting_for };
-    let (namespace, queue) = (&view.queue.namespace, &view.queue.name);
-    let known =
-        db.read("queue_status", async |mut tx| queues::status(&mut tx, namespace, queue).await).await?;
-    if known == status {
-        return Ok(());
-    }
-    db.run("queue_status", async |mut tx| queues::set_status(&mut tx, namespace, queue, &status).await).await
 }

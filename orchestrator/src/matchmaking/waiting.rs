@@ -5,7 +5,7 @@ use muster_store::{Database, Transaction};
 
 use super::commit::{assign, assign_ticket};
 use crate::lifecycle::claim_warm;
-use crate::records::{Id, MatchRecord, MatchState, TicketState};
+use crate::records::{MatchRecord, MatchState, TicketState};
 use crate::state::{StateError, matches, tickets};
 
 /// Waiting matches served in one transaction.
@@ -86,7 +86,7 @@ async fn assign_one(tx: &mut Transaction, match_id: MatchId, now_ms: u64) -> Res
     let mut after = before.clone();
     assign(&mut after, &server, now_ms);
     matches::save(tx, Some(&before), &after);
-    for ticket in after.seats.iter().filter_map(|seat| seat.ticket).map(Id::typed) {
+    for ticket in after.tickets() {
         if let Some(before) = tickets::load(tx, ticket).await?
             && before.state() == TicketState::Matched
         {
@@ -125,7 +125,7 @@ pub(crate) async fn dissolve(
         reason.clone_into(&mut after.reason);
     }
     matches::save(tx, Some(&before), &after);
-    for ticket in before.seats.iter().filter_map(|seat| seat.ticket).map(Id::typed) {
+    for ticket in before.tickets() {
         let Some(before) = tickets::load(tx, ticket).await? else { continue };
         if before.state() != TicketState::Matched {
             continue;
@@ -137,6 +137,8 @@ pub(crate) async fn dissolve(
                 after.matched_at_ms = 0;
                 after.r#match = None;
                 after.seat = None;
+                after.team.clear();
+                after.members.iter_mut().for_each(|member| member.seat = None);
             }
             Fate::Fail(reason, detail) => {
                 after.set_state(TicketState::Failed);

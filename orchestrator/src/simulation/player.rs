@@ -1,6 +1,5 @@
 //! A player: asks for a match, waits or gives up, plays, leaves.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,11 +22,10 @@ const ARRIVAL: Duration = Duration::from_secs(20);
 
 /// One player's evening.
 pub(super) async fn play(stage: Arc<Stage>, edge: Arc<Edge>, number: u64) {
-    let request =
-        TicketRequest { queue: QUEUE.into(), player: format!("p{number}"), latencies_ms: BTreeMap::new() };
+    let request = TicketRequest::new(QUEUE, format!("p{number}"));
     let Some(now_ms) = time(&stage) else { return };
     // Not acknowledged: nothing was promised.
-    let Ok(ticket) = tickets::create(&stage.db, NAMESPACE, &request, now_ms).await else { return };
+    let Ok(ticket) = tickets::create(&stage.db, NAMESPACE, &request, b"", now_ms).await else { return };
     let ticket = ticket.typed_id();
     stage.tickets.lock().expect("whole").insert(ticket, Known::default());
     let patience = if stage.chance.happens(0.1) { stage.chance.millis(0..12_000) } else { Duration::MAX };

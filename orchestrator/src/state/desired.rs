@@ -92,6 +92,7 @@ fn spec(record: &ServerRecord, pod: Pod, claimed: Option<&MatchRecord>) -> wire:
                 .map(|seat| wire::AllocatedSeat {
                     seat_id: seat.typed_id().to_string(),
                     player: seat.player.clone(),
+                    team: seat.team.clone(),
                 })
                 .collect(),
             data: claimed.data.clone(),

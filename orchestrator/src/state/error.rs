@@ -18,4 +18,14 @@ pub enum StateError {
         /// What the decoder said.
         reason: String,
     },
+    /// A record says more than this version understands.
+    #[error(
+        "{what} was written by a newer version of Muster ({reason}); upgrade this orchestrator, or apply it again"
+    )]
+    Newer {
+        /// Which.
+        what: String,
+        /// What was not understood.
+        reason: String,
+    },
 }

@@ -6,7 +6,7 @@ use muster_store::Transaction;
 
 use super::{StateError, kv, workflows};
 use crate::keyspace;
-use crate::records::{QueueRecord, QueueStatusRecord};
+use crate::records::{QueueMode, QueueRecord, QueueStatusRecord};
 
 /// Most queues of a namespace.
 pub const MAX_QUEUES: usize = 1_000;
@@ -39,9 +39,11 @@ pub async fn apply(
     let before = load(tx, &wanted.namespace, &wanted.name).await?;
     let mut record = wanted;
     if let Some(before) = &before {
-        if before.to_spec() == record.to_spec() {
+        // One that does not say what was applied was written by another version, and is written anew.
+        if before.to_spec().is_ok_and(|spec| record.to_spec().is_ok_and(|wanted| spec == wanted)) {
             return Ok(before.clone());
         }
+        record.mode = before.mode;
         record.version = before.version + 1;
         record.created_at_ms = before.created_at_ms;
     } else {
@@ -57,6 +59,23 @@ pub async fn apply(
     Ok(record)
 }
 
+/// Sets whether a queue takes tickets and makes matches: the queue as it is then, or `None` if there is none.
+pub async fn set_mode(
+    tx: &mut Transaction,
+    namespace: &str,
+    name: &str,
+    mode: QueueMode,
+) -> Result<Option<QueueRecord>, StateError> {
+    let Some(mut record) = load(tx, namespace, name).await? else { return Ok(None) };
+    if record.mode() != mode {
+        record.set_mode(mode);
+        kv::save(tx, &keyspace::queue(namespace, name), &record);
+        kv::bump(tx, &keyspace::queue_revision(namespace, name));
+        nudge(tx, &workflows::queue(namespace, name));
+    }
+    Ok(Some(record))
+}
+
 /// Removes a queue; its searching tickets expire in their time. Returns whether there was one.
 pub async fn delete(tx: &mut Transaction, namespace: &str, name: &str) -> Result<bool, StateError> {
     if load(tx, namespace, name).await?.is_none() {
@@ -64,6 +83,8 @@ pub async fn delete(tx: &mut Transaction, namespace: &str, name: &str) -> Result
     }
     tx.clear(&keyspace::queue(namespace, name));
     tx.clear(&keyspace::queue_status(namespace, name));
+    let news = keyspace::ticket_news(namespace, name);
+    tx.clear_range(&news.begin, &news.end);
     tx.atomic_add(&keyspace::queue_count(namespace), -1);
     kv::bump(tx, &keyspace::queue_revision(namespace, name));
     kv::bump(tx, &keyspace::queues_revision());

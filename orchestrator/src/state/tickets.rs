@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use bytes::Bytes;
 use muster_protocol::id::TicketId;
 use muster_store::Transaction;
 use prost::Message;
@@ -12,7 +13,7 @@ use crate::keyspace::{self, Timer};
 use crate::records::{SearchingTicket, TicketRecord, TicketState};
 
 /// Most tickets of one queue that search at a time.
-pub const MAX_SEARCHING: usize = 100_000;
+pub const MAX_SEARCHING: usize = 200_000;
 /// Most rows of counters read at once: states of queues.
 const MAX_COUNTERS: usize = 100_000;
 
@@ -41,8 +42,12 @@ pub(crate) fn save(tx: &mut Transaction, before: Option<&TicketRecord>, after: &
     let was_searching = before.is_some_and(searching);
     if searching(after) && !was_searching {
         tx.set(&key, &row);
+        tell(tx, after, &row);
         timers::set(tx, after.expires_at_ms, &Timer::TicketExpiry(id));
-        kv::bump(tx, &keyspace::queue_revision(&after.namespace, &after.queue));
+        if before.is_none() && !after.idempotency_key.is_empty() {
+            let (key, row) = idempotency_row(after);
+            tx.set(&key, &row);
+        }
     }
     if was_searching && !searching(after) {
         tx.clear(&key);
@@ -54,12 +59,40 @@ pub(crate) fn save(tx: &mut Transaction, before: Option<&TicketRecord>, after: &
     }
 }
 
+/// Tells the queue's matchmaker that a ticket searches from now on, as `row` says, or no more, if that is empty. That
+/// it was matched is not told: whoever matched it knows.
+fn tell(tx: &mut Transaction, record: &TicketRecord, row: &[u8]) {
+    let (key, hole) = keyspace::ticket_news_row(&record.namespace, &record.queue, record.typed_id());
+    tx.set_versionstamped_key(&key, hole, row);
+    kv::bump(tx, &keyspace::queue_revision(&record.namespace, &record.queue));
+}
+
+/// Tells the queue's matchmaker that a ticket was withdrawn.
+pub(crate) fn tell_withdrawn(tx: &mut Transaction, record: &TicketRecord) {
+    tell(tx, record, b"");
+}
+
 /// The row by which a ticket is found while it searches.
 fn index_row(record: &TicketRecord) -> (Vec<u8>, Vec<u8>) {
     let key = keyspace::ticket_searching(&record.namespace, &record.queue, record.typed_id());
-    let row =
-        SearchingTicket { latencies_ms: record.latencies_ms.clone(), created_at_ms: record.created_at_ms };
-    (key, row.encode_to_vec())
+    (key, record.searching().encode_to_vec())
+}
+
+/// The row by which a ticket is found by its idempotency key.
+fn idempotency_row(record: &TicketRecord) -> (Vec<u8>, Vec<u8>) {
+    let key = keyspace::ticket_idempotency(&record.namespace, &record.idempotency_key);
+    (key, record.typed_id().uuid().into_bytes().to_vec())
+}
+
+/// The ticket that an idempotency key made. Conflicts with others who use the key.
+pub(crate) async fn by_idempotency_key(
+    tx: &mut Transaction,
+    namespace: &str,
+    key: &str,
+) -> Result<Option<TicketRecord>, StateError> {
+    let Some(id) = tx.get(&keyspace::ticket_idempotency(namespace, key)).await? else { return Ok(None) };
+    let Ok(bytes) = <[u8; 16]>::try_from(&id[..]) else { return Ok(None) };
+    load(tx, TicketId::from_uuid(uuid::Uuid::from_bytes(bytes))).await
 }
 
 /// What must be there besides `record`: rows, and the counter it is counted in.
@@ -70,12 +103,18 @@ pub(crate) fn derived(record: &TicketRecord) -> Derived {
         let expiry = Timer::TicketExpiry(record.typed_id());
         rows.insert(keyspace::timer(record.expires_at_ms, &expiry), Vec::new());
     }
+    if !record.idempotency_key.is_empty() {
+        rows.extend([idempotency_row(record)]);
+    }
     Derived { rows, count: count_key(record) }
 }
 
 /// Removes a ticket that is over.
 pub(crate) fn remove(tx: &mut Transaction, record: &TicketRecord) {
     tx.clear(&keyspace::ticket(record.typed_id()));
+    if !record.idempotency_key.is_empty() {
+        tx.clear(&keyspace::ticket_idempotency(&record.namespace, &record.idempotency_key));
+    }
     tx.atomic_add(&count_key(record), -1);
 }
 
@@ -111,13 +150,71 @@ pub async fn totals(
     Ok(totals)
 }
 
-/// Searching tickets of a queue, oldest first, at most `limit`, without conflicting.
+/// Searching tickets of a queue whose keys follow `after`, in the order of their ids, at most `limit`, with their keys,
+/// without conflicting.
 pub(crate) async fn searching(
     tx: &mut Transaction,
     namespace: &str,
     queue: &str,
+    after: Option<&[u8]>,
     limit: usize,
-) -> Result<Vec<(TicketId, SearchingTicket)>, StateError> {
-    let rows = kv::scan(tx, &keyspace::tickets_searching(namespace, queue), limit).await?;
-    Ok(rows.into_iter().filter_map(|(key, row)| Some((keyspace::last_id(&key)?, row))).collect())
+) -> Result<Vec<(Bytes, TicketId, SearchingTicket)>, StateError> {
+    let range = keyspace::tickets_searching(namespace, queue);
+    let range = match after {
+        Some(key) => range.after(key),
+        None => range,
+    };
+    let rows = kv::scan(tx, &range, limit).await?;
+    let known = rows.into_iter().filter_map(|(key, row)| {
+        let ticket = keyspace::last_id(&key)?;
+        Some((key, ticket, row))
+    });
+    Ok(known.collect())
+}
+
+/// What happened to a searching ticket.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct News {
+    /// The row's key, which sorts by the order of commits.
+    pub(crate) key: Bytes,
+    /// The ticket.
+    pub(crate) ticket: TicketId,
+    /// What it searches for; `None` if it was withdrawn.
+    pub(crate) row: Option<SearchingTicket>,
+}
+
+/// What happened to the searching tickets of a queue after `after`, in the order of commits, at most `limit`, without
+/// conflicting.
+pub(crate) async fn news(
+    tx: &mut Transaction,
+    namespace: &str,
+    queue: &str,
+    after: &[u8],
+    limit: usize,
+) -> Result<Vec<News>, StateError> {
+    let range = keyspace::ticket_news(namespace, queue).after(after);
+    let rows = tx.snapshot_get_range(&range.begin, &range.end, limit, false).await?;
+    let known = rows.into_iter().filter_map(|(key, value)| {
+        let ticket = keyspace::last_id(&key)?;
+        let row = if value.is_empty() { Ok(None) } else { kv::decode(&key, &value).map(Some) };
+        Some(row.map(|row| News { key, ticket, row }))
+    });
+    known.collect()
+}
+
+/// Where the news of a queue ends now: what comes later sorts behind it.
+pub(crate) async fn end_of_news(
+    tx: &mut Transaction,
+    namespace: &str,
+    queue: &str,
+) -> Result<Bytes, StateError> {
+    let range = keyspace::ticket_news(namespace, queue);
+    let last = tx.snapshot_get_range(&range.begin, &range.end, 1, true).await?;
+    Ok(last.into_iter().next().map_or_else(|| range.begin.into(), |(key, _)| key))
+}
+
+/// Removes the news of a queue up to that at `last`, which whoever makes its matches has read long ago.
+pub(crate) fn forget_news(tx: &mut Transaction, namespace: &str, queue: &str, last: &[u8]) {
+    let range = keyspace::ticket_news(namespace, queue);
+    tx.clear_range(&range.begin, &range.clone().after(last).begin);
 }

@@ -96,7 +96,9 @@ impl From<StateError> for Failure {
     fn from(error: StateError) -> Self {
         match error {
             StateError::Store(error) => Self::Store(error),
-            corrupt @ StateError::Corrupt { .. } => Self::Because(corrupt.to_string()),
+            corrupt @ (StateError::Corrupt { .. } | StateError::Newer { .. }) => {
+                Self::Because(corrupt.to_string())
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use muster_store::{Bytes, Transaction};
 
 use crate::keyspace::{self, Timer};
 use crate::matchmaking::{Fate, dissolve};
-use crate::records::{Id, MatchRecord, TicketRecord, TicketState};
+use crate::records::{MatchRecord, TicketRecord, TicketState};
 use crate::state::{StateError, fleets, matches, nodes, ports, servers, tickets, timers, workflows};
 
 /// The timer of the next look.
@@ -151,7 +151,7 @@ async fn remove_match(
     if keeps.on(tx, record.ended_at_ms, false) {
         return Ok(());
     }
-    for ticket in record.seats.iter().filter_map(|seat| seat.ticket).map(Id::typed) {
+    for ticket in record.tickets() {
         if let Some(ticket) = tickets::load(tx, ticket).await?
             && ticket.state() == TicketState::Assigned
         {

@@ -57,7 +57,7 @@ async fn players_get_a_server_and_tokens_for_it() {
     let api = bench.caller("client", "default/dev").await;
     let ann = ticket(&api, "ann").await;
     assert_eq!(ann.state, TicketState::Searching);
-    assert!(ann.explanation.contains("of 2 players"), "{}", ann.explanation);
+    assert!(ann.explanation.contains("a match needs 2 players"), "{}", ann.explanation);
     let bob = ticket(&api, "bob").await;
     let (ann, bob) = (settled(&api, ann).await, settled(&api, bob).await);
     assert_eq!((ann.state, bob.state), (TicketState::Assigned, TicketState::Assigned));

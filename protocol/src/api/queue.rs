@@ -85,10 +85,44 @@ pub struct Queue {
     pub spec: QueueSpec,
     /// Counts up with every change.
     pub version: u64,
+    /// Whether it takes tickets and makes matches.
+    #[serde(default)]
+    pub mode: QueueMode,
     /// Tickets searching now.
     pub searching: u32,
     /// Tickets whose match waits for a server.
     pub matched: u32,
+    /// How long half of the tickets matched lately had waited, in milliseconds; absent before the first match.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_p50_ms: Option<u64>,
+    /// How long nine of ten had waited.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wait_p90_ms: Option<u64>,
     /// In words: what keeps matches from being made, if anything does.
     pub waiting_for: Vec<String>,
+}
+
+/// Whether a queue takes tickets and makes matches.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum QueueMode {
+    /// Both.
+    #[default]
+    Open,
+    /// It takes tickets, and makes no matches.
+    Paused,
+    /// It makes matches, and takes no tickets.
+    Draining,
+}
+
+impl QueueMode {
+    /// The mode's text, as in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Paused => "paused",
+            Self::Draining => "draining",
+        }
+    }
 }

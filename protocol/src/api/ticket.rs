@@ -6,17 +6,25 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{MatchId, SeatId, ServerId, TicketId};
 
-use super::Endpoint;
+use super::{Endpoint, Value};
 
 /// Longest player name, in bytes.
 pub const MAX_PLAYER_BYTES: usize = 128;
 /// Most regions a ticket may state its latency to.
 pub const MAX_LATENCIES: usize = 64;
+/// Most players of a party besides the one who asks.
+pub const MAX_PARTY: usize = 99;
+/// Longest filter, in bytes.
+pub const MAX_FILTER_BYTES: usize = 1_024;
+/// Most names on a ticket's block list.
+pub const MAX_BLOCKS: usize = 256;
+/// Longest idempotency key, in bytes.
+pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 128;
 /// Longest wait of one long poll, in seconds.
 pub const MAX_WAIT_S: u32 = 60;
 
 /// Asks for a match (`POST /v1/tickets`).
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TicketRequest {
@@ -24,9 +32,63 @@ pub struct TicketRequest {
     pub queue: String,
     /// The player, by the studio's name for them.
     pub player: String,
-    /// Round trip to each region, in milliseconds, as the beacons told; a region left out counts as far.
+    /// What describes the player, by the names of the queue's attributes; what is left out is the queue's default.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, Value>,
+    /// Who comes with the player: a party stays together, in one team.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub party: Vec<PartyMember>,
+    /// Round trip to each region, in milliseconds, as the beacons told, the worst of the party; a region left out
+    /// counts as far.
     #[serde(default)]
     pub latencies_ms: BTreeMap<String, u32>,
+    /// What must be true between each player of this ticket (`mine`) and each of another (`theirs`, or no prefix), as
+    /// in `abs(skill - mine.skill) < 50 and "ctf" in modes`. It holds against a ticket if theirs holds, too.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub filter: String,
+    /// Players that this ticket will not play with.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub blocks: Vec<String>,
+    /// Who is served first among equals.
+    #[serde(default)]
+    pub priority: Priority,
+    /// Anything of the caller's: asking again with the same key answers with the ticket that is there, so that a
+    /// request whose answer was lost can be sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_key: Option<String>,
+}
+
+impl TicketRequest {
+    /// Asks for a match of one player.
+    pub fn new(queue: impl Into<String>, player: impl Into<String>) -> Self {
+        Self { queue: queue.into(), player: player.into(), ..Self::default() }
+    }
+}
+
+/// A player of a party.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PartyMember {
+    /// The player, by the studio's name for them.
+    pub player: String,
+    /// What describes the player, as for the one who asks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, Value>,
+}
+
+/// Who is served first among equals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// After the others.
+    Low,
+    /// As most.
+    #[default]
+    Normal,
+    /// Before the others.
+    High,
 }
 
 /// Where a ticket is.
@@ -82,6 +144,10 @@ pub struct Ticket {
     pub state: TicketState,
     /// In words: what it waits for, or why it ended.
     pub explanation: String,
+    /// Shows and withdraws this ticket and no other, as a bearer token: for a game's client that has no token of the
+    /// API. Only in the answer to its making, never again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub token: Option<String>,
     /// When it was acknowledged.
     pub created_at_ms: u64,
     /// When it entered its match.
@@ -124,8 +190,14 @@ pub struct Assignment {
     /// The player's seat.
     #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub seat_id: SeatId,
+    /// The team the ticket's players are in.
+    #[serde(default)]
+    pub team: String,
     /// Where to connect, one per port and edge; the first of a port is the preferred one.
     pub endpoints: Vec<Endpoint>,
+    /// The seats of the others of the party.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub party: Vec<AllocatedSeat>,
 }
 
 /// A server claimed by request: the answer of `POST /v1/fleets/{name}/allocate`.

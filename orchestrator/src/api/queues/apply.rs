@@ -40,16 +40,7 @@ pub(super) async fn apply_queue(
             if is_new && state::queues::count(&mut tx, &namespace).await? >= MAX_QUEUES as i64 {
                 return Err(too_many());
             }
-            let wanted = QueueRecord {
-                namespace: namespace.clone(),
-                name: name.clone(),
-                fleet: spec.fleet.clone(),
-                players: spec.players,
-                regions: spec.regions.clone(),
-                max_latency_ms: spec.max_latency_ms,
-                ticket_ttl_s: spec.ticket_ttl_s,
-                ..QueueRecord::default()
-            };
+            let wanted = QueueRecord::from_spec(&namespace, &spec);
             let record = state::queues::apply(&mut tx, wanted, now_ms).await?;
             Ok(standing(&mut tx, &record).await?)
         })

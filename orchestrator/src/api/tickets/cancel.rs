@@ -9,7 +9,7 @@ use muster_protocol::problem::ProblemCode;
 
 use super::unknown;
 use crate::api::NamespaceParam;
-use crate::api::auth::{Client, Scope};
+use crate::api::auth::Holder;
 use crate::api::extract::ApiId;
 use crate::api::problem::{ApiProblem, ApiResult};
 use crate::app::App;
@@ -24,10 +24,11 @@ use crate::{clock, tickets};
     params(NamespaceParam, ("id" = String, Path, description = "Ticket")), responses((status = 204)))]
 pub(super) async fn cancel_ticket(
     State(app): State<Arc<App>>,
-    scope: Scope<Client>,
+    holder: Holder,
     ApiId(id): ApiId<TicketMark>,
 ) -> ApiResult<StatusCode> {
-    let record = tickets::cancel(&app.db, &scope.namespace, id, clock::now_ms()).await?;
+    holder.allow(id)?;
+    let record = tickets::cancel(&app.db, &holder.namespace, id, clock::now_ms()).await?;
     let record = record.ok_or_else(|| unknown(id))?;
     if record.state() == TicketState::Assigned {
         return Err(ApiProblem::new(

@@ -9,6 +9,7 @@ use muster_protocol::problem::ProblemCode;
 
 use super::{tell, unknown};
 use crate::api::auth::{Client, Scope};
+use crate::api::credentials::TicketSecret;
 use crate::api::extract::ApiJson;
 use crate::api::problem::{ApiProblem, ApiResult};
 use crate::api::{NamespaceParam, queues, validate};
@@ -29,10 +30,15 @@ pub(super) async fn create_ticket(
 ) -> ApiResult<Json<Ticket>> {
     validate::ticket_request(&request)?;
     let now_ms = clock::now_ms();
-    let record = tickets::create(&app.db, &scope.namespace, &request, now_ms).await.map_err(refusal)?;
+    let secret = TicketSecret::new();
+    let (namespace, sha256) = (&scope.namespace, secret.sha256());
+    let record = tickets::create(&app.db, namespace, &request, &sha256, now_ms).await.map_err(refusal)?;
     let id = record.typed_id();
-    let view = tickets::get(&app.db, &scope.namespace, id, now_ms).await?.ok_or_else(|| unknown(id))?;
-    Ok(Json(tell(&app, view, now_ms)?))
+    let view = tickets::get(&app.db, namespace, id, now_ms).await?.ok_or_else(|| unknown(id))?;
+    let mut ticket = tell(&app, view, now_ms)?;
+    // One that an idempotency key made before has the token of then, which nobody can tell again.
+    ticket.token = (record.token_sha256 == sha256).then(|| secret.token(id));
+    Ok(Json(ticket))
 }
 
 fn refusal(error: TicketError) -> ApiProblem {
@@ -42,9 +48,18 @@ fn refusal(error: TicketError) -> ApiProblem {
         TicketError::QueueFull(_) => {
             ApiProblem::new(ProblemCode::TooMany, detail, "ask again later").retry_after(RETRY_AFTER_S)
         }
-        TicketError::BadPlayer | TicketError::BadLatencies => {
-            ApiProblem::invalid_request(detail, "mend the field named and send it again")
+        TicketError::Draining(_) => ApiProblem::new(
+            ProblemCode::QueueDraining,
+            detail,
+            "ask in another queue, or again once this one is open",
+        ),
+        TicketError::KeyUsed(_) => {
+            ApiProblem::new(ProblemCode::TicketState, detail, "use a new idempotency_key for a new request")
         }
+        TicketError::Misfit(_) | TicketError::Filter(_) => ApiProblem::invalid_request(
+            detail,
+            "mend what is named, by the queue's definition, and send it again",
+        ),
         TicketError::State(error) => error.into(),
     }
 }

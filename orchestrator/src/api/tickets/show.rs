@@ -11,7 +11,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::{tell, unknown};
 use crate::api::NamespaceParam;
-use crate::api::auth::{Client, Scope};
+use crate::api::auth::Holder;
 use crate::api::extract::{ApiId, ApiQuery};
 use crate::api::problem::ApiResult;
 use crate::app::App;
@@ -26,18 +26,19 @@ use crate::{clock, tickets};
     responses((status = 200, body = Ticket)))]
 pub(super) async fn show_ticket(
     State(app): State<Arc<App>>,
-    scope: Scope<Client>,
+    holder: Holder,
     ApiId(id): ApiId<TicketMark>,
     ApiQuery(query): ApiQuery<TicketQuery>,
 ) -> ApiResult<Json<Ticket>> {
+    holder.allow(id)?;
     let deadline = Instant::now() + Duration::from_secs(u64::from(query.wait_s.min(MAX_WAIT_S)));
     loop {
         let now_ms = clock::now_ms();
         if query.wait_s == 0 || query.state.is_none() || Instant::now() >= deadline {
-            let view = tickets::get(&app.db, &scope.namespace, id, now_ms).await?;
+            let view = tickets::get(&app.db, &holder.namespace, id, now_ms).await?;
             return Ok(Json(tell(&app, view.ok_or_else(|| unknown(id))?, now_ms)?));
         }
-        let watched = tickets::get_and_watch(&app.db, &scope.namespace, id, now_ms).await?;
+        let watched = tickets::get_and_watch(&app.db, &holder.namespace, id, now_ms).await?;
         let (view, mut watch) = watched.ok_or_else(|| unknown(id))?;
         let state: TicketState = view.record.state().into();
         if state.is_final() || query.state != Some(state) {

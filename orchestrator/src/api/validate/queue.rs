@@ -1,8 +1,10 @@
 //! Checks of queue specifications.
 
+use muster_matchmaker::Queue;
 use muster_protocol::api::{MAX_PLAYERS, QueueSpec};
 use muster_protocol::problem::ProblemCode;
 
+use super::ticket::MAX_LATENCY_MS;
 use super::{Faults, MAX_REGIONS};
 use crate::api::problem::ApiProblem;
 
@@ -19,7 +21,8 @@ pub(crate) fn queue_spec(path_name: &str, spec: &QueueSpec) -> Result<(), ApiPro
         format_args!("{:?} differs from {path_name:?} in the path", spec.name),
     );
     faults.name("fleet", &spec.fleet);
-    faults.within("players", spec.players, 1, MAX_PLAYERS);
+    faults.within("players", spec.players, 0, MAX_PLAYERS);
+    faults.within("max_latency_ms", spec.max_latency_ms, 0, MAX_LATENCY_MS);
     faults.within("ticket_ttl_s", spec.ticket_ttl_s, 1, MAX_TICKET_TTL_S);
     faults.check(
         spec.regions.len() <= MAX_REGIONS,
@@ -30,6 +33,9 @@ pub(crate) fn queue_spec(path_name: &str, spec: &QueueSpec) -> Result<(), ApiPro
     for (index, region) in spec.regions.iter().enumerate() {
         faults.name(&format!("regions[{index}]"), region);
     }
+    if let Err(error) = Queue::compile(spec) {
+        faults.add(&error.path, error.what);
+    }
     faults.into_result(ProblemCode::InvalidSpec)
 }
 
@@ -39,12 +45,10 @@ mod tests {
 
     fn valid() -> QueueSpec {
         QueueSpec {
-            name: "duel".into(),
-            fleet: "arena".into(),
-            players: 2,
             regions: vec!["local".into()],
             max_latency_ms: 80,
             ticket_ttl_s: 60,
+            ..QueueSpec::simple("duel", "arena", 2)
         }
     }
 
@@ -56,19 +60,18 @@ mod tests {
     #[test]
     fn every_field_has_its_fault() {
         let spec = QueueSpec {
-            name: "-".into(),
-            fleet: String::new(),
-            players: 0,
             regions: vec!["local".into(), "local".into(), "Süd".into()],
-            max_latency_ms: 0,
+            max_latency_ms: 70_000,
             ticket_ttl_s: 0,
+            ..QueueSpec::simple("-", "", 0)
         };
         let detail = queue_spec("duel", &spec).expect_err("every field is wrong").problem().detail.clone();
         for field in [
             "name: \"-\" is no name",
             "differs from \"duel\"",
             "fleet: \"\" is no name",
-            "players: 0 is outside",
+            "teams: a match needs teams",
+            "max_latency_ms: 70000 is outside",
             "ticket_ttl_s: 0 is outside",
             "regions: \"local\" is there twice",
             "regions[2]: \"Süd\" is no name",

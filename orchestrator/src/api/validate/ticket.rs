@@ -1,6 +1,11 @@
 //! Checks of ticket requests, and of the players' names that others carry too.
 
-use muster_protocol::api::{MAX_LATENCIES, MAX_PLAYER_BYTES, TicketRequest};
+use std::collections::BTreeMap;
+
+use muster_protocol::api::{
+    MAX_ATTRIBUTES, MAX_BLOCKS, MAX_FILTER_BYTES, MAX_IDEMPOTENCY_KEY_BYTES, MAX_LATENCIES, MAX_PARTY,
+    MAX_PLAYER_BYTES, TicketRequest, Value,
+};
 use muster_protocol::problem::ProblemCode;
 
 use super::{Faults, has_control};
@@ -23,7 +28,49 @@ pub(crate) fn ticket_request(request: &TicketRequest) -> Result<(), ApiProblem> 
         faults.name("latencies_ms", region);
         faults.within(&format!("latencies_ms.{region}"), *latency, 0, MAX_LATENCY_MS);
     }
+    attributes(&mut faults, "attributes", &request.attributes);
+    let bound = |faults: &mut Faults, field: &str, count: usize, limit: usize| {
+        faults.check(count <= limit, field, format_args!("{count} are over the limit of {limit}"));
+    };
+    bound(&mut faults, "party", request.party.len(), MAX_PARTY);
+    for (index, member) in request.party.iter().take(MAX_PARTY).enumerate() {
+        player(&mut faults, &format!("party[{index}].player"), &member.player);
+        attributes(&mut faults, &format!("party[{index}].attributes"), &member.attributes);
+    }
+    bound(&mut faults, "blocks", request.blocks.len(), MAX_BLOCKS);
+    for (index, name) in request.blocks.iter().take(MAX_BLOCKS).enumerate() {
+        player(&mut faults, &format!("blocks[{index}]"), name);
+    }
+    let bytes = request.filter.len();
+    faults.check(
+        bytes <= MAX_FILTER_BYTES,
+        "filter",
+        format_args!("{bytes} bytes are over the limit of {MAX_FILTER_BYTES}"),
+    );
+    if let Some(key) = &request.idempotency_key {
+        let fits = (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len());
+        faults.check(
+            fits,
+            "idempotency_key",
+            format_args!("must be of 1 to {MAX_IDEMPOTENCY_KEY_BYTES} bytes"),
+        );
+    }
     faults.into_result(ProblemCode::InvalidRequest)
+}
+
+/// Checks what describes a player, as far as no queue is known.
+fn attributes(faults: &mut Faults, field: &str, attributes: &BTreeMap<String, Value>) {
+    let count = attributes.len();
+    faults.check(
+        count <= MAX_ATTRIBUTES,
+        field,
+        format_args!("{count} are over the limit of {MAX_ATTRIBUTES}"),
+    );
+    for (name, value) in attributes.iter().take(MAX_ATTRIBUTES) {
+        if let Err(error) = value.check(value.kind()) {
+            faults.add(&format!("{field}.{name}"), error);
+        }
+    }
 }
 
 /// Checks a player's name: any text that is not empty, bounded, and shows as it is.
@@ -39,16 +86,23 @@ pub(super) fn player(faults: &mut Faults, field: &str, player: &str) {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use muster_protocol::api::PartyMember;
 
     use super::*;
 
     #[test]
     fn a_sound_request_passes() {
+        let bob = PartyMember {
+            player: "bob".into(),
+            attributes: [("skill".to_owned(), Value::Number(3.0))].into(),
+        };
         let request = TicketRequest {
-            queue: "duel".into(),
-            player: "Zoë 🎮".into(),
             latencies_ms: BTreeMap::from([("local".into(), 3)]),
+            party: vec![bob],
+            blocks: vec!["eve".into()],
+            filter: "skill > 3".into(),
+            idempotency_key: Some("4711".into()),
+            ..TicketRequest::new("duel", "Zoë 🎮")
         };
         assert_eq!(ticket_request(&request), Ok(()));
     }
@@ -58,15 +112,32 @@ mod tests {
         let mut latencies_ms: BTreeMap<String, u32> =
             (0..=MAX_LATENCIES).map(|n| (format!("r{n}"), 1)).collect();
         latencies_ms.insert("r0".into(), MAX_LATENCY_MS + 1);
-        let request = TicketRequest { queue: "a b".into(), player: "x\u{1b}[2J".into(), latencies_ms };
+        let request = TicketRequest {
+            latencies_ms,
+            attributes: [("skill".to_owned(), Value::Number(f64::INFINITY))].into(),
+            party: vec![PartyMember::default(); MAX_PARTY + 1],
+            blocks: vec!["x".into(); MAX_BLOCKS + 1],
+            filter: "x".repeat(MAX_FILTER_BYTES + 1),
+            idempotency_key: Some(String::new()),
+            ..TicketRequest::new("a b", "x\u{1b}[2J")
+        };
         let detail = ticket_request(&request).expect_err("every field is wrong").problem().detail.clone();
-        for field in
-            ["queue:", "player: holds a control character", "latencies_ms: 65", "latencies_ms.r0: 60001"]
-        {
+        for field in [
+            "queue:",
+            "player: holds a control character",
+            "latencies_ms: 65",
+            "latencies_ms.r0: 60001",
+            "attributes.skill: must be a finite number",
+            "party: 100 are over",
+            "party[0].player: empty",
+        ] {
             assert!(detail.contains(field), "wanted {field:?} in {detail:?}");
         }
-        let request =
-            TicketRequest { queue: "duel".into(), player: String::new(), latencies_ms: BTreeMap::new() };
-        assert!(ticket_request(&request).is_err());
+        let alone = TicketRequest { party: Vec::new(), ..request };
+        let detail = ticket_request(&alone).expect_err("as wrong").problem().detail.clone();
+        for field in ["blocks: 257 are over", "filter: 1025 bytes", "idempotency_key: must be"] {
+            assert!(detail.contains(field), "wanted {field:?} in {detail:?}");
+        }
+        assert!(ticket_request(&TicketRequest::new("duel", "")).is_err());
     }
 }

@@ -3,6 +3,7 @@
 use muster_protocol::api;
 
 use crate::records::{QueueRecord, QueueStatusRecord};
+use crate::state::StateError;
 
 /// A queue, with what the matchmaker last found and how many tickets are in it.
 pub(crate) fn queue(
@@ -10,12 +11,16 @@ pub(crate) fn queue(
     status: QueueStatusRecord,
     searching: u32,
     matched: u32,
-) -> api::Queue {
-    api::Queue {
-        spec: record.to_spec(),
+) -> Result<api::Queue, StateError> {
+    let known = |wait_ms| Some(wait_ms).filter(|_| status.waits > 0);
+    Ok(api::Queue {
+        spec: record.to_spec()?,
         version: record.version,
+        mode: record.mode().into(),
         searching,
         matched,
+        wait_p50_ms: known(status.wait_p50_ms),
+        wait_p90_ms: known(status.wait_p90_ms),
         waiting_for: status.waiting_for,
-    }
+    })
 }

@@ -75,8 +75,8 @@ mod tests {
         let (here, away) = (SeatId::new(), SeatId::new());
         let claimed = MatchRecord {
             seats: vec![
-                MatchSeat { id: Some(here.into()), player: "ann".into(), ticket: None },
-                MatchSeat { id: Some(away.into()), player: "bob".into(), ticket: None },
+                MatchSeat { id: Some(here.into()), player: "ann".into(), ticket: None, team: String::new() },
+                MatchSeat { id: Some(away.into()), player: "bob".into(), ticket: None, team: String::new() },
             ],
             ..MatchRecord::default()
         };

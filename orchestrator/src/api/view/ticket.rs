@@ -1,11 +1,12 @@
 //! Tickets and allocations, as the API tells them: with endpoints and fresh session tokens.
 
 use muster_protocol::api;
+use muster_protocol::id::SeatId;
 use muster_protocol::token::TokenSigner;
 
 use super::endpoint::{EndpointError, SeatAt, endpoints};
 use crate::allocate::Allocation;
-use crate::records::EdgeRecord;
+use crate::records::{EdgeRecord, typed};
 use crate::tickets::{AssignmentView, TicketView};
 
 /// A ticket. If it is assigned, session tokens are minted that are valid from `now_ms` for `ttl_ms`.
@@ -16,21 +17,24 @@ pub(crate) fn ticket(
     ttl_ms: u64,
 ) -> Result<api::Ticket, EndpointError> {
     let record = view.record;
-    let seat = view.assignment.zip(record.seat_id());
-    let assignment = match seat {
+    let assignment = match view.assignment.zip(record.seat_id()) {
         None => None,
         Some((at, seat_id)) => {
-            let seat = SeatAt { server: &at.server, seat: seat_id, player: &record.player };
+            let mut party = Vec::new();
+            for member in record.members.iter().skip(1) {
+                let seat_id = typed(member.seat);
+                let player = member.player.clone();
+                let endpoints = reached(&at, seat_id, &player, (signer, now_ms, ttl_ms))?;
+                party.push(api::AllocatedSeat { player, seat_id, endpoints });
+            }
             Some(api::Assignment {
                 match_id: at.match_record.typed_id(),
                 server_id: at.server.typed_id(),
                 region: at.server.region.clone(),
                 seat_id,
-                endpoints: if is_over(&at) {
-                    Vec::new()
-                } else {
-                    endpoints(seat, &at.edges, signer, now_ms, ttl_ms)?
-                },
+                team: record.team.clone(),
+                endpoints: reached(&at, seat_id, &record.player, (signer, now_ms, ttl_ms))?,
+                party,
             })
         }
     };
@@ -40,6 +44,7 @@ pub(crate) fn ticket(
         queue: record.queue,
         player: record.player,
         explanation: view.explanation,
+        token: None,
         created_at_ms: record.created_at_ms,
         matched_at_ms: Some(record.matched_at_ms).filter(|at| *at > 0),
         assigned_at_ms: Some(record.assigned_at_ms).filter(|at| *at > 0),
@@ -47,9 +52,17 @@ pub(crate) fn ticket(
     })
 }
 
-/// There is nowhere to connect to once the server is over.
-fn is_over(at: &AssignmentView) -> bool {
-    at.server.state().is_final()
+/// Where a seat is reached: nowhere once the server is over.
+fn reached(
+    at: &AssignmentView,
+    seat: SeatId,
+    player: &str,
+    (signer, now_ms, ttl_ms): (&TokenSigner, u64, u64),
+) -> Result<Vec<api::Endpoint>, EndpointError> {
+    if at.server.state().is_final() {
+        return Ok(Vec::new());
+    }
+    endpoints(SeatAt { server: &at.server, seat, player }, &at.edges, signer, now_ms, ttl_ms)
 }
 
 /// A server claimed by request, reached through `edges`. Session tokens are minted as for a ticket.

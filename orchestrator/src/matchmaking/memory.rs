@@ -1,0 +1,174 @@
+//! The searching tickets of one queue in memory, as the store has them: read whole once, and then by the news.
+//!
+//! Every ticket that begins to search, and every one that is withdrawn, leaves a row of news whose key sorts by the
+//! order of commits ([`crate::keyspace::ticket_news_row`]); what a matchmaker has not read yet lies behind its
+//! cursor, and none is missed, however the clocks of those who write differ. That a ticket was matched is not told:
+//! a matchmaker knows what it matched itself, and what another matched meanwhile it learns when its own match of that
+//! ticket is refused.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use bytes::Bytes;
+use muster_matchmaker::{Pool, Queue, TicketKey};
+use muster_protocol::id::TicketId;
+use muster_store::{Database, Transaction};
+use uuid::Uuid;
+
+use super::candidate::candidate;
+use super::waits::Waits;
+use crate::records::{QueueRecord, SearchingTicket};
+use crate::state::tickets::{self, News};
+use crate::state::{StateError, queues};
+
+/// Rows read in one transaction.
+const PAGE: usize = 2_000;
+/// News is kept in the store for this long after it was read here: another matchmaker of the queue, which takes over,
+/// reads it from where the whole was read. Longer than any reading of the whole takes.
+pub(super) const NEWS_KEPT_MS: u64 = 60_000;
+/// A memory that has not been brought up to date for this long is read anew: half of what news is kept.
+const STALE_AFTER_MS: u64 = NEWS_KEPT_MS / 2;
+/// Marks of where the news ended when it was read, each at least this long after the one before.
+const MARK_EVERY_MS: u64 = 10_000;
+
+/// One queue's tickets.
+pub(super) struct Memory {
+    pub(super) record: QueueRecord,
+    pub(super) pool: Pool,
+    /// Tickets that cannot be matched as the queue is defined.
+    pub(super) unfit: BTreeMap<TicketKey, String>,
+    pub(super) waits: Waits,
+    expiries: BTreeSet<(u64, TicketKey)>,
+    cursor: Bytes,
+    marks: VecDeque<(u64, Bytes)>,
+    read_ms: u64,
+}
+
+/// The id that a key in the pool stands for.
+pub(super) fn ticket_id(key: TicketKey) -> TicketId {
+    TicketId::from_uuid(Uuid::from_u128(key))
+}
+
+impl Memory {
+    /// Reads a queue's tickets whole. `None` if there is no such queue.
+    pub(super) async fn read(
+        db: &Database,
+        namespace: &str,
+        queue: &str,
+        waits: Waits,
+        now_ms: u64,
+    ) -> Result<Option<Self>, StateError> {
+        // The end of the news first: a ticket that comes while the whole is read is in it, or behind that end, or both.
+        let begun = db
+            .read("matchmaker_takes_over", async |mut tx| {
+                let Some(record) = queues::peek(&mut tx, namespace, queue).await? else { return Ok(None) };
+                Ok::<_, StateError>(Some((record, tickets::end_of_news(&mut tx, namespace, queue).await?)))
+            })
+            .await?;
+        let Some((record, cursor)) = begun else { return Ok(None) };
+        let compiled = compile(&record)?;
+        let mut memory = Self {
+            record,
+            pool: Pool::new(compiled),
+            unfit: BTreeMap::new(),
+            waits,
+            expiries: BTreeSet::new(),
+            cursor,
+            marks: VecDeque::new(),
+            read_ms: now_ms,
+        };
+        let mut after: Option<Bytes> = None;
+        loop {
+            let page = db
+                .read("matchmaker_reads", async |mut tx| {
+                    tickets::searching(&mut tx, namespace, queue, after.as_deref(), PAGE).await
+                })
+                .await?;
+            let Some((last, ..)) = page.last() else { break };
+            after = Some(last.clone());
+            for (_, ticket, row) in &page {
+                memory.learn(*ticket, Some(row));
+            }
+        }
+        Ok(Some(memory))
+    }
+
+    /// Whether this is still what the store says, but for the news: the definition is the same, and no news can have
+    /// been removed that was not read.
+    pub(super) fn is_current(&self, record: &QueueRecord, now_ms: u64) -> bool {
+        self.record.version == record.version
+            && self.record.created_at_ms == record.created_at_ms
+            && now_ms.saturating_sub(self.read_ms) < STALE_AFTER_MS
+    }
+
+    /// Reads a page of news. Returns whether there may be more.
+    pub(super) async fn next_news(&self, tx: &mut Transaction) -> Result<(Vec<News>, bool), StateError> {
+        let record = &self.record;
+        let news = tickets::news(tx, &record.namespace, &record.name, &self.cursor, PAGE).await?;
+        let more = news.len() == PAGE;
+        Ok((news, more))
+    }
+
+    /// Takes news in.
+    pub(super) fn take(&mut self, news: Vec<News>, now_ms: u64) {
+        self.read_ms = now_ms;
+        for news in news {
+            self.learn(news.ticket, news.row.as_ref());
+            self.cursor = news.key;
+        }
+        if self.marks.back().is_none_or(|(at_ms, _)| at_ms + MARK_EVERY_MS <= now_ms) {
+            self.marks.push_back((now_ms, self.cursor.clone()));
+        }
+    }
+
+    /// What a ticket's row says: it searches, or it does no more.
+    pub(super) fn learn(&mut self, ticket: TicketId, row: Option<&SearchingTicket>) {
+        let key = ticket.uuid().as_u128();
+        let Some(row) = row else {
+            self.pool.remove(key);
+            self.unfit.remove(&key);
+            return;
+        };
+        if row.expires_at_ms > 0 {
+            self.expiries.insert((row.expires_at_ms, key));
+        }
+        match candidate(self.pool.queue(), ticket, row) {
+            Ok(ticket) => {
+                // It was found to fit.
+                let _ = self.pool.insert(ticket);
+            }
+            Err(reason) => {
+                self.unfit.insert(key, reason);
+            }
+        }
+    }
+
+    /// Lets go of tickets whose time is over.
+    pub(super) fn expire(&mut self, now_ms: u64) {
+        while let Some((at_ms, key)) = self.expiries.first().copied()
+            && at_ms <= now_ms
+        {
+            self.expiries.pop_first();
+            self.pool.remove(key);
+            self.unfit.remove(&key);
+        }
+    }
+
+    /// The news that everybody has read by now, up to the key given, once more of it is there.
+    pub(super) fn forgettable(&mut self, now_ms: u64) -> Option<Bytes> {
+        let mut until = None;
+        while let Some((at_ms, _)) = self.marks.front()
+            && at_ms + NEWS_KEPT_MS <= now_ms
+        {
+            until = self.marks.pop_front().map(|(_, key)| key);
+        }
+        until
+    }
+}
+
+/// The queue that `record` defines.
+pub(crate) fn compile(record: &QueueRecord) -> Result<Queue, StateError> {
+    Queue::compile(&record.to_spec()?).map_err(|error| StateError::Newer {
+        what: format!("queue {}", record.name),
+        reason: error.to_string(),
+    })
+}

@@ -1,0 +1,61 @@
+//! Records of queues, and what was applied.
+
+use muster_protocol::api::QueueSpec;
+
+use super::QueueRecord;
+use crate::state::StateError;
+
+impl QueueRecord {
+    /// The record of a queue as `spec` asks for it.
+    pub fn from_spec(namespace: &str, spec: &QueueSpec) -> Self {
+        Self {
+            namespace: namespace.to_owned(),
+            name: spec.name.clone(),
+            fleet: spec.fleet.clone(),
+            players: spec.players,
+            regions: spec.regions.clone(),
+            max_latency_ms: spec.max_latency_ms,
+            ticket_ttl_s: spec.ticket_ttl_s,
+            spec_json: serde_json::to_string(spec).expect("names and finite numbers are JSON"),
+            ..Self::default()
+        }
+    }
+
+    /// What was applied, as the API says it.
+    ///
+    /// # Errors
+    /// [`StateError::Newer`].
+    pub fn to_spec(&self) -> Result<QueueSpec, StateError> {
+        if !self.spec_json.is_empty() {
+            return serde_json::from_str(&self.spec_json).map_err(|error| StateError::Newer {
+                what: format!("queue {}", self.name),
+                reason: error.to_string(),
+            });
+        }
+        Ok(QueueSpec {
+            regions: self.regions.clone(),
+            max_latency_ms: self.max_latency_ms,
+            ticket_ttl_s: self.ticket_ttl_s,
+            ..QueueSpec::simple(&self.name, &self.fleet, self.players)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_applied_is_read_back_whoever_wrote_it() {
+        let spec = QueueSpec { max_latency_ms: 80, fill_wait_s: 3, ..QueueSpec::simple("duel", "arena", 2) };
+        let record = QueueRecord::from_spec("arena/prod", &spec);
+        assert_eq!(record.to_spec(), Ok(spec.clone()));
+        let older = QueueRecord { spec_json: String::new(), ..record.clone() };
+        assert_eq!(older.to_spec(), Ok(QueueSpec { fill_wait_s: 0, ..spec }));
+        let newer =
+            QueueRecord { spec_json: record.spec_json.replace("fill_wait_s", "fill_slowly"), ..record };
+        assert!(
+            newer.to_spec().expect_err("newer").to_string().contains("queue duel was written by a newer")
+        );
+    }
+}
