@@ -62,6 +62,9 @@ pub(crate) struct Caller {
 /// Where the workflows of the installation are looked at, too, as in a namespace of their own.
 const WORKFLOWS_PATH: &str = "/v1/workflows";
 
+/// How the path ends under which a ticket is watched.
+const WATCH_PATH: &str = "/watch";
+
 /// A caller who may act in a namespace, which exists.
 pub(crate) struct Scope<R> {
     /// The namespace: the token's, or the query's where the token is bound to none.
@@ -124,6 +127,7 @@ impl FromRequestParts<Arc<App>> for Holder {
     type Rejection = ApiProblem;
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> ApiResult<Self> {
+        token_of_browser(parts);
         let Some(shown) = bearer(&parts.headers)?.and_then(ShownTicket::parse) else {
             let scope = Scope::<Client>::from_request_parts(parts, app).await?;
             return Ok(Self { namespace: scope.namespace, only: None });
@@ -132,6 +136,22 @@ impl FromRequestParts<Arc<App>> for Holder {
             app.db.read("authorize", async |mut tx| state::tickets::peek(&mut tx, shown.id).await).await?;
         let record = record.filter(|record| shown.proves(record)).ok_or_else(token_invalid)?;
         Ok(Self { namespace: record.namespace, only: Some(shown.id) })
+    }
+}
+
+/// Where a WebSocket is asked for, a token in the query counts as the header that a browser cannot send.
+fn token_of_browser(parts: &mut Parts) {
+    #[derive(Deserialize)]
+    struct TokenQuery {
+        token: Option<String>,
+    }
+    let is_socket =
+        parts.uri.path().ends_with(WATCH_PATH) && !parts.headers.contains_key(header::AUTHORIZATION);
+    if is_socket
+        && let Ok(Query(TokenQuery { token: Some(token) })) = Query::try_from_uri(&parts.uri)
+        && let Ok(value) = format!("Bearer {token}").parse()
+    {
+        parts.headers.insert(header::AUTHORIZATION, value);
     }
 }
 

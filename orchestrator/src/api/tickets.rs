@@ -3,6 +3,7 @@
 mod cancel;
 mod create;
 mod show;
+mod watch;
 
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(create::create_ticket))
         .routes(routes!(show::show_ticket, cancel::cancel_ticket))
+        .routes(routes!(watch::watch_ticket))
 }
 
 fn unknown(id: TicketId) -> ApiProblem {

@@ -11,4 +11,5 @@ mod pushes;
 mod requests;
 mod specs;
 mod support;
+mod tickets;
 mod workflows;

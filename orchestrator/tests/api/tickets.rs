@@ -1,0 +1,169 @@
+//! Tickets of parties, by their own tokens, watched over WebSockets; and queues with rules.
+
+use futures_util::StreamExt as _;
+use muster_protocol::api::{Queue, QueueMode, Ticket, TicketState};
+use muster_protocol::problem::ProblemCode;
+use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use crate::machines::{Machines, Servers};
+use crate::pushes::push;
+use crate::support::{Bench, Caller, REGION, eventually, fleet};
+
+/// Two sides of two, near in skill.
+fn sides() -> Value {
+    json!({
+        "name": "sides",
+        "fleet": "arena",
+        "attributes": {"skill": {"kind": "number", "default": 1000}},
+        "teams": [{"name": "side", "count": 2, "min": 2, "max": 2}],
+        "rules": [{"name": "near", "kind": "spread", "attribute": "skill", "most": 100}],
+    })
+}
+
+async fn apply(api: &Caller) {
+    push(api, "arena:1").await;
+    let mut spec = fleet("arena", "arena:1");
+    spec["regions"][REGION]["warm"] = json!(1);
+    api.put("/v1/fleets/arena", spec).await.done().await;
+    let queue: Queue = api.put("/v1/queues/sides", sides()).await.ok().await;
+    assert_eq!((queue.version, queue.spec.teams.len(), queue.mode), (1, 1, QueueMode::Open));
+    let again: Queue = api.put("/v1/queues/sides", sides()).await.ok().await;
+    assert_eq!(again.version, 1, "the same again changes nothing");
+}
+
+async fn ask(api: &Caller, player: &str, skill: f64, party: Value) -> Ticket {
+    let body = json!({
+        "queue": "sides", "player": player, "attributes": {"skill": skill}, "party": party, "latencies_ms": {REGION: 5},
+    });
+    api.post("/v1/tickets", body).await.ok().await
+}
+
+/// The states that a socket tells, and the last ticket.
+async fn watched(api: &Caller, ticket: &Ticket, token: &str) -> Result<(Vec<TicketState>, Ticket), Error> {
+    let url = api.url.replacen("http", "ws", 1);
+    let url = format!("{url}/v1/tickets/{}/watch?token={token}", ticket.id);
+    let (mut socket, _) = tokio_tungstenite::connect_async(url).await?;
+    let (mut states, mut last) = (Vec::new(), None);
+    while let Some(message) = socket.next().await {
+        if let Message::Text(text) = message? {
+            let ticket: Ticket = serde_json::from_str(&text).expect("a ticket");
+            if states.last() != Some(&ticket.state) {
+                states.push(ticket.state);
+            }
+            last = Some(ticket);
+        }
+    }
+    Ok((states, last.expect("told at once")))
+}
+
+#[tokio::test]
+async fn a_party_plays_together_and_each_ticket_has_a_token_of_its_own() {
+    let bench = Bench::start().await;
+    let _machines = Machines::start(&bench, Servers::Ready).await;
+    apply(&bench.admin).await;
+    let api = bench.caller("client", "default/dev").await;
+    let bob = json!([{"player": "bob", "attributes": {"skill": 1040}}]);
+    let pair = ask(&api, "ann", 1_000.0, bob).await;
+    let token = pair.token.clone().expect("told once");
+    assert_eq!(api.get(&format!("/v1/tickets/{}", pair.id)).await.ok::<Ticket>().await.token, None);
+    let far = ask(&api, "far", 2_000.0, json!([])).await;
+    let own = api.with_token(&token).within(None);
+    // It sees its ticket and no other, and does nothing else.
+    own.get(&format!("/v1/tickets/{}", pair.id)).await.ok::<Ticket>().await;
+    own.get(&format!("/v1/tickets/{}", far.id)).await.problem(ProblemCode::Forbidden).await;
+    own.delete(&format!("/v1/tickets/{}", far.id)).await.problem(ProblemCode::Forbidden).await;
+    own.get("/v1/regions").await.problem(ProblemCode::TokenInvalid).await;
+    let wrong = format!("{}x", &token[..token.len() - 1]);
+    let wrong = own.with_token(&wrong).get(&format!("/v1/tickets/{}", pair.id)).await;
+    wrong.problem(ProblemCode::TokenInvalid).await;
+
+    let (states, ()) = tokio::join!(watched(&api, &pair, &token), async {
+        for player in ["cat", "dan"] {
+            ask(&api, player, 980.0, json!([])).await;
+        }
+    });
+    let (states, ticket) = states.expect("a socket");
+    assert_eq!((states[0], *states.last().expect("some")), (TicketState::Searching, TicketState::Assigned));
+    let at = ticket.assignment.expect("assigned");
+    assert!(at.team.starts_with("side "), "{}", at.team);
+    assert_eq!((at.party.len(), at.party[0].player.as_str()), (1, "bob"));
+    assert!(at.party[0].seat_id != at.seat_id && at.party[0].endpoints[0].token.is_some());
+    assert_ne!(at.party[0].endpoints[0].token, at.endpoints[0].token);
+    let far: Ticket = api.get(&format!("/v1/tickets/{}", far.id)).await.ok().await;
+    assert_eq!(far.state, TicketState::Searching);
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_socket_that_shows_no_token_is_refused() {
+    let bench = Bench::start().await;
+    apply(&bench.admin).await;
+    let ticket = ask(&bench.admin, "ann", 1.0, json!([])).await;
+    for token in ["", "mtk_nonsense", "mst_nonsense"] {
+        match watched(&bench.admin, &ticket, token).await {
+            Err(Error::Http(answer)) => assert_eq!(answer.status(), 401),
+            other => panic!("{token:?}: {other:?}"),
+        }
+    }
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_contradicts_itself_is_refused_at_the_right_door() {
+    let bench = Bench::start().await;
+    let api = &bench.admin;
+    apply(api).await;
+    let mut wrong = sides();
+    wrong["rules"][0]["attribute"] = json!("rank");
+    let problem = api.put("/v1/queues/sides", wrong).await.problem(ProblemCode::InvalidSpec).await;
+    assert!(problem.detail.contains("rules[0].attribute: there is no attribute rank"), "{}", problem.detail);
+    for (body, part) in [
+        (json!({"attributes": {"rank": 3}}), "no attribute \"rank\""),
+        (json!({"attributes": {"skill": "high"}}), "must be a number"),
+        (json!({"filter": "skill >"}), "filter: "),
+        (json!({"party": [{"player": "b"}, {"player": "c"}]}), "a party of 3"),
+        (json!({"party": [{"player": "ann"}]}), "twice"),
+        (json!({"blocks": vec!["x"; 257]}), "blocks"),
+    ] {
+        let mut request = json!({"queue": "sides", "player": "ann"});
+        request.as_object_mut().expect("an object").extend(body.as_object().expect("one").clone());
+        let problem = api.post("/v1/tickets", request).await.problem(ProblemCode::InvalidRequest).await;
+        assert!(problem.detail.contains(part), "{}", problem.detail);
+    }
+    let large = json!({"queue": "sides", "player": "ann", "filter": "x".repeat(10 << 20)});
+    api.post("/v1/tickets", large).await.problem(ProblemCode::TooLarge).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_queue_is_paused_drained_and_resumed() {
+    let bench = Bench::start().await;
+    let api = &bench.admin;
+    apply(api).await;
+    for (action, mode) in
+        [("pause", QueueMode::Paused), ("drain", QueueMode::Draining), ("resume", QueueMode::Open)]
+    {
+        let queue: Queue = api.post(&format!("/v1/queues/sides/{action}"), json!(null)).await.ok().await;
+        assert_eq!(queue.mode, mode);
+        let body = json!({"queue": "sides", "player": action});
+        let asked = api.post("/v1/tickets", body).await;
+        match mode {
+            QueueMode::Draining => drop(asked.problem(ProblemCode::QueueDraining).await),
+            _ => asked.done().await,
+        }
+    }
+    // A change of the definition does not open a queue that is shut.
+    api.post("/v1/queues/sides/pause", json!(null)).await.done().await;
+    let mut spec = sides();
+    spec["fill_wait_s"] = json!(3);
+    let queue: Queue = api.put("/v1/queues/sides", spec).await.ok().await;
+    assert_eq!((queue.version, queue.mode), (2, QueueMode::Paused));
+    eventually("the reason", async || {
+        let queue: Queue = api.get("/v1/queues/sides").await.ok().await;
+        queue.waiting_for.iter().any(|reason| reason.contains("muster queue resume")).then_some(())
+    })
+    .await;
+    api.post("/v1/queues/none/pause", json!(null)).await.problem(ProblemCode::QueueUnknown).await;
+    bench.stop().await;
+}
