@@ -180,6 +180,11 @@ async fn assemble(
 }
 
 impl Orchestrator {
+    /// The store, for programs that measure what lies below the API.
+    pub fn db(&self) -> &Database {
+        &self.app.db
+    }
+
     /// URL that programs on this machine reach the API by.
     pub fn api_url(&self) -> String {
         self.api.url()

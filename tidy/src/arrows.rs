@@ -28,6 +28,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "muster-store",
             "muster-engine",
             "muster-matchmaker",
+            "muster-orchestrator",
         ],
     ),
     (
@@ -110,7 +111,7 @@ mod tests {
         for (name, import) in [
             ("muster-agent", "muster-edge-proxy"),
             ("muster-edge-proxy", "muster-agent"),
-            ("muster-loadtest", "muster-orchestrator"),
+            ("muster-loadtest", "muster-agent"),
             ("muster-protocol", "muster-transport"),
             ("arena-server", "muster-protocol"),
             ("muster-client", "muster-brand-new"),

@@ -1,0 +1,120 @@
+//! An orchestrator in this process, on an embedded store, with stand-ins for its machines.
+//!
+//! In this process, because tickets are to enter below HTTP; otherwise it is what `muster orchestrator` runs.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use muster_client::Client;
+use muster_orchestrator::{Config, Database, Orchestrator};
+use muster_protocol::api::{
+    ApiTokenRequest, BuildRequest, PortProtocol, PortSpec, RegionSpec, Role, TokenMode,
+};
+
+use super::population::REGIONS;
+use crate::bench::stand_in::{self, StandIn};
+use crate::harness::ports;
+use crate::harness::specs::arena_fleet;
+use crate::harness::stack::NAMESPACE;
+use crate::harness::steps::Steps;
+use crate::harness::wait::{Look, until};
+
+/// How long all servers may take to be warm.
+const WARM_DEADLINE: Duration = Duration::from_mins(5);
+
+/// The orchestrator and its machines.
+pub(super) struct Stage {
+    orchestrator: Orchestrator,
+    machines: Vec<StandIn>,
+    /// With a token that may deploy.
+    pub(super) studio: Client,
+    /// With a token as game clients carry it.
+    pub(super) player: Client,
+}
+
+impl Stage {
+    /// Starts all of it on an empty store in `dir`.
+    pub(super) async fn start(dir: &Path, steps: &mut Steps) -> anyhow::Result<Self> {
+        steps.run("orchestrator", "start an orchestrator and stand-ins", Self::bring_up(dir)).await
+    }
+
+    async fn bring_up(dir: &Path) -> anyhow::Result<Self> {
+        if dir.exists() {
+            std::fs::remove_dir_all(dir).with_context(|| format!("cannot empty {}", dir.display()))?;
+        }
+        let (api, link) = (ports::free_tcp()?, ports::free_udp()?);
+        let config: Config = toml::from_str(&format!(
+            "data_dir = \"{}\"\n[api]\nlisten = \"127.0.0.1:{api}\"\n[link]\nlisten = \"127.0.0.1:{link}\"\n",
+            dir.join("state").display()
+        ))?;
+        let orchestrator = muster_orchestrator::start(config, None).await?;
+        let token = std::fs::read_to_string(dir.join("state").join("admin-token"))?;
+        let url = orchestrator.api_url();
+        let admin = Client::new(&url, Some(token.trim()), Some(NAMESPACE), None)?;
+        let (game, environment) = NAMESPACE.split_once('/').expect("a constant with a slash");
+        admin.create_namespace(game, environment).await?;
+        let address = format!("127.0.0.1:{link}");
+        let mut machines = Vec::new();
+        for region in REGIONS {
+            machines.push(stand_in::edge(&admin, &address, region, &format!("edge-{region}")).await?);
+            machines.push(stand_in::agent(&admin, &address, region, &format!("node-{region}")).await?);
+        }
+        let (studio, player) =
+            (with_role(&admin, &url, Role::Deploy).await?, with_role(&admin, &url, Role::Client).await?);
+        let request = BuildRequest {
+            digest: None,
+            reference: Some("bench.example/arena:1".to_owned()),
+            tags: vec!["arena:bench".to_owned()],
+        };
+        studio.create_build(&request).await?;
+        Ok(Self { orchestrator, machines, studio, player })
+    }
+
+    /// The store.
+    pub(super) fn db(&self) -> &Database {
+        self.orchestrator.db()
+    }
+
+    /// Makes a fleet of `each` warm servers in every region, which are not replaced when they are claimed.
+    pub(super) async fn warm(&mut self, fleet: &str, each: u32) -> anyhow::Result<()> {
+        let mut spec = arena_fleet(fleet, "arena:bench", REGIONS[0], each, each);
+        spec.ports = vec![PortSpec {
+            name: "game-udp".to_owned(),
+            protocol: PortProtocol::Udp,
+            port: 7777,
+            token: TokenMode::Preface,
+            tls: false,
+        }];
+        spec.regions = REGIONS.map(|region| (region.to_owned(), RegionSpec { warm: each, max: each })).into();
+        // Nobody plays here: without this the claimed servers would be taken for deserted.
+        spec.timeouts.idle_s = 0;
+        self.studio.apply_fleet(&spec).await?;
+        let (machines, studio) = (&mut self.machines, &self.studio);
+        until("all servers to be ready", WARM_DEADLINE, async || {
+            for machine in &mut *machines {
+                machine.check_alive().await?;
+            }
+            let status = studio.fleet(fleet).await?;
+            let ready: u32 = status.regions.values().map(|region| region.ready).sum();
+            let wanted = each * REGIONS.len() as u32;
+            let seen = || format!("{ready} of {wanted} are; {:?}", status.waiting_for);
+            Ok(if ready == wanted { Look::Holds(()) } else { Look::NotYet(seen()) })
+        })
+        .await
+    }
+
+    /// Stops the orchestrator.
+    pub(super) async fn stop(self) -> anyhow::Result<()> {
+        drop(self.machines);
+        self.orchestrator.shutdown().await;
+        Ok(())
+    }
+}
+
+async fn with_role(admin: &Client, url: &str, role: Role) -> anyhow::Result<Client> {
+    let request =
+        ApiTokenRequest { role, namespace: Some(NAMESPACE.to_owned()), name: String::new(), ttl_s: None };
+    let token = admin.create_token(&request).await?.token.context("the token's text was not told")?;
+    Ok(Client::new(url, Some(&token), Some(NAMESPACE), None)?)
+}
