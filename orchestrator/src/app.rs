@@ -9,6 +9,7 @@ use metrics_exporter_prometheus::PrometheusHandle;
 use muster_engine::WorkerId;
 use muster_store::Database;
 
+use crate::api::TicketLimits;
 use crate::authority::Authority;
 use crate::blobs::Blobs;
 use crate::config::Config;
@@ -27,6 +28,8 @@ pub struct App {
     pub(crate) peers: Peers,
     /// Certificates and session tokens.
     pub authority: Arc<Authority>,
+    /// How fast game clients may ask for matches.
+    pub(crate) ticket_limits: TicketLimits,
     /// As validated at the start.
     pub config: Arc<Config>,
     /// Which replica this is: its worker of the engine.

@@ -75,6 +75,11 @@ pub struct ApiConfig {
     /// With `tls = "own"`: host names and addresses to put into the certificate, besides `localhost`
     /// and the address listened on.
     pub names: Vec<String>,
+    /// Matches that game clients of one address (IPv6: one /64) may ask for in a second, with ten times as many at
+    /// once; 0: no limit, as behind a proxy that all come through.
+    pub tickets_per_s_per_address: u32,
+    /// The same, of one API token of the role `client`.
+    pub tickets_per_s_per_token: u32,
 }
 
 /// Where the API's certificate comes from.
@@ -129,6 +134,8 @@ impl Default for ApiConfig {
             tls: None,
             insecure: false,
             names: Vec::new(),
+            tickets_per_s_per_address: 100,
+            tickets_per_s_per_token: 5_000,
         }
     }
 }

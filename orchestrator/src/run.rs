@@ -156,6 +156,7 @@ async fn assemble(
         replica: WorkerId::random(),
         link_address: advertised.unwrap_or_default(),
         authority,
+        ticket_limits: api::TicketLimits::new(&config.api),
         config: Arc::new(config),
         started: Instant::now(),
         started_at_ms: now_ms,

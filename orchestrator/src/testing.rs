@@ -18,9 +18,10 @@ use quinn::{Connection, Endpoint};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use crate::api::TicketLimits;
 use crate::app::App;
 use crate::blobs::Blobs;
-use crate::config::Config;
+use crate::config::{ApiConfig, Config};
 use crate::join::token;
 use crate::links::Links;
 use crate::records::{Goal, Pod, Port, PortProtocol, ServerRecord, ServerState, StateEntry, TokenMode};
@@ -114,6 +115,7 @@ impl Bench {
             replica: WorkerId::random(),
             link_address: address.to_string(),
             authority: Arc::new(authority),
+            ticket_limits: TicketLimits::new(&ApiConfig::default()),
             config: Arc::new(Config { data_dir: directory.path().to_owned(), ..Config::default() }),
             started: Instant::now(),
             started_at_ms: now_ms,

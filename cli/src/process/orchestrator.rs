@@ -32,6 +32,16 @@ impl super::Keys for Keys {
         ),
         key("api.insecure", Kind::Switch, "Allow plain HTTP on an address that other machines reach"),
         key("api.names", Kind::List, "With api.tls own: further names and addresses for the certificate"),
+        key(
+            "api.tickets_per_s_per_address",
+            Kind::Number,
+            "Matches that game clients of one address may ask for in a second; 0 for no limit",
+        ),
+        key(
+            "api.tickets_per_s_per_token",
+            Kind::Number,
+            "Matches that game clients with one token may ask for in a second; 0 for no limit",
+        ),
         key("link.listen", Kind::Text, "Address and UDP port that agents and edges dial"),
         key("link.advertise", Kind::Text, "host:port under which they, and other orchestrators, reach it"),
     ];

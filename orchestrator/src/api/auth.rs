@@ -69,6 +69,8 @@ const WATCH_PATH: &str = "/watch";
 pub(crate) struct Scope<R> {
     /// The namespace: the token's, or the query's where the token is bound to none.
     pub(crate) namespace: String,
+    /// Who it is.
+    pub(crate) caller: Caller,
     needs: PhantomData<R>,
 }
 
@@ -86,7 +88,7 @@ impl<R: Needs> FromRequestParts<Arc<App>> for Scope<R> {
         let shown = shown_token(&parts.headers)?;
         let asked = asked_namespace(&parts.uri)?;
         let now_ms = clock::now_ms();
-        let namespace = app
+        let (namespace, caller) = app
             .db
             .read("authorize", async |mut tx| {
                 let record = state::tokens::load(&mut tx, shown.id).await?;
@@ -97,10 +99,10 @@ impl<R: Needs> FromRequestParts<Arc<App>> for Scope<R> {
                 if !of_machines && state::namespaces::load(&mut tx, &namespace).await?.is_none() {
                     return Err(namespace_unknown(&namespace));
                 }
-                Ok(namespace)
+                Ok((namespace, caller))
             })
             .await?;
-        Ok(Self { namespace, needs: PhantomData })
+        Ok(Self { namespace, caller, needs: PhantomData })
     }
 }
 

@@ -1,9 +1,10 @@
 //! `POST /v1/tickets`: asks for a match.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use axum::Json;
-use axum::extract::State;
+use axum::extract::{ConnectInfo, State};
 use muster_protocol::api::{Ticket, TicketRequest};
 use muster_protocol::problem::ProblemCode;
 
@@ -26,8 +27,10 @@ use crate::tickets::{self, RETRY_AFTER_S, TicketError};
 pub(super) async fn create_ticket(
     State(app): State<Arc<App>>,
     scope: Scope<Client>,
+    ConnectInfo(from): ConnectInfo<SocketAddr>,
     ApiJson(request): ApiJson<TicketRequest>,
 ) -> ApiResult<Json<Ticket>> {
+    app.ticket_limits.ticket(&scope.caller, from.ip())?;
     validate::ticket_request(&request)?;
     let now_ms = clock::now_ms();
     let secret = TicketSecret::new();
