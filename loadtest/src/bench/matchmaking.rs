@@ -7,8 +7,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use muster_matchmaker::{Offer, Player, Pool, Priority, Queue, Ticket, TicketKey};
-use muster_protocol::api::Value;
+use muster_matchmaker::{Offer, Player, Pool, Queue, Ticket, TicketKey};
+use muster_protocol::api::{Priority, Value};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 

@@ -22,4 +22,4 @@ pub use pool::Pool;
 pub use queue::{DefinitionError, Queue};
 pub use relaxing::{MAX_STEPS, Relaxing};
 pub use rules::Refusal;
-pub use ticket::{Player, Priority, Ticket, TicketError, TicketKey};
+pub use ticket::{Player, Ticket, TicketError, TicketKey};

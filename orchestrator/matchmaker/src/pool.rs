@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::queue::{Asks, Queue};
 use crate::rules::common;
-use crate::ticket::{Priority, Ticket, TicketError, TicketKey};
-use muster_protocol::api::Within;
+use crate::ticket::{Ticket, TicketError, TicketKey};
+use muster_protocol::api::{Priority, Within};
 
 /// Neighbours on each side that a match is looked for among, or as many as a match has players.
 const MIN_KEPT: usize = 32;

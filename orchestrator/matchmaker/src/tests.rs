@@ -7,8 +7,8 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::filter::Filter;
-use crate::{Formed, Offer, Player, Pool, Priority, Queue, Ticket, TicketKey};
-use muster_protocol::api::Value;
+use crate::{Formed, Offer, Player, Pool, Queue, Ticket, TicketKey};
+use muster_protocol::api::{Priority, Value};
 
 /// Two teams of two with skill that relaxes, modes that must be the same, tags in common, and a latency cap.
 const DUELS: &str = r#"

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::filter::Filter;
 use crate::queue::Queue;
-use muster_protocol::api::Reduce;
-use muster_protocol::api::{Value, ValueError};
+use muster_protocol::api::{Priority, Reduce, Value, ValueError};
 
 /// Most names on a block list.
 pub const MAX_BLOCKS: usize = 256;
@@ -14,18 +13,6 @@ pub const FAR: u32 = u32::MAX;
 
 /// What a ticket is told from others by.
 pub type TicketKey = u128;
-
-/// Who is served first among equals.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Priority {
-    /// After the others.
-    Low,
-    /// As most.
-    #[default]
-    Normal,
-    /// Before the others.
-    High,
-}
 
 /// One player.
 #[derive(Clone, Debug, PartialEq)]
@@ -167,15 +154,23 @@ impl Ticket {
 
     /// Whether each takes the other: no one is blocked, and both filters hold for every pair of players.
     pub(crate) fn accepts(&self, other: &Self) -> bool {
-        let asked = |asks: &Self, of: &Self| {
-            let blocked = of.players.iter().any(|player| asks.blocks.contains(&player.name));
-            !blocked
-                && asks.filter.as_ref().is_none_or(|filter| {
-                    asks.players.iter().all(|mine| {
-                        of.players.iter().all(|theirs| filter.accepts(&mine.attributes, &theirs.attributes))
-                    })
-                })
-        };
-        asked(self, other) && asked(other, self)
+        !self.blocks_any_of(other)
+            && self.filter_takes(other)
+            && !other.blocks_any_of(self)
+            && other.filter_takes(self)
+    }
+
+    /// Whether a player of the other is on its block list.
+    pub(crate) fn blocks_any_of(&self, other: &Self) -> bool {
+        other.players.iter().any(|player| self.blocks.contains(&player.name))
+    }
+
+    /// Whether its filter, if it has one, holds between each of its players and each of the other's.
+    pub(crate) fn filter_takes(&self, other: &Self) -> bool {
+        self.filter.as_ref().is_none_or(|filter| {
+            self.players.iter().all(|mine| {
+                other.players.iter().all(|theirs| filter.accepts(&mine.attributes, &theirs.attributes))
+            })
+        })
     }
 }

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{MatchId, SeatId, ServerId, TicketId};
 
-use super::Endpoint;
+use super::{Endpoint, Value};
 
 /// Longest player name, in bytes.
 pub const MAX_PLAYER_BYTES: usize = 128;
@@ -27,6 +27,32 @@ pub struct TicketRequest {
     /// Round trip to each region, in milliseconds, as the beacons told; a region left out counts as far.
     #[serde(default)]
     pub latencies_ms: BTreeMap<String, u32>,
+}
+
+/// A player of a party.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(deny_unknown_fields)]
+pub struct PartyMember {
+    /// The player, by the studio's name for them.
+    pub player: String,
+    /// What describes the player, as for the one who asks.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub attributes: BTreeMap<String, Value>,
+}
+
+/// Who is served first among equals.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// After the others.
+    Low,
+    /// As most.
+    #[default]
+    Normal,
+    /// Before the others.
+    High,
 }
 
 /// Where a ticket is.
