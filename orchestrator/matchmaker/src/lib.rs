@@ -6,6 +6,7 @@
 
 pub mod filter;
 pub mod queue;
+pub mod simulate;
 pub mod ticket;
 
 mod balance;
