@@ -4,6 +4,7 @@
 //! [`muster_protocol::api::QueueSpec`] and compiled ([`queue`]); tickets wait in a [`Pool`], which forms matches that
 //! [`Queue::allows`]. What becomes of a match, and what is durable, is the orchestrator's.
 
+pub mod explain;
 pub mod filter;
 pub mod queue;
 pub mod simulate;
