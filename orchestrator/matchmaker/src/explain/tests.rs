@@ -322,7 +322,12 @@ fn what_it_looks_at_is_bounded_and_the_nearest() {
     assert_eq!((found.looked_at, found.others), (MAX_LOOKED_AT, 399));
     // From 2 to 151 are at most 150 away, and from there on they are not.
     assert_eq!((found.candidates, found.excluded[0].tickets), (150, MAX_LOOKED_AT - 150));
-    assert_eq!(pool(&queue, []).explain(1, NOW_MS, &offers()), None);
+    // In the middle, it sees as far to either side: the limit leaves out the last three of each.
+    let pool =
+        pool(&queue, (1..=400).map(|key| alone(&queue, key, &[("skill", Value::Number(key as f64 * 1.2))])));
+    let found = pool.explain(200, NOW_MS, &offers()).expect("there");
+    assert_eq!((found.looked_at, found.candidates, found.excluded[0].tickets), (MAX_LOOKED_AT, 250, 6));
+    assert_eq!(pool.explain(401, NOW_MS, &offers()), None);
 }
 
 #[test]
@@ -431,6 +436,7 @@ proptest! {
             prop_assert_eq!(found.candidates, allowed);
             prop_assert_eq!(found.best.is_some_and(|best| best.is_match()), allowed > 0);
         }
-        prop_assert_eq!(!pool.form(NOW_MS, &offers(), usize::MAX).is_empty(), any_allowed);
+        // Forming tries some groups of many, and so may miss one; what it makes was allowed.
+        prop_assert!(any_allowed || pool.form(NOW_MS, &offers(), usize::MAX).is_empty());
     }
 }

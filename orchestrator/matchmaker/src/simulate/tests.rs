@@ -267,6 +267,20 @@ fn who_waits_for_a_full_region_looks_again_when_it_has_room() {
 }
 
 #[test]
+fn who_gives_up_is_gone_at_that_very_moment() {
+    let queue = queue(ONES);
+    let until = |arrival: Arrival, leaves_ms| Arrival { leaves_ms: Some(leaves_ms), ..arrival };
+    let outcomes = |leaves_ms, tick_ms| {
+        let arrivals = [until(one(&queue, 0, 1_000.0), leaves_ms), one(&queue, 4_000, 1_000.0)];
+        simulate(&queue, &arrivals, &Scenario { tick_ms, ..scenario(&[("eu", 1)], 1) }).outcomes
+    };
+    assert_eq!(outcomes(4_000, 1), [Outcome::Left(4_000), Outcome::Unmatched]);
+    assert_eq!(outcomes(4_001, 1), [Outcome::Matched(0), Outcome::Matched(0)]);
+    // The other is noticed at 6 s only, and by then the first is gone.
+    assert_eq!(outcomes(4_001, 3_000), [Outcome::Left(4_001), Outcome::Unmatched]);
+}
+
+#[test]
 fn what_the_queue_does_not_admit_is_counted_and_left_out() {
     let queue = queue(ONES);
     let empty =
@@ -285,6 +299,8 @@ fn what_the_queue_does_not_admit_is_counted_and_left_out() {
 fn a_distribution_is_of_the_values_there_are() {
     let of = Distribution::of_values((1..=200).rev().map(f64::from).collect()).expect("values");
     assert_eq!((of.count, of.min, of.p50, of.p90, of.p99, of.max), (200, 1.0, 100.0, 180.0, 198.0, 200.0));
+    let two = Distribution::of_values(vec![2.0, 1.0]).expect("values");
+    assert_eq!((two.p50, two.p90), (1.0, 2.0), "half are at most 1, and nine tenths of two are both");
     let single = Distribution::of_values(vec![4.0]).expect("a value");
     assert_eq!((single.min, single.p50, single.p99, single.max), (4.0, 4.0, 4.0, 4.0));
     assert_eq!(Distribution::of_values(Vec::new()), None);
