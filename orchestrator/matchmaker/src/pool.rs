@@ -4,6 +4,8 @@
 //! that matters most to the queue. A ticket is led from when it comes and whenever something relaxes for it, so that
 //! work follows arrivals and not the number of those who wait.
 
+mod others;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -174,15 +174,23 @@ impl Ticket {
 
     /// Whether each takes the other: no one is blocked, and both filters hold for every pair of players.
     pub(crate) fn accepts(&self, other: &Self) -> bool {
-        let asked = |asks: &Self, of: &Self| {
-            let blocked = of.players.iter().any(|player| asks.blocks.contains(&player.name));
-            !blocked
-                && asks.filter.as_ref().is_none_or(|filter| {
-                    asks.players.iter().all(|mine| {
-                        of.players.iter().all(|theirs| filter.accepts(&mine.attributes, &theirs.attributes))
-                    })
-                })
-        };
-        asked(self, other) && asked(other, self)
+        !self.blocks_any_of(other)
+            && self.filter_takes(other)
+            && !other.blocks_any_of(self)
+            && other.filter_takes(self)
+    }
+
+    /// Whether a player of the other is on its block list.
+    pub(crate) fn blocks_any_of(&self, other: &Self) -> bool {
+        other.players.iter().any(|player| self.blocks.contains(&player.name))
+    }
+
+    /// Whether its filter, if it has one, holds between each of its players and each of the other's.
+    pub(crate) fn filter_takes(&self, other: &Self) -> bool {
+        self.filter.as_ref().is_none_or(|filter| {
+            self.players.iter().all(|mine| {
+                other.players.iter().all(|theirs| filter.accepts(&mine.attributes, &theirs.attributes))
+            })
+        })
     }
 }
