@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use muster_protocol::api::{MAX_WAIT_S, Ticket, TicketQuery, TicketRequest, TicketState};
+use muster_protocol::api::{MAX_WAIT_S, Ticket, TicketExplanation, TicketQuery, TicketRequest, TicketState};
 use muster_protocol::id::TicketId;
 use reqwest::Method;
 
@@ -34,6 +34,11 @@ impl Client {
             .timeout(CALL_TIMEOUT + Duration::from_secs(u64::from(query.wait_s)))
             .read()
             .await
+    }
+
+    /// Why a ticket is where it is.
+    pub async fn explain_ticket(&self, id: &TicketId) -> Result<TicketExplanation, ClientError> {
+        self.call(Method::GET, &["tickets", &id.to_string(), "explain"]).read().await
     }
 
     /// Withdraws a ticket.

@@ -22,6 +22,7 @@ mod waits;
 pub(crate) use candidate::candidate;
 pub use commit::MATCH_WAIT_MS;
 pub(crate) use memory::compile;
+pub(crate) use outlook::offers;
 #[cfg(test)]
 pub(crate) use runner::{Matchmaker, Pass};
 pub(crate) use supervisor::{MAX_MATCHMAKERS, Shards, run};

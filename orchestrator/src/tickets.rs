@@ -3,6 +3,10 @@
 //! Every step is one transaction. Putting tickets together is `matchmaking`'s; minting session tokens for
 //! an assigned ticket is the API's, from what [`get`] gives.
 
+mod explain;
+
+pub use explain::{Explained, explain};
+
 use muster_matchmaker::filter::{Filter, FilterError};
 use muster_matchmaker::{Queue, TicketError as Misfit};
 use muster_protocol::api::{PartyMember, TicketRequest};
@@ -192,7 +196,7 @@ async fn view(
     let record = tickets::peek(tx, ticket).await?.filter(|record| record.namespace == namespace);
     let Some(record) = record else { return Ok(None) };
     let assignment = assignment(tx, &record).await?;
-    let explanation = explain(tx, &record, assignment.as_ref(), now_ms).await?;
+    let explanation = in_words(tx, &record, assignment.as_ref(), now_ms).await?;
     Ok(Some(TicketView { record, explanation, assignment }))
 }
 
@@ -218,7 +222,7 @@ async fn assignment(
     Ok(Some(AssignmentView { match_record, server, edges }))
 }
 
-async fn explain(
+async fn in_words(
     tx: &mut Transaction,
     record: &TicketRecord,
     assignment: Option<&AssignmentView>,

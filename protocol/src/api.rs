@@ -7,6 +7,7 @@
 
 mod attribute;
 mod build;
+mod explanation;
 mod fleet;
 mod node;
 mod population;
@@ -20,6 +21,7 @@ mod workflow;
 
 pub use attribute::*;
 pub use build::*;
+pub use explanation::*;
 pub use fleet::*;
 pub use node::*;
 pub use population::*;

@@ -1,5 +1,7 @@
 //! `muster queue`: apply, list and delete matchmaking queues.
 
+mod simulate;
+
 use std::path::PathBuf;
 
 use clap::Subcommand;
@@ -23,6 +25,8 @@ pub(crate) enum Command {
         #[arg(short, long, value_name = "FILE")]
         file: PathBuf,
     },
+    /// Replay a population against a changed queue, beside the queue as it is
+    Simulate(simulate::Options),
     /// Take tickets, and make no matches
     Pause {
         /// Its name
@@ -54,6 +58,7 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
             let (spec, queue) = spec::read_queue(&file)?;
             output::done(ops.json, &spec.name, &format!("can be applied: {}", shape(&queue)))
         }
+        Command::Simulate(options) => simulate::run(ops, &options).await,
         Command::Pause { name } => mode(ops, &ops.client.pause_queue(&name).await?),
         Command::Drain { name } => mode(ops, &ops.client.drain_queue(&name).await?),
         Command::Resume { name } => mode(ops, &ops.client.resume_queue(&name).await?),

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::Subcommand;
-use muster_protocol::api::{MAX_WAIT_S, PartyMember, Ticket, TicketRequest, Value};
+use muster_protocol::api::{MAX_WAIT_S, PartyMember, Ticket, TicketExplanation, TicketRequest, Value};
 use muster_protocol::id::{TicketId, TicketMark, parse_id};
 
 use super::Ops;
@@ -42,6 +42,12 @@ pub(crate) enum Command {
     },
     /// Show a ticket, and what it waits for
     Show {
+        /// Its id
+        #[arg(value_parser = parse_id::<TicketMark>)]
+        id: TicketId,
+    },
+    /// Say why a ticket is not matched
+    Explain {
         /// Its id
         #[arg(value_parser = parse_id::<TicketMark>)]
         id: TicketId,
@@ -89,6 +95,7 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
             show(ops, &await_end(ops, ticket, Duration::from_secs(wait)).await?)
         }
         Command::Show { id } => show(ops, &ops.client.ticket(&id).await?),
+        Command::Explain { id } => explain(ops, &ops.client.explain_ticket(&id).await?),
         Command::Cancel { id } => {
             ops.client.cancel_ticket(&id).await?;
             output::done(ops.json, &id, "is cancelled")
@@ -114,6 +121,23 @@ async fn await_end(ops: &Ops, mut ticket: Ticket, wait: Duration) -> anyhow::Res
         ticket = ops.client.wait_ticket(&ticket.id, ticket.state, left.min(MAX_WAIT_S)).await?;
     }
     Ok(ticket)
+}
+
+fn explain(ops: &Ops, told: &TicketExplanation) -> anyhow::Result<()> {
+    if ops.json {
+        return output::json(told);
+    }
+    for line in told.words.iter().chain(&told.waiting_for) {
+        output::line(line)?;
+    }
+    match (told.expected_wait_p50_ms, told.expected_wait_p90_ms) {
+        (Some(half), Some(most)) => output::line(&format!(
+            "Of the tickets matched lately, half had waited for {} at most, nine of ten for {}.",
+            output::span(half),
+            output::span(most)
+        )),
+        _ => Ok(()),
+    }
 }
 
 fn show(ops: &Ops, ticket: &Ticket) -> anyhow::Result<()> {

@@ -2,6 +2,7 @@
 
 mod cancel;
 mod create;
+mod explain;
 mod show;
 mod watch;
 
@@ -24,6 +25,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(create::create_ticket))
         .routes(routes!(show::show_ticket, cancel::cancel_ticket))
         .routes(routes!(watch::watch_ticket))
+        .routes(routes!(explain::explain_ticket))
 }
 
 fn unknown(id: TicketId) -> ApiProblem {

@@ -4,6 +4,7 @@
 
 mod build;
 mod endpoint;
+mod explanation;
 mod fleet;
 mod machine;
 mod queue;
@@ -13,6 +14,7 @@ mod workflow;
 
 pub(crate) use build::{build, upload};
 pub(crate) use endpoint::EndpointError;
+pub(crate) use explanation::explanation;
 pub(crate) use fleet::fleet;
 pub(crate) use machine::{edge, node, node_state, region};
 pub(crate) use queue::queue;

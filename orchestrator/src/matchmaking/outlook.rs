@@ -62,6 +62,15 @@ pub(super) async fn of_queue(
     Ok(outlook)
 }
 
+/// The regions that can host matches of `queue` now.
+pub(crate) async fn offers(
+    tx: &mut Transaction,
+    queue: &QueueRecord,
+    now_ms: u64,
+) -> Result<Vec<Offer>, StateError> {
+    Ok(of_queue(tx, queue, now_ms).await?.offers)
+}
+
 /// Servers and waiting matches of a fleet in a region.
 #[derive(Clone, Copy, Debug, Default)]
 struct Tally {

@@ -49,6 +49,7 @@ fn routes() -> Vec<(Method, &'static str, u8)> {
         (M::GET, "/v1/tickets/tkt_01h455vb4pex5vsknk084sn02q", CLIENT),
         (M::DELETE, "/v1/tickets/tkt_01h455vb4pex5vsknk084sn02q", CLIENT),
         (M::GET, "/v1/tickets/tkt_01h455vb4pex5vsknk084sn02q/watch", CLIENT),
+        (M::GET, "/v1/tickets/tkt_01h455vb4pex5vsknk084sn02q/explain", CLIENT),
         (M::POST, "/v1/tokens", ADMIN),
         (M::GET, "/v1/tokens", ADMIN),
         (M::DELETE, "/v1/tokens/tok_01h455vb4pex5vsknk084sn02q", ADMIN),

@@ -36,6 +36,7 @@ const ROUTES: &[&str] = &[
     "GET /v1/servers/{id}/logs",
     "GET /v1/status",
     "GET /v1/tickets/{id}",
+    "GET /v1/tickets/{id}/explain",
     "GET /v1/tickets/{id}/watch",
     "GET /v1/tokens",
     "GET /v1/uploads/{id}",

@@ -1,7 +1,7 @@
 //! Tickets of parties, by their own tokens, watched over WebSockets; and queues with rules.
 
 use futures_util::StreamExt as _;
-use muster_protocol::api::{Queue, QueueMode, Ticket, TicketState};
+use muster_protocol::api::{Exclusion, Queue, QueueMode, Ticket, TicketExplanation, TicketState};
 use muster_protocol::problem::ProblemCode;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -90,8 +90,24 @@ async fn a_party_plays_together_and_each_ticket_has_a_token_of_its_own() {
     assert_eq!((at.party.len(), at.party[0].player.as_str()), (1, "bob"));
     assert!(at.party[0].seat_id != at.seat_id && at.party[0].endpoints[0].token.is_some());
     assert_ne!(at.party[0].endpoints[0].token, at.endpoints[0].token);
-    let far: Ticket = api.get(&format!("/v1/tickets/{}", far.id)).await.ok().await;
-    assert_eq!(far.state, TicketState::Searching);
+    // The one that is too far learns why, by how much, and what it may expect.
+    let left = ask(&api, "left", 1_000.0, json!([])).await;
+    let path = format!("/v1/tickets/{}/explain", far.id);
+    let told = eventually("what may be expected", async || {
+        let told: TicketExplanation = api.get(&path).await.ok().await;
+        told.expected_wait_p50_ms.is_some().then_some(told)
+    })
+    .await;
+    let search = told.search.expect("it searches");
+    let excluded = Exclusion { by: "rule".into(), rule: Some("near".into()), tickets: 1 };
+    assert_eq!((search.others, search.candidates, search.excluded.as_slice()), (1, 0, &[excluded][..]));
+    assert_eq!((search.full, search.best.map(|best| (best.players, best.missing))), (4, Some((1, 3))));
+    assert_eq!((search.limits[0].now, search.limits[0].relaxes_in_ms), (100.0, None));
+    assert!(told.words.iter().any(|line| line.contains("rule \"near\"")), "{:?}", told.words);
+    own.get(&path).await.problem(ProblemCode::Forbidden).await;
+    api.delete(&format!("/v1/tickets/{}", left.id)).await.done().await;
+    let over: TicketExplanation = api.get(&format!("/v1/tickets/{}/explain", left.id)).await.ok().await;
+    assert_eq!((over.search, over.words.as_slice()), (None, &["cancelled".to_owned()][..]));
     bench.stop().await;
 }
 

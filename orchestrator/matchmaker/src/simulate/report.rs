@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+
 use super::{Arrival, Outcome, Played};
 use crate::queue::{Asks, Queue};
 use crate::rules::spread;
 use crate::ticket::Ticket;
 
 /// What a simulation came to.
-#[derive(Clone, Debug, Default, PartialEq)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Report {
     /// Tickets of the population.
     pub tickets: usize,
@@ -51,7 +53,7 @@ pub struct Report {
 }
 
 /// How a number is distributed. A percentile is the smallest value that so many of all do not exceed.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
 pub struct Distribution {
     /// Of how many values; at least 1.
     pub count: usize,

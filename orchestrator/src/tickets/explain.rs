@@ -1,0 +1,72 @@
+//! Why a ticket is not matched: the ticket, those that search beside it, and the regions, read at one moment and held
+//! against the queue's rules.
+//!
+//! Made by whichever replica is asked: it reads what the matchmaker reads, and no more of a big queue than a bound.
+
+use muster_matchmaker::Pool;
+use muster_matchmaker::explain::Explanation;
+use muster_protocol::id::TicketId;
+use muster_store::{Database, Transaction};
+
+use crate::matchmaking::{candidate, compile, offers};
+use crate::records::{QueueStatusRecord, TicketRecord, TicketState};
+use crate::state::{StateError, queues, tickets};
+
+/// Most other tickets read: those that have searched longest.
+const MAX_READ: usize = 5_000;
+
+/// Why a ticket is where it is.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Explained {
+    /// The ticket.
+    pub record: TicketRecord,
+    /// In words: what it waits for, or why it ended.
+    pub explanation: String,
+    /// How its queue does.
+    pub status: QueueStatusRecord,
+    /// What its search is like; `None` if it searches no more, or cannot as the queue is defined.
+    pub search: Option<Explanation>,
+}
+
+/// Explains a ticket of `namespace`; `None` if there is none.
+///
+/// # Errors
+/// The store's.
+pub async fn explain(
+    db: &Database,
+    namespace: &str,
+    ticket: TicketId,
+    now_ms: u64,
+) -> Result<Option<Explained>, StateError> {
+    db.read("explain_ticket", async |mut tx| {
+        let Some(view) = super::view(&mut tx, namespace, ticket, now_ms).await? else { return Ok(None) };
+        let (record, explanation) = (view.record, view.explanation);
+        let status = queues::status(&mut tx, namespace, &record.queue).await?;
+        let search = match record.state() {
+            TicketState::Searching => search(&mut tx, &record, now_ms).await?,
+            _ => None,
+        };
+        Ok(Some(Explained { record, explanation, status, search }))
+    })
+    .await
+}
+
+async fn search(
+    tx: &mut Transaction,
+    record: &TicketRecord,
+    now_ms: u64,
+) -> Result<Option<Explanation>, StateError> {
+    let (namespace, name, own) = (&record.namespace, &record.queue, record.typed_id());
+    let Some(queue) = queues::peek(tx, namespace, name).await? else { return Ok(None) };
+    let offers = offers(tx, &queue, now_ms).await?;
+    let mut pool = Pool::new(compile(&queue)?);
+    let beside = tickets::searching(tx, namespace, name, None, MAX_READ).await?;
+    let rows = beside.into_iter().map(|(_, ticket, row)| (ticket, row)).chain([(own, record.searching())]);
+    for (ticket, row) in rows {
+        // Those that cannot be matched as the queue is defined are nobody's candidates.
+        if let Ok(candidate) = candidate(pool.queue(), ticket, &row) {
+            let _ = pool.insert(candidate);
+        }
+    }
+    Ok(pool.explain(own.uuid().as_u128(), now_ms, &offers))
+}
