@@ -41,6 +41,16 @@ impl Client {
         self.call(Method::GET, &["tickets", &id.to_string(), "explain"]).read().await
     }
 
+    /// Accepts the match that was found for a ticket.
+    pub async fn accept_ticket(&self, id: &TicketId) -> Result<Ticket, ClientError> {
+        self.call(Method::POST, &["tickets", &id.to_string(), "accept"]).read().await
+    }
+
+    /// Declines the match that was found for a ticket, which is cancelled.
+    pub async fn decline_ticket(&self, id: &TicketId) -> Result<Ticket, ClientError> {
+        self.call(Method::POST, &["tickets", &id.to_string(), "decline"]).read().await
+    }
+
     /// Withdraws a ticket.
     pub async fn cancel_ticket(&self, id: &TicketId) -> Result<(), ClientError> {
         self.call(Method::DELETE, &["tickets", &id.to_string()]).done().await

@@ -6,6 +6,9 @@
 //! [`runner`] is the loop of one queue, [`supervisor`] keeps one for every queue whose workflow is at home in this
 //! process.
 
+mod acceptance;
+#[cfg(test)]
+mod acceptance_tests;
 mod candidate;
 mod commit;
 mod memory;
@@ -19,6 +22,8 @@ mod tests;
 mod waiting;
 mod waits;
 
+pub use acceptance::Answer;
+pub(crate) use acceptance::{answer, lapse};
 pub(crate) use candidate::candidate;
 pub use commit::MATCH_WAIT_MS;
 pub(crate) use memory::compile;

@@ -15,10 +15,11 @@ use muster_store::{Database, StoreError, Transaction, Watch};
 
 use crate::keyspace;
 use crate::lifecycle::standing;
-use crate::matchmaking::{Fate, candidate, compile, dissolve};
+use crate::matchmaking::{self, Answer, Fate, candidate, compile, dissolve};
 use crate::random;
 use crate::records::{
-    EdgeRecord, MatchRecord, QueueMode, ServerRecord, TicketMember, TicketPriority, TicketRecord, TicketState,
+    EdgeRecord, MatchRecord, MatchState, QueueMode, ServerRecord, TicketMember, TicketPriority, TicketRecord,
+    TicketState,
 };
 use crate::state::tickets::MAX_SEARCHING;
 use crate::state::{StateError, edges, matches, queues, servers, tickets};
@@ -67,8 +68,23 @@ pub struct TicketView {
     pub record: TicketRecord,
     /// In words: what it waits for, or why it ended.
     pub explanation: String,
+    /// What its players are asked, while its match waits for them.
+    pub proposal: Option<Proposal>,
     /// Where its player goes; set once it is assigned.
     pub assignment: Option<AssignmentView>,
+}
+
+/// A match that waits until its players have accepted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Proposal {
+    /// Until when, Unix milliseconds.
+    pub until_ms: u64,
+    /// Whether this ticket has.
+    pub accepted: bool,
+    /// How many tickets have.
+    pub have: usize,
+    /// Of how many.
+    pub of: usize,
 }
 
 /// What an assigned ticket's player needs to know.
@@ -196,8 +212,16 @@ async fn view(
     let record = tickets::peek(tx, ticket).await?.filter(|record| record.namespace == namespace);
     let Some(record) = record else { return Ok(None) };
     let assignment = assignment(tx, &record).await?;
-    let explanation = in_words(tx, &record, assignment.as_ref(), now_ms).await?;
-    Ok(Some(TicketView { record, explanation, assignment }))
+    let proposal = proposal(tx, &record).await?;
+    let explanation = match proposal {
+        Some(Proposal { until_ms, accepted, have, of }) => {
+            let left_s = until_ms.saturating_sub(now_ms).div_ceil(1_000);
+            let own = if accepted { "the others have" } else { "accept or decline; there are" };
+            format!("matched; {have} of {of} tickets have accepted, and {own} {left_s} s left")
+        }
+        None => in_words(tx, &record, assignment.as_ref(), now_ms).await?,
+    };
+    Ok(Some(TicketView { record, explanation, proposal, assignment }))
 }
 
 async fn assignment(
@@ -220,6 +244,17 @@ async fn assignment(
         (!edge.connected, !serves, edge.typed_id().uuid())
     });
     Ok(Some(AssignmentView { match_record, server, edges }))
+}
+
+async fn proposal(tx: &mut Transaction, record: &TicketRecord) -> Result<Option<Proposal>, StateError> {
+    let (TicketState::Matched, Some(match_id)) = (record.state(), record.match_id()) else { return Ok(None) };
+    let found = matches::peek(tx, match_id).await?;
+    Ok(found.filter(|found| found.state() == MatchState::Proposed).map(|found| Proposal {
+        until_ms: found.deadline_ms,
+        accepted: found.accepted.iter().any(|id| Some(*id) == record.id),
+        have: found.accepted.len(),
+        of: found.tickets().len(),
+    }))
 }
 
 async fn in_words(
@@ -275,9 +310,9 @@ async fn in_words(
             Some(_) => "assigned".to_owned(),
             None => "assigned to a server that is no longer on record".to_owned(),
         },
-        TicketState::Cancelled => "cancelled".to_owned(),
+        TicketState::Cancelled if record.detail.is_empty() => "cancelled".to_owned(),
         TicketState::Expired => "no match was found before ticket_ttl_s was over".to_owned(),
-        TicketState::Failed => record.detail.clone(),
+        TicketState::Cancelled | TicketState::Failed => record.detail.clone(),
     })
 }
 
@@ -314,6 +349,28 @@ pub async fn cancel(
             tickets::tell_withdrawn(&mut tx, &after);
         }
         Ok(Some(after))
+    })
+    .await
+}
+
+/// Takes what a ticket's players answer to a proposed match: the ticket as it is then, or `None` if there is no ticket, or
+/// it is asked nothing.
+///
+/// # Errors
+/// The store's.
+pub async fn answer(
+    db: &Database,
+    namespace: &str,
+    ticket: TicketId,
+    answer: Answer,
+    now_ms: u64,
+) -> Result<Option<TicketRecord>, StateError> {
+    db.run("answer_ticket", async |mut tx| {
+        let record = tickets::load(&mut tx, ticket).await?.filter(|record| record.namespace == namespace);
+        match record {
+            Some(record) => matchmaking::answer(&mut tx, &record, answer, now_ms).await,
+            None => Ok(None),
+        }
     })
     .await
 }

@@ -46,6 +46,18 @@ pub(crate) enum Command {
         #[arg(value_parser = parse_id::<TicketMark>)]
         id: TicketId,
     },
+    /// Accept the match that was found for a ticket
+    Accept {
+        /// Its id
+        #[arg(value_parser = parse_id::<TicketMark>)]
+        id: TicketId,
+    },
+    /// Decline the match that was found for a ticket
+    Decline {
+        /// Its id
+        #[arg(value_parser = parse_id::<TicketMark>)]
+        id: TicketId,
+    },
     /// Say why a ticket is not matched
     Explain {
         /// Its id
@@ -95,6 +107,8 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
             show(ops, &await_end(ops, ticket, Duration::from_secs(wait)).await?)
         }
         Command::Show { id } => show(ops, &ops.client.ticket(&id).await?),
+        Command::Accept { id } => show(ops, &ops.client.accept_ticket(&id).await?),
+        Command::Decline { id } => show(ops, &ops.client.decline_ticket(&id).await?),
         Command::Explain { id } => explain(ops, &ops.client.explain_ticket(&id).await?),
         Command::Cancel { id } => {
             ops.client.cancel_ticket(&id).await?;

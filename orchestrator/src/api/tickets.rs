@@ -1,5 +1,6 @@
 //! `/v1/tickets`: a player's request for a match, and waiting for it.
 
+mod answer;
 mod cancel;
 mod create;
 mod explain;
@@ -26,6 +27,8 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(show::show_ticket, cancel::cancel_ticket))
         .routes(routes!(watch::watch_ticket))
         .routes(routes!(explain::explain_ticket))
+        .routes(routes!(answer::accept_ticket))
+        .routes(routes!(answer::decline_ticket))
 }
 
 fn unknown(id: TicketId) -> ApiProblem {

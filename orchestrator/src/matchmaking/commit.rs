@@ -13,12 +13,20 @@ use crate::state::{StateError, matches, tickets};
 /// How long a match waits for a server before it is given up and its tickets fail.
 pub const MATCH_WAIT_MS: u64 = 10 * 60 * 1_000;
 
+/// What a matchmaker makes matches by.
+pub(super) struct Making<'a> {
+    /// The queue's record.
+    pub(super) record: &'a QueueRecord,
+    /// How long players have to accept, in milliseconds; 0: they are not asked.
+    pub(super) accept_ms: u64,
+}
+
 /// What became of a group.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Committed {
     /// It has a server. How long each ticket had searched, in milliseconds.
     Assigned(Vec<u64>),
-    /// It waits for one; as above.
+    /// It waits for one, or for its players to accept; as above.
     Waiting(Vec<u64>),
     /// One of its tickets was no longer searching; nothing was written.
     Stale,
@@ -28,7 +36,7 @@ pub(crate) enum Committed {
 /// not at all; a server is claimed with it if one is warm.
 pub(super) async fn commit_group(
     db: &Database,
-    queue: &QueueRecord,
+    Making { record: queue, accept_ms }: &Making<'_>,
     region: &str,
     members: &[(TicketId, String)],
     now_ms: u64,
@@ -56,12 +64,19 @@ pub(super) async fn commit_group(
             state: MatchState::Waiting.into(),
             seats: afters.iter().flat_map(seats).collect(),
             created_at_ms: now_ms,
-            deadline_ms: now_ms + MATCH_WAIT_MS,
             ..Default::default()
         };
-        let server = claim_warm(&mut tx, &queue.namespace, &queue.fleet, region, match_id, now_ms).await?;
-        if let Some(server) = &server {
-            assign(&mut record, server, now_ms);
+        let server = if *accept_ms > 0 {
+            record.set_state(MatchState::Proposed);
+            record.deadline_ms = now_ms + accept_ms;
+            None
+        } else {
+            claim_warm(&mut tx, &queue.namespace, &queue.fleet, region, match_id, now_ms).await?
+        };
+        match &server {
+            Some(server) => assign(&mut record, server, now_ms),
+            None if *accept_ms > 0 => {}
+            None => await_server(&mut record, now_ms),
         }
         matches::save(&mut tx, None, &record);
         for (before, after) in befores.iter().zip(&mut afters) {
@@ -98,6 +113,12 @@ fn seats(ticket: &TicketRecord) -> impl Iterator<Item = MatchSeat> {
         ticket: ticket.id,
         team: ticket.team.clone(),
     })
+}
+
+/// Has a match wait for a server.
+pub(super) fn await_server(record: &mut MatchRecord, now_ms: u64) {
+    record.set_state(MatchState::Waiting);
+    record.deadline_ms = now_ms + MATCH_WAIT_MS;
 }
 
 /// Gives a match its server.

@@ -34,6 +34,8 @@ const MARK_EVERY_MS: u64 = 10_000;
 pub(super) struct Memory {
     pub(super) record: QueueRecord,
     pub(super) pool: Pool,
+    /// How long players have to accept, in milliseconds; 0: they are not asked.
+    pub(super) accept_ms: u64,
     /// Tickets that cannot be matched as the queue is defined.
     pub(super) unfit: BTreeMap<TicketKey, String>,
     pub(super) waits: Waits,
@@ -66,9 +68,11 @@ impl Memory {
             .await?;
         let Some((record, cursor)) = begun else { return Ok(None) };
         let compiled = compile(&record)?;
+        let accept_ms = u64::from(record.to_spec()?.accept_s) * 1_000;
         let mut memory = Self {
             record,
             pool: Pool::new(compiled),
+            accept_ms,
             unfit: BTreeMap::new(),
             waits,
             expiries: BTreeSet::new(),

@@ -12,7 +12,7 @@ use muster_store::{Database, Watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::commit::{Committed, commit_group};
+use super::commit::{Committed, Making, commit_group};
 use super::memory::{Memory, ticket_id};
 use super::outlook::{self, Outlook};
 use super::waiting::assign_waiting;
@@ -186,14 +186,15 @@ impl Matchmaker {
         now_ms: u64,
     ) -> Result<(), StateError> {
         let record = memory.record.clone();
+        let making = Making { record: &record, accept_ms: memory.accept_ms };
         let queue = memory.pool.queue().clone();
         let commits = formed.into_iter().map(|formed| {
             let team = |team: usize| queue.team_name(team).to_owned();
             let members: Vec<(TicketId, String)> =
                 formed.members.iter().map(|(key, at)| (ticket_id(*key), team(*at))).collect();
-            let record = &record;
+            let making = &making;
             async move {
-                let committed = commit_group(&self.db, record, &formed.region, &members, now_ms).await?;
+                let committed = commit_group(&self.db, making, &formed.region, &members, now_ms).await?;
                 Ok::<_, StateError>((committed, formed))
             }
         });

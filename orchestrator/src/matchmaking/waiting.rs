@@ -1,11 +1,11 @@
 //! Matches that found no warm server: serving them when one is ready, and giving them up.
 
-use muster_protocol::id::MatchId;
+use muster_protocol::id::{MatchId, TicketId};
 use muster_store::{Database, Transaction};
 
 use super::commit::{assign, assign_ticket};
 use crate::lifecycle::claim_warm;
-use crate::records::{MatchRecord, MatchState, TicketState};
+use crate::records::{MatchRecord, MatchState, TicketRecord, TicketState};
 use crate::state::{StateError, matches, tickets};
 
 /// Waiting matches served in one transaction.
@@ -103,27 +103,41 @@ async fn assign_one(tx: &mut Transaction, match_id: MatchId, now_ms: u64) -> Res
 pub(crate) enum Fate<'a> {
     /// They search again, in their old place.
     Search,
-    /// They fail, for this reason: a stable code and words.
+    /// They are cancelled, for this reason: a stable code and words.
+    Cancel(&'a str, &'a str),
+    /// They fail, for this reason.
     Fail(&'a str, &'a str),
 }
 
-/// Dissolves a match that waits for a server; any other is left alone. Returns whether it was.
+/// Dissolves a match that waits, for a server or for its players to accept; any other is left alone. Returns whether it
+/// was.
 pub(crate) async fn dissolve(
     tx: &mut Transaction,
     match_id: MatchId,
     fate: Fate<'_>,
     now_ms: u64,
 ) -> Result<bool, StateError> {
+    dissolve_each(tx, match_id, |_| fate, now_ms).await
+}
+
+/// As [`dissolve`], each ticket with a fate of its own.
+pub(super) async fn dissolve_each<'a>(
+    tx: &mut Transaction,
+    match_id: MatchId,
+    fate_of: impl Fn(TicketId) -> Fate<'a>,
+    now_ms: u64,
+) -> Result<bool, StateError> {
     let before = matches::load(tx, match_id).await?;
-    let Some(before) = before.filter(|record| record.state() == MatchState::Waiting) else {
-        return Ok(false);
-    };
+    let waits = |record: &MatchRecord| matches!(record.state(), MatchState::Waiting | MatchState::Proposed);
+    let Some(before) = before.filter(waits) else { return Ok(false) };
     let mut after: MatchRecord = before.clone();
     after.set_state(MatchState::Dissolved);
     after.ended_at_ms = now_ms;
-    if let Fate::Fail(reason, _) = fate {
-        reason.clone_into(&mut after.reason);
-    }
+    let reasons = before.tickets().into_iter().find_map(|ticket| match fate_of(ticket) {
+        Fate::Search => None,
+        Fate::Cancel(reason, _) | Fate::Fail(reason, _) => Some(reason),
+    });
+    after.reason = reasons.unwrap_or_default().to_owned();
     matches::save(tx, Some(&before), &after);
     for ticket in before.tickets() {
         let Some(before) = tickets::load(tx, ticket).await? else { continue };
@@ -131,7 +145,7 @@ pub(crate) async fn dissolve(
             continue;
         }
         let mut after = before.clone();
-        match fate {
+        match fate_of(ticket) {
             Fate::Search => {
                 after.set_state(TicketState::Searching);
                 after.matched_at_ms = 0;
@@ -140,14 +154,17 @@ pub(crate) async fn dissolve(
                 after.team.clear();
                 after.members.iter_mut().for_each(|member| member.seat = None);
             }
-            Fate::Fail(reason, detail) => {
-                after.set_state(TicketState::Failed);
-                after.ended_at_ms = now_ms;
-                reason.clone_into(&mut after.reason);
-                detail.clone_into(&mut after.detail);
-            }
+            Fate::Cancel(reason, detail) => end(&mut after, TicketState::Cancelled, (reason, detail), now_ms),
+            Fate::Fail(reason, detail) => end(&mut after, TicketState::Failed, (reason, detail), now_ms),
         }
         tickets::save(tx, Some(&before), &after);
     }
     Ok(true)
+}
+
+fn end(ticket: &mut TicketRecord, state: TicketState, (reason, detail): (&str, &str), now_ms: u64) {
+    ticket.set_state(state);
+    ticket.ended_at_ms = now_ms;
+    reason.clone_into(&mut ticket.reason);
+    detail.clone_into(&mut ticket.detail);
 }

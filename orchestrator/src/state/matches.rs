@@ -20,6 +20,11 @@ pub async fn peek(tx: &mut Transaction, match_id: MatchId) -> Result<Option<Matc
     kv::peek(tx, &keyspace::match_(match_id)).await
 }
 
+/// When a match that waits, for a server or for its players to accept, waits no longer.
+fn deadline(record: &MatchRecord) -> Option<u64> {
+    matches!(record.state(), MatchState::Waiting | MatchState::Proposed).then_some(record.deadline_ms)
+}
+
 /// Writes a match; `before` is what is there, if anything is.
 pub(crate) fn save(tx: &mut Transaction, before: Option<&MatchRecord>, after: &MatchRecord) {
     let id = after.typed_id();
@@ -29,13 +34,20 @@ pub(crate) fn save(tx: &mut Transaction, before: Option<&MatchRecord>, after: &M
     let key = keyspace::match_waiting(&after.namespace, &after.fleet, &after.region, id);
     if waits && !was_waiting {
         tx.set(&key, b"");
-        timers::set(tx, after.deadline_ms, &Timer::MatchDeadline(id));
         fleets::touch(tx, &after.namespace, &after.fleet);
     }
     if was_waiting && !waits {
         tx.clear(&key);
-        timers::clear(tx, after.deadline_ms, &Timer::MatchDeadline(id));
         fleets::touch(tx, &after.namespace, &after.fleet);
+    }
+    let (due, was_due) = (deadline(after), before.and_then(deadline));
+    if due != was_due {
+        if let Some(due_ms) = was_due {
+            timers::clear(tx, due_ms, &Timer::MatchDeadline(id));
+        }
+        if let Some(due_ms) = due {
+            timers::set(tx, due_ms, &Timer::MatchDeadline(id));
+        }
     }
     if after.ended_at_ms > 0 && before.is_none_or(|record| record.ended_at_ms == 0) {
         // The timer loop, which knows how long what is over is kept, moves it on from here.

@@ -8,7 +8,7 @@ use muster_engine::{Context, Event, Failure, Kind, Machine, RetryPolicy};
 use muster_store::{Bytes, Transaction};
 
 use crate::keyspace::{self, Timer};
-use crate::matchmaking::{Fate, dissolve};
+use crate::matchmaking::{Fate, dissolve, lapse};
 use crate::records::{MatchRecord, TicketRecord, TicketState};
 use crate::state::{StateError, fleets, matches, nodes, ports, servers, tickets, timers, workflows};
 
@@ -76,6 +76,9 @@ async fn fire(tx: &mut Transaction, key: &Bytes, retention_ms: u64, now_ms: u64)
             remove_ticket(tx, record, keeps).await
         }
         Timer::MatchDeadline(match_id) => {
+            if lapse(tx, *match_id, now_ms).await? {
+                return Ok(());
+            }
             let fate = Fate::Fail(
                 "no_server",
                 "no server became ready for the match in time; muster fleet ls says what the fleet waits for",

@@ -48,6 +48,8 @@ fn routes() -> Vec<(Method, &'static str, u8)> {
         (M::POST, "/v1/tickets", CLIENT),
         (M::GET, "/v1/tickets/tkt_01h455vb4pex5vsknk084sn02q", CLIENT),
         (M::DELETE, "/v1/tickets/tkt_01h455vb4pex5vsknk084sn02q", CLIENT),
+        (M::POST, "/v1/tickets/tkt_01h455vb4pex5vsknk084sn02q/accept", CLIENT),
+        (M::POST, "/v1/tickets/tkt_01h455vb4pex5vsknk084sn02q/decline", CLIENT),
         (M::GET, "/v1/tickets/tkt_01h455vb4pex5vsknk084sn02q/watch", CLIENT),
         (M::GET, "/v1/tickets/tkt_01h455vb4pex5vsknk084sn02q/explain", CLIENT),
         (M::POST, "/v1/tokens", ADMIN),

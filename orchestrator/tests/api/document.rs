@@ -50,6 +50,8 @@ const ROUTES: &[&str] = &[
     "POST /v1/queues/{name}/resume",
     "POST /v1/servers/{id}/stop",
     "POST /v1/tickets",
+    "POST /v1/tickets/{id}/accept",
+    "POST /v1/tickets/{id}/decline",
     "POST /v1/tokens",
     "POST /v1/uploads",
     "POST /v1/workflows/{kind}/{key}/{action}",

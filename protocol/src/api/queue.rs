@@ -33,6 +33,10 @@ pub struct QueueSpec {
     /// A ticket that has found no match after this many seconds expires.
     #[serde(default = "default_ttl")]
     pub ticket_ttl_s: u32,
+    /// Players have to accept their match within this many seconds, before it gets a server: whoever declines or does
+    /// not answer is out, and the others search on with the wait they had. 0: they are not asked.
+    #[serde(default)]
+    pub accept_s: u32,
     /// What players are described by, by name.
     #[serde(default)]
     pub attributes: BTreeMap<String, AttributeSpec>,
@@ -67,6 +71,7 @@ impl QueueSpec {
             regions: Vec::new(),
             max_latency_ms: 0,
             ticket_ttl_s: DEFAULT_TICKET_TTL_S,
+            accept_s: 0,
             attributes: BTreeMap::new(),
             teams: Vec::new(),
             count_multiple: 1,

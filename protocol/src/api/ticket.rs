@@ -156,6 +156,12 @@ pub struct Ticket {
     /// When it got its server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assigned_at_ms: Option<u64>,
+    /// Its match waits until all players have accepted, and until then at most (`POST /v1/tickets/{id}/accept`).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub accept_by_ms: Option<u64>,
+    /// Whether this ticket has accepted.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub accepted: bool,
     /// Where to play; set once assigned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignment: Option<Assignment>,

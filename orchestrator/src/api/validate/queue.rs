@@ -11,6 +11,9 @@ use crate::api::problem::ApiProblem;
 /// Longest time a ticket may search, in seconds: a day.
 pub(crate) const MAX_TICKET_TTL_S: u32 = 86_400;
 
+/// Longest time players may have to accept a match, in seconds.
+pub(crate) const MAX_ACCEPT_S: u32 = 600;
+
 /// Checks a queue's specification against itself, the limits, and the name it is applied under.
 pub(crate) fn queue_spec(path_name: &str, spec: &QueueSpec) -> Result<(), ApiProblem> {
     let mut faults = Faults::default();
@@ -23,6 +26,7 @@ pub(crate) fn queue_spec(path_name: &str, spec: &QueueSpec) -> Result<(), ApiPro
     faults.name("fleet", &spec.fleet);
     faults.within("players", spec.players, 0, MAX_PLAYERS);
     faults.within("max_latency_ms", spec.max_latency_ms, 0, MAX_LATENCY_MS);
+    faults.within("accept_s", spec.accept_s, 0, MAX_ACCEPT_S);
     faults.within("ticket_ttl_s", spec.ticket_ttl_s, 1, MAX_TICKET_TTL_S);
     faults.check(
         spec.regions.len() <= MAX_REGIONS,

@@ -45,6 +45,8 @@ pub(crate) fn ticket(
         player: record.player,
         explanation: view.explanation,
         token: None,
+        accept_by_ms: view.proposal.as_ref().map(|proposal| proposal.until_ms),
+        accepted: view.proposal.is_some_and(|proposal| proposal.accepted),
         created_at_ms: record.created_at_ms,
         matched_at_ms: Some(record.matched_at_ms).filter(|at| *at > 0),
         assigned_at_ms: Some(record.assigned_at_ms).filter(|at| *at > 0),
