@@ -1,6 +1,6 @@
 //! Queues: matchmaking modes.
 
-use muster_protocol::api::{Page, Queue, QueueSpec};
+use muster_protocol::api::{Page, Queue, QueueSpec, RecordedTicket};
 use reqwest::Method;
 
 use crate::{Client, ClientError};
@@ -34,6 +34,21 @@ impl Client {
     /// Has a queue take tickets and make matches.
     pub async fn resume_queue(&self, name: &str) -> Result<Queue, ClientError> {
         self.call(Method::POST, &["queues", name, "resume"]).read().await
+    }
+
+    /// A queue's recording, from after `after` on.
+    pub async fn recording(
+        &self,
+        name: &str,
+        after: Option<&str>,
+    ) -> Result<Page<RecordedTicket>, ClientError> {
+        let query = [("limit", Some("1000")), ("after", after)];
+        self.call(Method::GET, &["queues", name, "recording"]).query(&query).read().await
+    }
+
+    /// Clears a queue's recording.
+    pub async fn clear_recording(&self, name: &str) -> Result<(), ClientError> {
+        self.call(Method::DELETE, &["queues", name, "recording"]).done().await
     }
 
     /// Deletes a queue; tickets in it fail.

@@ -130,6 +130,10 @@ prefixes! {
     TicketNews = 68,
     /// The ticket that an idempotency key made.
     TicketIdempotency = 69,
+    /// A ticket in a queue's recording.
+    TicketRecorded = 70,
+    /// Number of tickets in a queue's recording.
+    RecordedCount = 71,
     /// What is to be done at a time.
     Timer = 80,
     /// A number that is added to when what it stands for changes, to be watched.

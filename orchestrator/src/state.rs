@@ -20,6 +20,7 @@ pub mod namespaces;
 pub mod nodes;
 pub mod ports;
 pub mod queues;
+pub mod recordings;
 pub mod regions;
 pub mod replicas;
 pub mod routes;

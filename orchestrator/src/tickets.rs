@@ -9,7 +9,7 @@ pub use explain::{Explained, explain};
 
 use muster_matchmaker::filter::{Filter, FilterError};
 use muster_matchmaker::{Queue, TicketError as Misfit};
-use muster_protocol::api::{PartyMember, TicketRequest};
+use muster_protocol::api::{MAX_RECORDED, PartyMember, TicketRequest};
 use muster_protocol::id::TicketId;
 use muster_store::{Database, StoreError, Transaction, Watch};
 
@@ -22,7 +22,7 @@ use crate::records::{
     TicketState,
 };
 use crate::state::tickets::MAX_SEARCHING;
-use crate::state::{StateError, edges, matches, queues, servers, tickets};
+use crate::state::{StateError, edges, matches, queues, recordings, servers, tickets};
 
 /// Seconds after which a client whose ticket was refused for want of room may ask again.
 pub const RETRY_AFTER_S: u32 = 5;
@@ -124,12 +124,15 @@ pub async fn create(
         if queue.mode() == QueueMode::Draining {
             return Err(TicketError::Draining(queue.name));
         }
-        admit(&compile(&queue)?, request)?;
+        let (spec, compiled) = compile(&queue)?;
+        admit(&compiled, request)?;
         // Without conflict, so that tickets do not contend: the bound may be passed by as many as race.
         let searching = tickets::count(&mut tx, namespace, &queue.name, TicketState::Searching).await?;
         if searching as usize >= MAX_SEARCHING {
             return Err(TicketError::QueueFull(queue.name));
         }
+        let recorded =
+            spec.recording && recordings::count(&mut tx, namespace, &queue.name).await? < MAX_RECORDED;
         let record = TicketRecord {
             id: Some(ticket.into()),
             namespace: namespace.to_owned(),
@@ -145,6 +148,7 @@ pub async fn create(
             priority: TicketPriority::from(request.priority).into(),
             idempotency_key: key.to_owned(),
             token_sha256: token_sha256.to_vec(),
+            recorded,
             ..Default::default()
         };
         tickets::save(&mut tx, None, &record);
@@ -270,7 +274,7 @@ async fn in_words(
                 return Ok(format!("queue {queue} was deleted; this ticket will expire"));
             };
             let status = queues::status(tx, namespace, queue).await?;
-            let compiled = compile(&spec)?;
+            let (_, compiled) = compile(&spec)?;
             if let Err(reason) = candidate(&compiled, record.typed_id(), &record.searching()) {
                 return Ok(format!("searching, but it cannot be matched: {reason}"));
             }

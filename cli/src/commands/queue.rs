@@ -27,6 +27,14 @@ pub(crate) enum Command {
     },
     /// Replay a population against a changed queue, beside the queue as it is
     Simulate(simulate::Options),
+    /// Write a queue's recording to standard output, a ticket a line, as `simulate --tickets` reads it
+    Recording {
+        /// Its name
+        name: String,
+        /// Clear it instead
+        #[arg(long)]
+        clear: bool,
+    },
     /// Take tickets, and make no matches
     Pause {
         /// Its name
@@ -59,6 +67,11 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
             output::done(ops.json, &spec.name, &format!("can be applied: {}", shape(&queue)))
         }
         Command::Simulate(options) => simulate::run(ops, &options).await,
+        Command::Recording { name, clear: true } => {
+            ops.client.clear_recording(&name).await?;
+            output::done(ops.json, &name, "has an empty recording")
+        }
+        Command::Recording { name, clear: false } => recording(ops, &name).await,
         Command::Pause { name } => mode(ops, &ops.client.pause_queue(&name).await?),
         Command::Drain { name } => mode(ops, &ops.client.drain_queue(&name).await?),
         Command::Resume { name } => mode(ops, &ops.client.resume_queue(&name).await?),
@@ -84,6 +97,20 @@ async fn apply(ops: &Ops, spec: &QueueSpec) -> anyhow::Result<()> {
         shape(&compiled)
     ))?;
     queue.waiting_for.iter().try_for_each(|reason| output::line(&format!("  waiting: {reason}")))
+}
+
+async fn recording(ops: &Ops, name: &str) -> anyhow::Result<()> {
+    let mut after: Option<String> = None;
+    loop {
+        let page = ops.client.recording(name, after.as_deref()).await?;
+        for ticket in &page.items {
+            output::line(&serde_json::to_string(ticket)?)?;
+        }
+        after = page.next;
+        if after.is_none() {
+            return Ok(());
+        }
+    }
 }
 
 fn mode(ops: &Ops, queue: &api::Queue) -> anyhow::Result<()> {

@@ -4,6 +4,7 @@ mod apply;
 mod delete;
 mod list;
 mod mode;
+mod recording;
 mod show;
 
 use std::sync::Arc;
@@ -25,6 +26,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(list::list_queues))
         .routes(routes!(apply::apply_queue, show::show_queue, delete::delete_queue))
+        .routes(routes!(recording::read_recording, recording::clear_recording))
         .routes(routes!(mode::pause_queue))
         .routes(routes!(mode::drain_queue))
         .routes(routes!(mode::resume_queue))

@@ -10,8 +10,8 @@ use crate::keyspace::Prefix;
 use crate::records::{
     ApiTokenRecord, AuthorityRecord, BuildRecord, EdgeFlowsRecord, EdgePortRecord, EdgeRecord,
     FleetHealthRecord, FleetRecord, FlowKeyRecord, JoinTokenRecord, LiveServer, MatchRecord, NamespaceRecord,
-    NodeRecord, Pod, QueueRecord, QueueStatusRecord, ReplicaRecord, SearchingTicket, ServerRecord,
-    SigningKeyRecord, TagRecord, TicketRecord, UploadRecord,
+    NodeRecord, Pod, QueueRecord, QueueStatusRecord, RecordedTicketRecord, ReplicaRecord, SearchingTicket,
+    ServerRecord, SigningKeyRecord, TagRecord, TicketRecord, UploadRecord,
 };
 use crate::state::kv;
 
@@ -105,6 +105,7 @@ pub fn describe(prefix: Prefix, value: &Bytes) -> Result<String, String> {
         Prefix::Queue => read::<QueueRecord>(value),
         Prefix::QueueStatus => read::<QueueStatusRecord>(value),
         Prefix::Ticket => read::<TicketRecord>(value),
+        Prefix::TicketRecorded => read::<RecordedTicketRecord>(value),
         Prefix::TicketSearching | Prefix::TicketNews => read::<SearchingTicket>(value),
         Prefix::Match => read::<MatchRecord>(value),
         Prefix::ServerCount
@@ -112,6 +113,7 @@ pub fn describe(prefix: Prefix, value: &Bytes) -> Result<String, String> {
         | Prefix::NodeReserved
         | Prefix::FleetCount
         | Prefix::QueueCount
+        | Prefix::RecordedCount
         | Prefix::Revision => {
             if value.len() == size_of::<i64>() {
                 Ok(kv::number(value).to_string())

@@ -67,6 +67,21 @@ pub fn ticket_idempotency(namespace: &str, key: &str) -> Vec<u8> {
     pack(&(Prefix::TicketIdempotency as u16, namespace, key))
 }
 
+/// [`crate::records::RecordedTicketRecord`]: by the time the ticket came.
+pub fn ticket_recorded(namespace: &str, queue: &str, created_at_ms: u64, ticket: TicketId) -> Vec<u8> {
+    pack(&(Prefix::TicketRecorded as u16, namespace, queue, created_at_ms, id(ticket)))
+}
+
+/// A queue's recording, by the time its tickets came.
+pub fn recording(namespace: &str, queue: &str) -> KeyRange {
+    KeyRange::under(&(Prefix::TicketRecorded as u16, namespace, queue))
+}
+
+/// Number of tickets in a queue's recording.
+pub fn recorded_count(namespace: &str, queue: &str) -> Vec<u8> {
+    pack(&(Prefix::RecordedCount as u16, namespace, queue))
+}
+
 /// Number of tickets in a state, final ones as long as they are kept.
 pub fn ticket_count(namespace: &str, queue: &str, state: TicketState) -> Vec<u8> {
     pack(&(Prefix::TicketCount as u16, namespace, queue, state as u16))

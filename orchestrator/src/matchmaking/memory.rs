@@ -10,6 +10,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use muster_matchmaker::{Pool, Queue, TicketKey};
+use muster_protocol::api::QueueSpec;
 use muster_protocol::id::TicketId;
 use muster_store::{Database, Transaction};
 use uuid::Uuid;
@@ -67,8 +68,8 @@ impl Memory {
             })
             .await?;
         let Some((record, cursor)) = begun else { return Ok(None) };
-        let compiled = compile(&record)?;
-        let accept_ms = u64::from(record.to_spec()?.accept_s) * 1_000;
+        let (spec, compiled) = compile(&record)?;
+        let accept_ms = u64::from(spec.accept_s) * 1_000;
         let mut memory = Self {
             record,
             pool: Pool::new(compiled),
@@ -169,10 +170,12 @@ impl Memory {
     }
 }
 
-/// The queue that `record` defines.
-pub(crate) fn compile(record: &QueueRecord) -> Result<Queue, StateError> {
-    Queue::compile(&record.to_spec()?).map_err(|error| StateError::Newer {
+/// What was applied, and the queue that it defines.
+pub(crate) fn compile(record: &QueueRecord) -> Result<(QueueSpec, Queue), StateError> {
+    let spec = record.to_spec()?;
+    let compiled = Queue::compile(&spec).map_err(|error| StateError::Newer {
         what: format!("queue {}", record.name),
         reason: error.to_string(),
-    })
+    })?;
+    Ok((spec, compiled))
 }

@@ -8,7 +8,7 @@ use muster_store::Transaction;
 use prost::Message;
 
 use super::servers::Derived;
-use super::{StateError, kv, timers};
+use super::{StateError, kv, recordings, timers};
 use crate::keyspace::{self, Timer};
 use crate::records::{SearchingTicket, TicketRecord, TicketState};
 
@@ -38,6 +38,7 @@ pub(crate) fn save(tx: &mut Transaction, before: Option<&TicketRecord>, after: &
         }
         tx.atomic_add(&count_key(after), 1);
     }
+    recordings::note(tx, before, after);
     let (key, row) = index_row(after);
     let was_searching = before.is_some_and(searching);
     if searching(after) && !was_searching {

@@ -12,6 +12,7 @@ use crate::support::{Answer, Bench};
 const ROUTES: &[&str] = &[
     "DELETE /v1/fleets/{name}",
     "DELETE /v1/queues/{name}",
+    "DELETE /v1/queues/{name}/recording",
     "DELETE /v1/tickets/{id}",
     "DELETE /v1/tokens/{id}",
     "GET /healthz",
@@ -30,6 +31,7 @@ const ROUTES: &[&str] = &[
     "GET /v1/openapi.json",
     "GET /v1/queues",
     "GET /v1/queues/{name}",
+    "GET /v1/queues/{name}/recording",
     "GET /v1/regions",
     "GET /v1/servers",
     "GET /v1/servers/{id}",

@@ -1,7 +1,9 @@
 //! Tickets of parties, by their own tokens, watched over WebSockets; and queues with rules.
 
 use futures_util::StreamExt as _;
-use muster_protocol::api::{Exclusion, Queue, QueueMode, Ticket, TicketExplanation, TicketState};
+use muster_protocol::api::{
+    Exclusion, Page, Queue, QueueMode, RecordedTicket, Ticket, TicketExplanation, TicketState,
+};
 use muster_protocol::problem::ProblemCode;
 use serde_json::{Value, json};
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -181,5 +183,45 @@ async fn a_queue_is_paused_drained_and_resumed() {
     })
     .await;
     api.post("/v1/queues/none/pause", json!(null)).await.problem(ProblemCode::QueueUnknown).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_queue_records_what_its_tickets_say_while_it_is_asked_to() {
+    let bench = Bench::start().await;
+    let api = &bench.admin;
+    apply(api).await;
+    ask(api, "unseen", 1.0, json!([])).await;
+    let mut spec = sides();
+    spec["recording"] = json!(true);
+    api.put("/v1/queues/sides", spec).await.done().await;
+    let mut asked = Vec::new();
+    for (number, player) in ["ann", "bob", "cat"].into_iter().enumerate() {
+        asked.push(
+            ask(api, player, 1_000.0 + 500.0 * number as f64, json!([{"player": format!("{player}-2")}]))
+                .await,
+        );
+    }
+    api.delete(&format!("/v1/tickets/{}", asked[1].id)).await.done().await;
+    let mut recorded: Vec<RecordedTicket> = Vec::new();
+    let mut path = "/v1/queues/sides/recording?limit=2".to_owned();
+    loop {
+        let page: Page<RecordedTicket> = api.get(&path).await.ok().await;
+        assert!(page.items.len() <= 2);
+        recorded.extend(page.items);
+        let Some(next) = page.next else { break };
+        path = format!("/v1/queues/sides/recording?limit=2&after={next}");
+    }
+    let names: Vec<&str> = recorded.iter().map(|ticket| ticket.players[0].player.as_str()).collect();
+    assert_eq!(names, ["ann", "bob", "cat"]);
+    let left: Vec<bool> = recorded.iter().map(|ticket| ticket.left_ms.is_some()).collect();
+    assert_eq!(left, [false, true, false]);
+    assert_eq!(recorded[2].entered_ms, asked[2].created_at_ms);
+    assert_eq!(recorded[2].players[0].attributes["skill"], muster_protocol::api::Value::Number(2_000.0));
+    assert_eq!((recorded[2].players.len(), recorded[2].latencies_ms[REGION]), (2, 5));
+    api.get("/v1/queues/sides/recording?after=!").await.problem(ProblemCode::InvalidRequest).await;
+    api.delete("/v1/queues/sides/recording").await.done().await;
+    let page: Page<RecordedTicket> = api.get("/v1/queues/sides/recording").await.ok().await;
+    assert!(page.items.is_empty() && page.next.is_none());
     bench.stop().await;
 }

@@ -8,6 +8,8 @@ use super::{AttributeSpec, RuleSpec, TeamSpec, Weights};
 
 /// Most players of one match.
 pub const MAX_PLAYERS: u32 = 1_000;
+/// Most tickets that a queue keeps a recording of; those that come after are not recorded.
+pub const MAX_RECORDED: u64 = 200_000;
 /// How long a ticket searches where the queue does not say, in seconds.
 pub const DEFAULT_TICKET_TTL_S: u32 = 300;
 
@@ -37,6 +39,9 @@ pub struct QueueSpec {
     /// not answer is out, and the others search on with the wait they had. 0: they are not asked.
     #[serde(default)]
     pub accept_s: u32,
+    /// Keep what tickets say and when they came, to try changed definitions out against (`muster queue recording`).
+    #[serde(default)]
+    pub recording: bool,
     /// What players are described by, by name.
     #[serde(default)]
     pub attributes: BTreeMap<String, AttributeSpec>,
@@ -72,6 +77,7 @@ impl QueueSpec {
             max_latency_ms: 0,
             ticket_ttl_s: DEFAULT_TICKET_TTL_S,
             accept_s: 0,
+            recording: false,
             attributes: BTreeMap::new(),
             teams: Vec::new(),
             count_multiple: 1,

@@ -2,8 +2,26 @@
 
 use muster_protocol::api;
 
-use crate::records::{QueueRecord, QueueStatusRecord};
+use crate::records::{QueueRecord, QueueStatusRecord, RecordedTicketRecord, TicketMember};
 use crate::state::StateError;
+
+/// A ticket of a recording.
+pub(crate) fn recorded(record: RecordedTicketRecord) -> api::RecordedTicket {
+    let ticket = record.ticket.unwrap_or_default();
+    let member = |member: &TicketMember| api::PartyMember {
+        player: member.player.clone(),
+        attributes: member.values(),
+    };
+    api::RecordedTicket {
+        entered_ms: ticket.created_at_ms,
+        left_ms: Some(record.left_ms).filter(|at| *at > 0),
+        players: ticket.members.iter().map(member).collect(),
+        priority: ticket.priority().into(),
+        latencies_ms: ticket.latencies_ms,
+        filter: ticket.filter,
+        blocks: ticket.blocks,
+    }
+}
 
 /// A queue, with what the matchmaker last found and how many tickets are in it.
 pub(crate) fn queue(
