@@ -1,10 +1,12 @@
-//! Matchmaking: its pure core, the whole of it over the embedded store, and through the API.
+//! Matchmaking: its pure core, the whole of it over the embedded store, through the API, and while it is killed.
 //!
 //! In the first nothing is written. In the second tickets enter durably by the call that the API makes, and matches
-//! are committed with seats and servers. In the third clients ask over HTTP and wait for their answer. The load comes
+//! are committed with seats and servers. In the third clients ask over HTTP and wait for their answer. In the last the
+//! orchestrator is killed again and again meanwhile. The load comes
 //! from the same machine, and takes its part of the cores.
 
 mod core;
+mod crash;
 mod durable;
 mod http;
 mod population;
@@ -21,5 +23,6 @@ pub async fn run(options: &BenchOptions, steps: &mut Steps) -> anyhow::Result<Fi
     figures.extend(durable::run(&mut stage, steps).await?);
     figures.extend(http::run(&mut stage, steps).await?);
     stage.stop().await?;
+    figures.extend(crash::run(options, steps).await?);
     Ok(Figures::new(figures))
 }

@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::{Context as _, bail};
+use anyhow::bail;
 use muster_client::Client;
 use muster_protocol::agent::{
     AgentHello, AgentMessage, DesiredServers, NodeCapacity, NodeUsage, ServerExit, ServerGoal, ServerPhase,
@@ -31,17 +31,22 @@ const EDGE_PORTS: std::ops::RangeInclusive<u32> = 10_000..=60_000;
 /// What a node says it has: room for as many servers as the orchestrator places on one node.
 const CAPACITY: NodeCapacity = NodeCapacity { cpu_millis: 64_000_000, memory_bytes: 1 << 50 };
 
-/// A stand-in; its link ends when this is dropped.
-pub(super) struct StandIn(JoinHandle<anyhow::Result<()>>);
+/// Pause before a link that broke is dialled again.
+const REDIAL: Duration = Duration::from_millis(100);
+/// Messages of the orchestrator that wait to be answered.
+const INBOX: usize = 64;
+
+/// A stand-in; its link ends when this is dropped. A link that breaks is dialled again, as a real machine does.
+pub(super) struct StandIn(JoinHandle<()>);
 
 impl StandIn {
-    /// An error if its link ended.
+    /// An error if it ended.
     pub(super) async fn check_alive(&mut self) -> anyhow::Result<()> {
         if !self.0.is_finished() {
             return Ok(());
         }
-        (&mut self.0).await?.context("a stand-in's link broke")?;
-        bail!("a stand-in's link ended; the orchestrator's log says why")
+        (&mut self.0).await?;
+        bail!("a stand-in ended")
     }
 }
 
@@ -51,25 +56,42 @@ impl Drop for StandIn {
     }
 }
 
-/// A link to the orchestrator at `orchestrator`, joined as `role` with a fresh token.
-async fn connect(
-    admin: &Client,
-    orchestrator: &str,
-    role: Role,
-    region: &str,
-    name: &str,
-) -> anyhow::Result<Link> {
-    let join_role = if role == Role::Agent { JoinRole::Agent } else { JoinRole::Edge };
-    let request = JoinTokenRequest { role: join_role, region: region.to_owned(), ttl_s: 600 };
-    let token: JoinToken = admin.create_join_token(&request).await?.token.parse()?;
-    let addresses = [orchestrator.to_owned()];
-    let identity = join(&addresses, &token, role, region, name, &[]).await?;
-    let endpoint = bind("0.0.0.0:0".parse().expect("a literal address"), None)?;
-    let config = client_config(&identity, alpn::LINK, Profile::Link)?;
-    let orchestrator = server_name(Role::Orchestrator, "orchestrator");
-    let connection = dial(&endpoint, config, &addresses, &orchestrator, DIAL_TIMEOUT).await?;
-    let (send, receive) = connection.open_bi().await?;
-    Ok(Link { reader: FrameReader::new(receive), writer: FrameWriter::new(send), _connection: connection })
+/// What has joined, and can dial.
+struct Member {
+    endpoint: quinn::Endpoint,
+    config: quinn::ClientConfig,
+    orchestrators: Vec<String>,
+}
+
+impl Member {
+    /// Joins the orchestrator at `orchestrator` as `role` with a fresh token.
+    async fn join(
+        admin: &Client,
+        orchestrator: &str,
+        role: Role,
+        region: &str,
+        name: &str,
+    ) -> anyhow::Result<Self> {
+        let join_role = if role == Role::Agent { JoinRole::Agent } else { JoinRole::Edge };
+        let request = JoinTokenRequest { role: join_role, region: region.to_owned(), ttl_s: 600 };
+        let token: JoinToken = admin.create_join_token(&request).await?.token.parse()?;
+        let orchestrators = vec![orchestrator.to_owned()];
+        let identity = join(&orchestrators, &token, role, region, name, &[]).await?;
+        let endpoint = bind("0.0.0.0:0".parse().expect("a literal address"), None)?;
+        Ok(Self { endpoint, config: client_config(&identity, alpn::LINK, Profile::Link)?, orchestrators })
+    }
+
+    async fn dial(&self) -> anyhow::Result<Link> {
+        let peer = server_name(Role::Orchestrator, "orchestrator");
+        let connection =
+            dial(&self.endpoint, self.config.clone(), &self.orchestrators, &peer, DIAL_TIMEOUT).await?;
+        let (send, receive) = connection.open_bi().await?;
+        Ok(Link {
+            reader: FrameReader::new(receive),
+            writer: FrameWriter::new(send),
+            _connection: connection,
+        })
+    }
 }
 
 struct Link {
@@ -86,7 +108,7 @@ pub(super) async fn agent(
     region: &str,
     name: &str,
 ) -> anyhow::Result<StandIn> {
-    let mut link = connect(admin, orchestrator, Role::Agent, region, name).await?;
+    let member = Member::join(admin, orchestrator, Role::Agent, region, name).await?;
     let hello = AgentHello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         region: region.to_owned(),
@@ -96,13 +118,23 @@ pub(super) async fn agent(
         capacity: Some(CAPACITY),
         ..AgentHello::default()
     };
-    link.writer.send(&AgentMessage { body: Some(agent_message::Body::Hello(hello)) }).await?;
-    Ok(StandIn(tokio::spawn(run_agent(link))))
+    Ok(StandIn(tokio::spawn(async move {
+        let mut told = Told::default();
+        loop {
+            let hello = AgentHello { servers: told.all(), ..hello.clone() };
+            if let Ok(link) = member.dial().await {
+                // However it ends, another follows.
+                let _ = run_agent(link, hello, &mut told).await;
+            }
+            tokio::time::sleep(REDIAL).await;
+        }
+    })))
 }
 
-async fn run_agent(mut link: Link) -> anyhow::Result<()> {
+async fn run_agent(mut link: Link, hello: AgentHello, told: &mut Told) -> anyhow::Result<()> {
+    link.writer.send(&AgentMessage { body: Some(agent_message::Body::Hello(hello)) }).await?;
     let mut reader = link.reader;
-    let (messages, mut inbox) = tokio::sync::mpsc::channel(64);
+    let (messages, mut inbox) = tokio::sync::mpsc::channel(INBOX);
     // Reading on its own: a frame half read must not be dropped for a heartbeat.
     let reading = async move {
         while let Some(message) = reader.recv::<ToAgent>().await? {
@@ -113,7 +145,6 @@ async fn run_agent(mut link: Link) -> anyhow::Result<()> {
         anyhow::Ok(())
     };
     let telling = async move {
-        let mut told = Told::default();
         let mut heartbeat = tokio::time::interval(HEARTBEAT);
         loop {
             let bodies = tokio::select! {
@@ -134,11 +165,16 @@ async fn run_agent(mut link: Link) -> anyhow::Result<()> {
     tokio::select! { read = reading => read, told = telling => told }
 }
 
-/// What the orchestrator was told of each server: generation and phase.
+/// What the orchestrator was told of each server last.
 #[derive(Default)]
-struct Told(HashMap<String, (u64, ServerPhase)>);
+struct Told(HashMap<String, ServerReport>);
 
 impl Told {
+    /// All of it, as a new link begins with.
+    fn all(&self) -> Vec<ServerReport> {
+        self.0.values().cloned().collect()
+    }
+
     /// What to report after the orchestrator said `desired`.
     fn take(&mut self, desired: &DesiredServers, now_ms: u64) -> Vec<ServerReport> {
         for id in &desired.forget {
@@ -149,12 +185,12 @@ impl Told {
 
     fn report(&mut self, spec: &ServerSpec, now_ms: u64) -> Option<ServerReport> {
         let phase = if spec.goal() == ServerGoal::Run { ServerPhase::Ready } else { ServerPhase::Exited };
-        let says = (spec.generation, phase);
-        if self.0.insert(spec.server_id.clone(), says) == Some(says) {
+        let known = self.0.get(&spec.server_id);
+        if known.is_some_and(|known| known.generation == spec.generation && known.phase() == phase) {
             return None;
         }
         let ended = phase == ServerPhase::Exited;
-        Some(ServerReport {
+        let report = ServerReport {
             server_id: spec.server_id.clone(),
             generation: spec.generation,
             phase: phase.into(),
@@ -166,7 +202,9 @@ impl Told {
             ended_at_ms: if ended { now_ms } else { 0 },
             exit: ended.then(ServerExit::default),
             ..ServerReport::default()
-        })
+        };
+        self.0.insert(spec.server_id.clone(), report.clone());
+        Some(report)
     }
 }
 
@@ -177,7 +215,7 @@ pub(super) async fn edge(
     region: &str,
     name: &str,
 ) -> anyhow::Result<StandIn> {
-    let mut link = connect(admin, orchestrator, Role::Edge, region, name).await?;
+    let member = Member::join(admin, orchestrator, Role::Edge, region, name).await?;
     let hello = EdgeHello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         region: region.to_owned(),
@@ -188,13 +226,20 @@ pub(super) async fn edge(
         beacon_port: 9,
         tls_certificate_given: false,
     };
-    link.writer.send(&EdgeMessage { body: Some(edge_message::Body::Hello(hello)) }).await?;
-    Ok(StandIn(tokio::spawn(run_edge(link))))
+    Ok(StandIn(tokio::spawn(async move {
+        loop {
+            if let Ok(link) = member.dial().await {
+                let _ = run_edge(link, hello.clone()).await;
+            }
+            tokio::time::sleep(REDIAL).await;
+        }
+    })))
 }
 
-async fn run_edge(mut link: Link) -> anyhow::Result<()> {
+async fn run_edge(mut link: Link, hello: EdgeHello) -> anyhow::Result<()> {
+    link.writer.send(&EdgeMessage { body: Some(edge_message::Body::Hello(hello)) }).await?;
     let mut reader = link.reader;
-    let (messages, mut inbox) = tokio::sync::mpsc::channel(64);
+    let (messages, mut inbox) = tokio::sync::mpsc::channel(INBOX);
     let reading = async move {
         while let Some(message) = reader.recv::<ToEdge>().await? {
             if messages.send(message).await.is_err() {

@@ -14,8 +14,16 @@ pub(super) struct OrchestratorConfig<'a> {
     pub(super) store: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) session_token_ttl_s: Option<u32>,
-    pub(super) api: Listen,
+    pub(super) api: Api,
     pub(super) link: Listen,
+}
+
+/// The API. All players of a load test come from one address and with one token.
+#[derive(Serialize)]
+pub(super) struct Api {
+    pub(super) listen: String,
+    pub(super) tickets_per_s_per_address: u32,
+    pub(super) tickets_per_s_per_token: u32,
 }
 
 #[derive(Serialize)]

@@ -13,7 +13,7 @@ use muster_protocol::api::{
 };
 use serde::Serialize;
 
-use super::config::{AgentConfig, EdgeConfig, Listen, OrchestratorConfig, metrics_at};
+use super::config::{AgentConfig, Api, EdgeConfig, Listen, OrchestratorConfig, metrics_at};
 use super::process::Process;
 use super::scrape::scrape;
 use super::steps::Steps;
@@ -477,7 +477,11 @@ fn start_orchestrator(
         data_dir: &data_dir,
         store,
         session_token_ttl_s: options.session_token_ttl_s,
-        api: Listen { listen: format!("127.0.0.1:{api_port}") },
+        api: Api {
+            listen: format!("127.0.0.1:{api_port}"),
+            tickets_per_s_per_address: 0,
+            tickets_per_s_per_token: 0,
+        },
         link: Listen { listen: format!("127.0.0.1:{link_port}") },
     };
     let file = data_dir.with_extension("toml");
