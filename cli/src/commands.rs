@@ -41,7 +41,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Edge(options) => process::edge::run(&options),
         Command::Build(command) => ops(global, async |ops| build::run(&ops, command).await),
         Command::Fleet(command) => ops(global, async |ops| fleet::run(&ops, command).await),
-        Command::Queue(command) => ops(global, async |ops| queue::run(&ops, command).await),
+        Command::Queue(command) => on_runtime(queue::run(global, command)),
         Command::Server(command) => ops(global, async |ops| server::run(&ops, command).await),
         Command::Node(command) => ops(global, async |ops| node::run(&ops, command).await),
         Command::Edges(command) => ops(global, async |ops| edges::run(&ops, command).await),

@@ -9,16 +9,13 @@ use muster_matchmaker::Queue;
 use muster_protocol::api::{self, QueueSpec};
 
 use super::{Ops, spec};
+use crate::args::Global;
 use crate::{context, output};
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
-    /// Create or change a queue
-    Apply {
-        /// TOML file of the queue; - for standard input
-        #[arg(short, long, value_name = "FILE")]
-        file: PathBuf,
-    },
+    #[command(flatten)]
+    Action(Action),
     /// Check a queue's file without applying it
     Check {
         /// TOML file of the queue; - for standard input
@@ -27,6 +24,17 @@ pub(crate) enum Command {
     },
     /// Replay a population against a changed queue, beside the queue as it is
     Simulate(simulate::Options),
+}
+
+/// What needs an orchestrator.
+#[derive(Subcommand)]
+pub(crate) enum Action {
+    /// Create or change a queue
+    Apply {
+        /// TOML file of the queue; - for standard input
+        #[arg(short, long, value_name = "FILE")]
+        file: PathBuf,
+    },
     /// Write a queue's recording to standard output, a ticket a line, as `simulate --tickets` reads it
     Recording {
         /// Its name
@@ -59,24 +67,33 @@ pub(crate) enum Command {
     },
 }
 
-pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
+pub(crate) async fn run(global: &Global, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Apply { file } => apply(ops, &spec::read_queue(&file)?.0).await,
+        // These two need no orchestrator.
         Command::Check { file } => {
             let (spec, queue) = spec::read_queue(&file)?;
-            output::done(ops.json, &spec.name, &format!("can be applied: {}", shape(&queue)))
+            output::done(global.json, &spec.name, &format!("can be applied: {}", shape(&queue)))
         }
-        Command::Simulate(options) => simulate::run(ops, &options).await,
-        Command::Recording { name, clear: true } => {
+        Command::Simulate(options) => simulate::run(global, &options).await,
+        Command::Action(action) => {
+            act(&Ops { client: context::client(global)?, json: global.json }, action).await
+        }
+    }
+}
+
+async fn act(ops: &Ops, action: Action) -> anyhow::Result<()> {
+    match action {
+        Action::Apply { file } => apply(ops, &spec::read_queue(&file)?.0).await,
+        Action::Recording { name, clear: true } => {
             ops.client.clear_recording(&name).await?;
             output::done(ops.json, &name, "has an empty recording")
         }
-        Command::Recording { name, clear: false } => recording(ops, &name).await,
-        Command::Pause { name } => mode(ops, &ops.client.pause_queue(&name).await?),
-        Command::Drain { name } => mode(ops, &ops.client.drain_queue(&name).await?),
-        Command::Resume { name } => mode(ops, &ops.client.resume_queue(&name).await?),
-        Command::Ls => list(ops).await,
-        Command::Rm { name } => {
+        Action::Recording { name, clear: false } => recording(ops, &name).await,
+        Action::Pause { name } => mode(ops, &ops.client.pause_queue(&name).await?),
+        Action::Drain { name } => mode(ops, &ops.client.drain_queue(&name).await?),
+        Action::Resume { name } => mode(ops, &ops.client.resume_queue(&name).await?),
+        Action::Ls => list(ops).await,
+        Action::Rm { name } => {
             ops.client.delete_queue(&name).await?;
             output::done(ops.json, &name, "is deleted")
         }

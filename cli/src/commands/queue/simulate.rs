@@ -14,8 +14,9 @@ use muster_matchmaker::simulate::{
 };
 use muster_protocol::api::{MAX_RECORDED_LINE_BYTES, RecordedTicket};
 
-use crate::commands::{Ops, spec};
-use crate::output;
+use crate::args::Global;
+use crate::commands::spec;
+use crate::{context, output};
 
 /// Servers in a region of which nothing is said: as many as there are matches.
 const PLENTY: u32 = u32::MAX;
@@ -62,14 +63,17 @@ fn servers(text: &str) -> Result<(String, u32), String> {
     Ok((region.to_owned(), count.parse().map_err(|_| "the count is not a number")?))
 }
 
-pub(crate) async fn run(ops: &Ops, options: &Options) -> anyhow::Result<()> {
+pub(crate) async fn run(global: &Global, options: &Options) -> anyhow::Result<()> {
     ensure!(options.match_s > 0 && options.tick_ms > 0, "--match-s and --tick-ms must be at least 1");
     let (new_spec, new) = spec::read_queue(&options.file)?;
     let old = if let Some(path) = &options.old {
         spec::read_queue(path)?.1
     } else {
         let (name, hint) = (&new_spec.name, "give --old FILE to compare with a file");
-        let applied = ops.client.queue(name).await;
+        let applied = match context::client(global) {
+            Ok(client) => client.queue(name).await.map_err(Into::into),
+            Err(error) => Err(error),
+        };
         let applied =
             applied.with_context(|| format!("cannot read queue {name} as it is applied; {hint}"))?;
         Queue::compile(&applied.spec)?
@@ -91,7 +95,7 @@ pub(crate) async fn run(ops: &Ops, options: &Options) -> anyhow::Result<()> {
         reports.push(simulate(queue, &arrivals, &scenario).report);
     }
     let [old, new] = reports.as_slice() else { bail!("a simulation is missing") };
-    if ops.json {
+    if global.json {
         return output::json(&BTreeMap::from([("old", old), ("new", new)]));
     }
     if old.is_cut_short || new.is_cut_short {
