@@ -61,7 +61,15 @@ impl Queue {
         broken.map_or(Ok(()), |rule| Err(Refusal::Rule(rule.name.clone())))
     }
 
-    fn holds(&self, rule: &Rule, members: &[&Ticket], teams: &[usize], region: &str, wait_ms: u64) -> bool {
+    /// Whether a rule holds after a wait of the oldest, in milliseconds.
+    pub(crate) fn holds(
+        &self,
+        rule: &Rule,
+        members: &[&Ticket],
+        teams: &[usize],
+        region: &str,
+        wait_ms: u64,
+    ) -> bool {
         match &rule.asks {
             Asks::Spread { attribute, most, within, party } => {
                 let limit = most.at(wait_ms);
@@ -140,7 +148,7 @@ pub(crate) fn common(members: &[&Ticket], attribute: usize) -> usize {
 }
 
 /// Whether no two parties share a tag.
-fn apart(members: &[&Ticket], attribute: usize) -> bool {
+pub(crate) fn apart(members: &[&Ticket], attribute: usize) -> bool {
     let mut seen = BTreeSet::new();
     members.iter().all(|ticket| {
         let own: BTreeSet<&String> = ticket.tags(attribute).flatten().collect();
