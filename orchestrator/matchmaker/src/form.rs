@@ -5,7 +5,7 @@
 
 use crate::near::Window;
 use crate::pool::{Pool, Slot};
-use crate::search::{Proposal, Search};
+use crate::search::{Proposal, Search, Spare};
 use crate::ticket::TicketKey;
 
 /// Regions of which the best is taken: those nearest to the leader. Of those further away the first will do.
@@ -66,11 +66,11 @@ impl Pool {
             Room { name, region, warm: *warm, capacity: *capacity }
         });
         let mut rooms: Vec<Room> = rooms.collect();
-        let mut formed = Vec::new();
+        let (mut formed, mut spare) = (Vec::new(), std::mem::take(&mut self.spare));
         while formed.len() < limit {
             let open = open(&rooms);
             let Some(leader) = self.agenda.next(now_ms, open) else { break };
-            let led = self.led_by(leader, now_ms, &rooms, open);
+            let led = self.led_by(leader, now_ms, (&rooms, open), &mut spare);
             let Some(found) = led.found else {
                 self.led_in_vain(leader, now_ms, open, led.is_whole);
                 continue;
@@ -91,6 +91,7 @@ impl Pool {
             formed.push(Formed { region, members, quality: found.quality });
         }
         self.agenda.note(now_ms, open(&rooms));
+        self.spare = spare;
         formed
     }
 
@@ -110,8 +111,8 @@ impl Pool {
     }
 
     /// The match of a leader, or, where few are near, a better one that needs somebody of it.
-    fn led_by(&self, leader: Slot, now_ms: u64, rooms: &[Room], open: u64) -> Led {
-        let (mut led, is_few) = self.best_of(leader, now_ms, rooms, open);
+    fn led_by(&self, leader: Slot, now_ms: u64, rooms: (&[Room], u64), spare: &mut Spare) -> Led {
+        let (mut led, is_few) = self.best_of(leader, now_ms, rooms, spare);
         if !is_few || self.entry(leader).yielded >= MAX_YIELDED {
             return led;
         }
@@ -119,7 +120,7 @@ impl Pool {
         for _ in 0..MAX_BETTER {
             let Some(found) = &led.found else { break };
             let others = found.members.iter().filter(|other| self.hot(**other).priority >= priority);
-            let theirs = others.filter_map(|other| self.best_of(*other, now_ms, rooms, open).0.found);
+            let theirs = others.filter_map(|other| self.best_of(*other, now_ms, rooms, spare).0.found);
             let best = theirs.reduce(|one, other| if other.is_better(&one) { other } else { one });
             let Some(better) = best.filter(|best| best.is_better(found)) else { break };
             led.found = Some(better);
@@ -128,19 +129,27 @@ impl Pool {
     }
 
     /// The best match found that contains a ticket, and whether all of few neighbours were looked at for it.
-    fn best_of(&self, leader: Slot, now_ms: u64, rooms: &[Room], open: u64) -> (Led, bool) {
+    fn best_of(
+        &self,
+        leader: Slot,
+        now_ms: u64,
+        (rooms, open): (&[Room], u64),
+        spare: &mut Spare,
+    ) -> (Led, bool) {
         let able = self.hot(leader).regions & open;
         if able == 0 {
             return (Led { found: None, is_whole: true }, true);
         }
-        let window = self.window(leader, now_ms, open, self.entry(leader).fruitless);
+        let window = self.window(leader, now_ms, open, std::mem::take(&mut spare.candidates));
         let nearest = nearest(self, &window, rooms, able);
-        let mut search = Search::new(self, &window, rooms, now_ms);
+        let mut search = Search::new(self, &window, rooms, spare, now_ms);
         let (compared, further) = nearest.split_at(nearest.len().min(MAX_COMPARED_REGIONS));
         let found = search.best(compared);
         let found = found.or_else(|| further.iter().find_map(|room| search.best(&[*room])));
         let is_whole = window.is_whole && search.is_whole();
-        (Led { found, is_whole }, search.is_few())
+        let is_few = search.is_few();
+        spare.candidates = window.candidates;
+        (Led { found, is_whole }, is_few)
     }
 }
 

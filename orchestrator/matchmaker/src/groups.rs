@@ -13,7 +13,7 @@ use crate::willing::Willing;
 const MAX_BEGUN: u32 = 4_096;
 
 /// A neighbour that can play in a region.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(crate) struct Able {
     /// Position in the window.
     pub(crate) at: usize,
@@ -26,6 +26,7 @@ pub(crate) struct Able {
 }
 
 /// A group of as many players as a match may have.
+#[derive(Debug)]
 pub(crate) struct Group {
     /// Among the places searched.
     pub(crate) place: usize,
@@ -65,8 +66,8 @@ impl<'a> Groups<'a> {
     /// limits of a level.
     pub(crate) fn runs(&mut self, able: &[Able], (place, level): (usize, u16), groups: &mut Vec<Group>) {
         let (reach, cap_ms) = (self.pool.levels.reach(level), self.pool.levels.cap_ms(level));
-        let able_now: Vec<usize> =
-            (0..able.len()).filter(|at| f64::from(able[*at].latency_ms) <= cap_ms).collect();
+        let mut able_now = Vec::with_capacity(able.len());
+        able_now.extend((0..able.len()).filter(|at| f64::from(able[*at].latency_ms) <= cap_ms));
         let leader = self.leader(able);
         let Some(middle) = able_now.iter().position(|at| *at == leader) else { return };
         let mut growing = self.begin(able, leader);
@@ -76,12 +77,11 @@ impl<'a> Groups<'a> {
                 groups.extend(self.fill(able, &mut growing, run, (place, level)));
             }
         }
-        let is_near = |at: &usize| (able[*at].near - able[leader].near).abs() <= reach;
-        let mut order: Vec<usize> = able_now.into_iter().filter(is_near).collect();
-        order.sort_by_key(|at| (std::cmp::Reverse(able[*at].priority), able[*at].entered_ms));
+        let mut order = able_now;
+        order.retain(|at| (able[*at].near - able[leader].near).abs() <= reach);
+        order.sort_unstable_by_key(|at| (std::cmp::Reverse(able[*at].priority), able[*at].entered_ms, *at));
         groups.extend(self.fill(able, &mut growing, order.iter().copied(), (place, level)));
-        // Sorted before by age, which so decides among parties as large.
-        order.sort_by_key(|at| std::cmp::Reverse(able[*at].players));
+        order.sort_unstable_by_key(|at| (std::cmp::Reverse(able[*at].players), able[*at].entered_ms, *at));
         groups.extend(self.fill(able, &mut growing, order.into_iter(), (place, level)));
     }
 
@@ -198,8 +198,13 @@ impl<'a> Groups<'a> {
         let Some(seats) = most.checked_sub(growing.players + players) else { return false };
         growing.high.max(near) - growing.low.min(near) <= self.pool.levels.reach(level)
             && self.needs.fit(&growing.roles, place, seats)
-            && growing.members.iter().all(|member| self.willing.pair(able[usize::from(*member)].at, place))
+            && self.is_willing(growing, able, place)
             && self.holds_with(growing, able, place, level)
+    }
+
+    fn is_willing(&mut self, growing: &Growing, able: &[Able], place: usize) -> bool {
+        self.willing.is_everybody()
+            || growing.members.iter().all(|member| self.willing.pair(able[usize::from(*member)].at, place))
     }
 
     /// Whether the rules hold that more members can only break.
@@ -222,14 +227,17 @@ impl<'a> Groups<'a> {
 
     /// The group, unless its own oldest has not waited long enough for it.
     fn finish(&self, able: &[Able], members: &[u16], place: usize) -> Option<Group> {
-        let of = || members.iter().map(|member| &able[usize::from(*member)]);
         let levels = &self.pool.levels;
-        let level = of().map(|able| able.level).max()?;
-        let near = || of().map(|able| able.near);
-        let apart = near().fold(f64::NEG_INFINITY, f64::max) - near().fold(f64::INFINITY, f64::min);
-        let worst_ms = of().map(|able| able.latency_ms).max()?;
-        let wait_ms = self.now_ms.saturating_sub(of().map(|able| able.entered_ms).min()?);
-        let players = of().map(|able| able.players).sum();
+        let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
+        let (mut level, mut worst_ms, mut entered_ms, mut players) = (0, 0, u64::MAX, 0);
+        for able in members.iter().map(|member| &able[usize::from(*member)]) {
+            (low, high) = (low.min(able.near), high.max(able.near));
+            level = level.max(able.level);
+            worst_ms = worst_ms.max(able.latency_ms);
+            entered_ms = entered_ms.min(able.entered_ms);
+            players += able.players;
+        }
+        let (apart, wait_ms) = (high - low, self.now_ms.saturating_sub(entered_ms));
         let is_full = self.pool.queue.sizes.first() == Some(&players);
         let may_be = apart <= levels.reach(level)
             && f64::from(worst_ms) <= levels.cap_ms(level)

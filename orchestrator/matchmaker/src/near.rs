@@ -69,12 +69,12 @@ impl Hot {
         }
     }
 
-    /// Notes the round trip to a region; one within `cap_ms` can be played in.
-    pub(crate) fn note(&mut self, region: usize, latency_ms: u32, cap_ms: f64) {
-        let can_play = f64::from(latency_ms) <= cap_ms;
+    /// Notes the round trip to a region, or that there is none; one within `cap_ms` can be played in.
+    pub(crate) fn note(&mut self, region: usize, latency_ms: Option<u32>, cap_ms: f64) {
+        let can_play = latency_ms.is_some_and(|latency_ms| f64::from(latency_ms) <= cap_ms);
         self.regions = self.regions & !(1 << region) | u64::from(can_play) << region;
         if let Some(noted) = self.latencies_ms.get_mut(region) {
-            *noted = u16::try_from(latency_ms).unwrap_or(LONG_MS);
+            *noted = u16::try_from(latency_ms.unwrap_or(FAR)).unwrap_or(LONG_MS);
         }
     }
 }
@@ -100,9 +100,17 @@ pub(crate) struct Window {
 
 impl Pool {
     /// The window of a ticket, of those who can play in a region of `open` that it can play in too. It looks further
-    /// the more often it was `fruitless`.
-    pub(crate) fn window(&self, slot: Slot, now_ms: u64, open: u64, fruitless: u32) -> Window {
+    /// the more often it led in vain. `candidates` is memory to use again.
+    pub(crate) fn window(
+        &self,
+        slot: Slot,
+        now_ms: u64,
+        open: u64,
+        mut candidates: Vec<Candidate>,
+    ) -> Window {
         let entry = self.entry(slot);
+        let fruitless = entry.fruitless;
+        candidates.clear();
         let index = &self.buckets[entry.bucket].near;
         let here = (entry.near, slot);
         let level = |hot: &Hot| self.levels.at(now_ms.saturating_sub(hot.entered_ms));
@@ -112,7 +120,7 @@ impl Pool {
         let kept = MIN_KEPT.max(most) << fruitless.min(MAX_KEPT_WIDENED);
         let seen = (MIN_KEPT.max(most) * SEEN_PER_KEPT) << fruitless.min(MAX_WIDENED);
         let reach = self.levels.reach(self.levels.last());
-        let (mut candidates, mut is_whole) = (Vec::with_capacity(2 * kept.min(MIN_KEPT) + 1), true);
+        let mut is_whole = true;
         let mut gather = |side: &mut dyn Iterator<Item = (&(Near, Slot), &Hot)>| {
             let full = candidates.len() + kept;
             for (looked_at, ((near, slot), hot)) in side.enumerate() {

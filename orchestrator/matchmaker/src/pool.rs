@@ -12,6 +12,7 @@ use crate::near::{Hot, MAX_REGIONS, Near};
 use crate::needs::{Need, needs_of};
 use crate::quality::Worth;
 use crate::queue::{Asks, Queue};
+use crate::search::Spare;
 use crate::ticket::{Ticket, TicketError, TicketKey};
 
 /// Position of a ticket in its pool.
@@ -51,6 +52,7 @@ pub struct Pool {
     // Never iterated: its order is none.
     by_key: HashMap<TicketKey, Slot>,
     pub(crate) buckets: Vec<Bucket>,
+    pub(crate) spare: Spare,
     free_buckets: Vec<usize>,
     by_texts: BTreeMap<Vec<String>, usize>,
 }
@@ -70,6 +72,7 @@ impl Pool {
             free: Vec::new(),
             by_key: HashMap::new(),
             buckets: Vec::new(),
+            spare: Spare::default(),
             free_buckets: Vec::new(),
             by_texts: BTreeMap::new(),
         }
@@ -105,9 +108,7 @@ impl Pool {
         let mut hot = Hot::of_ticket(&ticket);
         let cap_ms = self.levels.cap_ms(self.levels.last());
         for (region, name) in self.regions.iter().enumerate() {
-            if let Some(name) = name {
-                hot.note(region, ticket.latency(name), cap_ms);
-            }
+            hot.note(region, name.as_ref().map(|name| ticket.latency(name)), cap_ms);
         }
         self.by_key.insert(ticket.key, slot);
         self.buckets[bucket].near.insert((near, slot), hot);
@@ -166,43 +167,50 @@ impl Pool {
         bucket
     }
 
-    /// The position of the region of each of `offers`, of which there are at most [`MAX_REGIONS`]. Those that were not
-    /// offered the last time are noted for every ticket: regions come and go seldom.
+    /// The position of the region of each of `offers`, of which there are at most [`MAX_REGIONS`]. What changed since
+    /// they were last offered is noted for every ticket, once: regions come and go seldom.
     pub(crate) fn meet_regions(&mut self, offers: &[Offer]) -> Vec<usize> {
-        for at in 0..self.regions.len() {
-            let is_gone = |name: &String| offers.iter().take(MAX_REGIONS).all(|offer| offer.region != *name);
-            if self.regions[at].as_ref().is_some_and(is_gone) {
-                self.regions[at] = None;
+        let offers = &offers[..offers.len().min(MAX_REGIONS)];
+        let mut changed = Vec::new();
+        for (at, region) in self.regions.iter_mut().enumerate() {
+            let is_gone = |name: &String| offers.iter().all(|offer| offer.region != *name);
+            if region.as_ref().is_some_and(is_gone) {
+                *region = None;
                 self.agenda.closes(at);
-                self.note_region(at, |_| (u32::MAX, f64::NEG_INFINITY), false);
+                changed.push(at);
             }
         }
-        let positions = offers.iter().take(MAX_REGIONS).map(|offer| {
-            let name = Some(&offer.region);
-            if let Some(at) = self.regions.iter().position(|region| region.as_ref() == name) {
-                return at;
-            }
-            let at = self.regions.iter().position(Option::is_none).unwrap_or_else(|| {
-                self.regions.push(None);
-                self.regions.len() - 1
-            });
-            self.regions[at] = Some(offer.region.clone());
-            let cap_ms = self.levels.cap_ms(self.levels.last());
-            self.note_region(at, |ticket| (ticket.latency(&offer.region), cap_ms), true);
-            at
-        });
-        positions.collect()
+        let mut positions = Vec::with_capacity(offers.len());
+        for Offer { region: name, .. } in offers {
+            let known = self.regions.iter().position(|region| region.as_ref() == Some(name));
+            positions.push(known.unwrap_or_else(|| {
+                let at = self.regions.iter().position(Option::is_none).unwrap_or_else(|| {
+                    self.regions.push(None);
+                    self.regions.len() - 1
+                });
+                self.regions[at] = Some(name.clone());
+                changed.push(at);
+                at
+            }));
+        }
+        if !changed.is_empty() {
+            self.note_regions(&changed);
+        }
+        positions
     }
 
-    /// Notes what `of` says of a region for every ticket; one that can play in a new one leads again.
-    fn note_region(&mut self, region: usize, of: impl Fn(&Ticket) -> (u32, f64), is_new: bool) {
+    /// Notes of every ticket whether it can play in the regions at `changed`; one that can in a new one leads again.
+    fn note_regions(&mut self, changed: &[usize]) {
+        let cap_ms = self.levels.cap_ms(self.levels.last());
         for bucket in &mut self.buckets {
             for ((_, slot), hot) in &mut bucket.near {
                 let entry = self.entries[*slot as usize].as_ref().expect("a slot in an index holds a ticket");
-                let (latency_ms, cap_ms) = of(&entry.ticket);
-                hot.note(region, latency_ms, cap_ms);
-                if is_new && hot.regions >> region & 1 == 1 {
-                    self.agenda.opens(region, *slot);
+                for region in changed {
+                    let name = self.regions[*region].as_ref();
+                    hot.note(*region, name.map(|name| entry.ticket.latency(name)), cap_ms);
+                    if hot.regions >> region & 1 == 1 {
+                        self.agenda.opens(*region, *slot);
+                    }
                 }
             }
         }

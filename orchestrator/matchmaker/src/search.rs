@@ -7,13 +7,13 @@
 use crate::balance::balance;
 use crate::form::Room;
 use crate::groups::{Able, Group, Groups};
-use crate::near::Window;
+use crate::near::{Candidate, Window};
 use crate::pool::{Pool, Slot};
 use crate::ticket::Ticket;
 
 /// Neighbours, the leader among them, of which every group is looked at.
 const FEW: usize = 12;
-/// Most groups that are divided into teams for one leader in one region and level, of those put together greedily.
+/// Most groups that are divided into teams for one leader and level, for each region, of those put together greedily.
 const MAX_TRIES: usize = 6;
 /// Most of those looked at one after the other.
 const MAX_EVERY_TRIES: usize = 1 << (FEW - 1);
@@ -44,12 +44,22 @@ struct Place {
     able: Vec<Able>,
 }
 
+/// Memory that one search leaves to the next. Without it every turn would ask for a few large pieces, for which the
+/// allocator tidies up behind all the tickets that left, which costs the more the more there are.
+#[derive(Debug, Default)]
+pub(crate) struct Spare {
+    pub(crate) candidates: Vec<Candidate>,
+    able: Vec<Vec<Able>>,
+    groups: Vec<Group>,
+}
+
 /// The search for one leader.
 pub(crate) struct Search<'a> {
     pool: &'a Pool,
     window: &'a Window,
     rooms: &'a [Room<'a>],
     groups: Groups<'a>,
+    spare: &'a mut Spare,
     now_ms: u64,
     /// Highest level of those in the window.
     oldest: u16,
@@ -59,10 +69,26 @@ pub(crate) struct Search<'a> {
 }
 
 impl<'a> Search<'a> {
-    pub(crate) fn new(pool: &'a Pool, window: &'a Window, rooms: &'a [Room<'a>], now_ms: u64) -> Self {
+    pub(crate) fn new(
+        pool: &'a Pool,
+        window: &'a Window,
+        rooms: &'a [Room<'a>],
+        spare: &'a mut Spare,
+        now_ms: u64,
+    ) -> Self {
         let groups = Groups::new(pool, window, now_ms);
         let oldest = window.candidates.iter().map(|candidate| candidate.level).max().unwrap_or_default();
-        Self { pool, window, rooms, groups, now_ms, oldest, placements: MAX_PLACEMENTS, is_whole: true }
+        Self {
+            pool,
+            window,
+            rooms,
+            groups,
+            spare,
+            now_ms,
+            oldest,
+            placements: MAX_PLACEMENTS,
+            is_whole: true,
+        }
     }
 
     /// Whether everything was looked at that could have been a match.
@@ -81,32 +107,47 @@ impl<'a> Search<'a> {
         let least = self.pool.queue.sizes.last().copied().unwrap_or_default();
         let mut places: Vec<Place> = rooms.iter().filter_map(|room| self.place(*room)).collect();
         places.retain(|place| place.able.iter().map(|able| able.players).sum::<usize>() >= least);
-        let own = self.window.candidates[self.window.leader].level;
-        for (tried, level) in self.levels(&places, own).into_iter().enumerate() {
-            let mut groups = Vec::new();
+        let mut groups = std::mem::take(&mut self.spare.groups);
+        let found = self.best_in(&places, &mut groups);
+        groups.clear();
+        self.spare.groups = groups;
+        self.spare.able.extend(places.into_iter().map(|place| place.able));
+        found
+    }
+
+    fn best_in(&mut self, places: &[Place], groups: &mut Vec<Group>) -> Option<Proposal> {
+        let is_few = |place: &Place| place.able.len() <= FEW;
+        let was_whole = self.is_whole;
+        for (tried, level) in self.levels(places).into_iter().enumerate() {
+            groups.clear();
             for (at, place) in places.iter().enumerate() {
-                if place.able.len() > FEW {
-                    self.groups.runs(&place.able, (at, level), &mut groups);
+                if !is_few(place) {
+                    self.groups.runs(&place.able, (at, level), groups);
                 } else if tried == 0 {
-                    self.is_whole &= self.groups.every(&place.able, (at, self.oldest), &mut groups);
+                    self.is_whole &= self.groups.every(&place.able, (at, self.oldest), groups);
                 }
             }
-            let tries = if tried == 0 { MAX_EVERY_TRIES } else { MAX_TRIES };
-            if let Some(found) = self.best_of(&places, groups, tries) {
-                return Some(found);
+            let tries = if places.iter().all(is_few) { MAX_EVERY_TRIES } else { MAX_TRIES * places.len() };
+            let found = self.best_of(places, groups, tries);
+            if found.is_some() || places.iter().all(is_few) {
+                return found;
             }
         }
-        let mut groups = Vec::new();
-        for (at, place) in places.iter().enumerate().filter(|(_, place)| place.able.len() > FEW) {
-            self.is_whole &= self.groups.every(&place.able, (at, self.oldest), &mut groups);
+        // What was given up before is looked at now.
+        self.is_whole = was_whole;
+        groups.clear();
+        for (at, place) in places.iter().enumerate() {
+            self.is_whole &= self.groups.every(&place.able, (at, self.oldest), groups);
         }
-        self.best_of(&places, groups, MAX_EVERY_TRIES)
+        self.best_of(places, groups, MAX_EVERY_TRIES)
     }
 
     /// The neighbours that can play in a room's region, if the leader is among them.
-    fn place(&self, room: usize) -> Option<Place> {
+    fn place(&mut self, room: usize) -> Option<Place> {
         let region = self.rooms[room].region;
         let cap_ms = self.pool.levels.cap_ms(self.oldest);
+        let mut kept = self.spare.able.pop().unwrap_or_default();
+        kept.clear();
         let all = self.window.candidates.iter().enumerate();
         let here = all.filter(|(_, candidate)| candidate.hot.regions >> region & 1 == 1);
         let able = here.map(|(at, candidate)| Able {
@@ -118,16 +159,20 @@ impl<'a> Search<'a> {
             entered_ms: candidate.hot.entered_ms,
             priority: candidate.hot.priority,
         });
-        let able: Vec<Able> = able.filter(|able| f64::from(able.latency_ms) <= cap_ms).collect();
-        able.iter().any(|able| able.at == self.window.leader).then_some(Place { room, able })
+        kept.extend(able.filter(|able| f64::from(able.latency_ms) <= cap_ms));
+        kept.iter().any(|able| able.at == self.window.leader).then_some(Place { room, able: kept })
     }
 
     /// The levels at which to look: the leader's own, the next that others bring, and the highest of all.
-    fn levels(&self, places: &[Place], own: u16) -> Vec<u16> {
-        let all = places.iter().flat_map(|place| &place.able).map(|able| able.level);
-        let mut levels: Vec<u16> = all.filter(|level| *level >= own).collect();
+    fn levels(&self, places: &[Place]) -> Vec<u16> {
+        let own = self.window.candidates[self.window.leader].level;
+        let mut levels = Vec::new();
+        for able in places.iter().flat_map(|place| &place.able) {
+            if able.level >= own && !levels.contains(&able.level) {
+                levels.push(able.level);
+            }
+        }
         levels.sort_unstable();
-        levels.dedup();
         if levels.len() > MAX_LEVELS {
             levels.truncate(MAX_LEVELS - 1);
             levels.push(self.oldest);
@@ -137,9 +182,9 @@ impl<'a> Search<'a> {
 
     /// The best of `groups` that can be divided into teams and is allowed: the largest, of these by quality, and of
     /// these one that need not wait for its server.
-    fn best_of(&mut self, places: &[Place], mut groups: Vec<Group>, tries: usize) -> Option<Proposal> {
+    fn best_of(&mut self, places: &[Place], groups: &mut Vec<Group>, tries: usize) -> Option<Proposal> {
         let is_cold = |group: &Group| self.rooms[places[group.place].room].warm == 0;
-        groups.sort_by(|one, other| {
+        groups.sort_unstable_by(|one, other| {
             let worth = other.players.cmp(&one.players).then(other.quality.total_cmp(&one.quality));
             worth.then_with(|| {
                 (is_cold(one), one.place, &one.members).cmp(&(is_cold(other), other.place, &other.members))

@@ -26,11 +26,12 @@ impl<'a> Willing<'a> {
         Self { pool, window, is_everybody, asked: vec![0; kept], answers: vec![0; kept] }
     }
 
+    pub(crate) fn is_everybody(&self) -> bool {
+        self.is_everybody
+    }
+
     /// Whether those at two places of the window could be in one match.
     pub(crate) fn pair(&mut self, one: usize, other: usize) -> bool {
-        if self.is_everybody {
-            return true;
-        }
         if self.asked.is_empty() {
             return self.ask(one, other);
         }
