@@ -104,9 +104,7 @@ impl<'a> Search<'a> {
     /// The best match found that contains the leader, in one of `rooms`. Tickets are read whole only for the groups
     /// that are divided into teams, and these are the best of all rooms together.
     pub(crate) fn best(&mut self, rooms: &[usize]) -> Option<Proposal> {
-        let least = self.pool.queue.sizes.last().copied().unwrap_or_default();
-        let mut places: Vec<Place> = rooms.iter().filter_map(|room| self.place(*room)).collect();
-        places.retain(|place| place.able.iter().map(|able| able.players).sum::<usize>() >= least);
+        let places: Vec<Place> = rooms.iter().filter_map(|room| self.place(*room)).collect();
         let mut groups = std::mem::take(&mut self.spare.groups);
         let found = self.best_in(&places, &mut groups);
         groups.clear();
@@ -142,7 +140,7 @@ impl<'a> Search<'a> {
         self.best_of(places, groups, MAX_EVERY_TRIES)
     }
 
-    /// The neighbours that can play in a room's region, if the leader is among them.
+    /// The neighbours that can play in a room's region, if the leader is among them and they are enough for a match.
     fn place(&mut self, room: usize) -> Option<Place> {
         let region = self.rooms[room].region;
         let cap_ms = self.pool.levels.cap_ms(self.oldest);
@@ -160,7 +158,13 @@ impl<'a> Search<'a> {
             priority: candidate.hot.priority,
         });
         kept.extend(able.filter(|able| f64::from(able.latency_ms) <= cap_ms));
-        kept.iter().any(|able| able.at == self.window.leader).then_some(Place { room, able: kept })
+        let least = self.pool.queue.sizes.last().copied().unwrap_or_default();
+        let is_enough = kept.iter().map(|able| able.players).sum::<usize>() >= least;
+        if is_enough && kept.iter().any(|able| able.at == self.window.leader) {
+            return Some(Place { room, able: kept });
+        }
+        self.spare.able.push(kept);
+        None
     }
 
     /// The levels at which to look: the leader's own, the next that others bring, and the highest of all.
