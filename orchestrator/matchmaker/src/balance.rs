@@ -3,106 +3,153 @@
 //! Small matches are searched through; of large ones the search sees the most promising part, for it places large
 //! parties first and each into the team that is behind.
 
-use crate::queue::{Asks, Queue};
-use crate::rules::has_roles;
+use crate::queue::{Asks, Queue, Role, Rule, Team};
+use crate::rules::{has_roles, oldest_wait, spread};
 use crate::ticket::Ticket;
+use muster_protocol::api::Within;
 
 /// Placements tried for one match.
 const MAX_TRIED: u32 = 4_000;
 
-/// A division, and how far the teams' averages are apart.
+/// What came of a division.
 pub(crate) struct Balanced {
-    /// The team of each member.
-    pub(crate) teams: Vec<usize>,
+    /// The team of each member; `None` if no division was found that holds.
+    pub(crate) teams: Option<Vec<usize>>,
+    /// Whether every division was looked at.
+    pub(crate) is_whole: bool,
 }
 
-/// Divides `members` into the queue's teams; `None` if that cannot be done.
-pub(crate) fn balance(queue: &Queue, members: &[&Ticket]) -> Option<Balanced> {
+/// Divides `members` into the queue's teams, with at most `left` placements, which are taken off.
+pub(crate) fn balance(queue: &Queue, members: &[&Ticket], now_ms: u64, left: &mut u32) -> Balanced {
     let attribute = queue.rules.iter().find_map(|rule| match rule.asks {
         Asks::Gap { attribute, .. } => Some(attribute),
         _ => None,
     });
     let attribute = attribute.or_else(|| queue.primary().map(|(attribute, _)| attribute));
     let weight = |ticket: &Ticket| attribute.map_or(0.0, |attribute| ticket.numbers(attribute).sum::<f64>());
+    let sizes: Vec<usize> = members.iter().map(|ticket| ticket.players.len()).collect();
+    let weights: Vec<f64> = members.iter().map(|ticket| weight(ticket)).collect();
     let mut order: Vec<usize> = (0..members.len()).collect();
     order.sort_by(|one, other| {
-        let (one, other) = (members[*one], members[*other]);
-        let by_size = other.players.len().cmp(&one.players.len());
-        by_size.then(weight(other).total_cmp(&weight(one))).then(one.key.cmp(&other.key))
+        let by_size = sizes[*other].cmp(&sizes[*one]);
+        by_size
+            .then(weights[*other].total_cmp(&weights[*one]))
+            .then(members[*one].key.cmp(&members[*other].key))
     });
     let count = queue.teams.len();
-    let players: usize = members.iter().map(|ticket| ticket.players.len()).sum();
+    let decided =
+        |rule: &&Rule| matches!(rule.asks, Asks::Gap { .. } | Asks::Spread { within: Within::Team, .. });
     let mut search = Search {
         queue,
         members,
+        decided: queue.rules.iter().filter(decided).collect(),
+        wait_ms: oldest_wait(members, now_ms),
         order,
-        weights: members.iter().map(|ticket| weight(ticket)).collect(),
-        attribute,
+        players: sizes.iter().sum(),
+        party: sizes,
+        weights,
+        has_gap: attribute.is_some(),
         placed: vec![0; members.len()],
+        choices: vec![Vec::new(); members.len()],
         sizes: vec![0; count],
         sums: vec![0.0; count],
-        left: players,
         tried: 0,
+        most_tried: MAX_TRIED.min(*left),
         best: None,
     };
     search.place(0);
-    search.best.map(|(_, teams)| Balanced { teams })
+    *left -= search.tried;
+    let is_whole = search.tried < search.most_tried;
+    Balanced { teams: search.best.map(|(_, teams)| teams), is_whole }
 }
 
 struct Search<'a> {
     queue: &'a Queue,
     members: &'a [&'a Ticket],
+    /// The rules that the division decides.
+    decided: Vec<&'a Rule>,
+    /// Of the oldest.
+    wait_ms: u64,
     /// Members in the order in which they are placed.
     order: Vec<usize>,
+    /// Players of each member, and the sum of their numbers.
+    party: Vec<usize>,
     weights: Vec<f64>,
-    attribute: Option<usize>,
+    has_gap: bool,
     placed: Vec<usize>,
+    /// By depth, the teams to try: kept to be used again.
+    choices: Vec<Vec<usize>>,
     sizes: Vec<usize>,
     sums: Vec<f64>,
     /// Players not placed yet.
-    left: usize,
+    players: usize,
     tried: u32,
+    most_tried: u32,
     best: Option<(f64, Vec<usize>)>,
 }
 
 impl Search<'_> {
     /// Places the member at `depth` and all after it.
     fn place(&mut self, depth: usize) {
-        if self.tried >= MAX_TRIED || self.best.as_ref().is_some_and(|(gap, _)| *gap <= 0.0) {
+        if self.tried >= self.most_tried || self.best.as_ref().is_some_and(|(gap, _)| *gap <= 0.0) {
             return;
         }
         self.tried += 1;
         let Some(member) = self.order.get(depth).copied() else { return self.judge() };
-        let size = self.members[member].players.len();
+        let size = self.party[member];
         let missing: usize =
             self.queue.teams.iter().zip(&self.sizes).map(|(team, size)| team.min.saturating_sub(*size)).sum();
-        if missing > self.left {
+        if missing > self.players {
             return;
         }
-        let mut choices: Vec<usize> = (0..self.sizes.len())
-            .filter(|team| self.sizes[*team] + size <= self.queue.teams[*team].max)
-            .collect();
-        // Empty teams that are alike are the same choice.
-        let alike = |one: usize, other: usize| {
-            let (one, other) = (&self.queue.teams[one], &self.queue.teams[other]);
-            (one.min, one.max, &one.roles) == (other.min, other.max, &other.roles)
-        };
-        let empty: Vec<usize> = choices.iter().copied().filter(|team| self.sizes[*team] == 0).collect();
-        choices.retain(|team| {
-            self.sizes[*team] > 0 || !empty.iter().any(|other| other < team && alike(*other, *team))
-        });
+        let mut choices = std::mem::take(&mut self.choices[depth]);
+        choices.clear();
+        choices.extend((0..self.sizes.len()).filter(|team| self.fits(*team, size)));
         let sums = &self.sums;
-        choices.sort_by(|one, other| sums[*one].total_cmp(&sums[*other]).then(one.cmp(other)));
-        for team in choices {
+        choices.sort_unstable_by(|one, other| sums[*one].total_cmp(&sums[*other]).then(one.cmp(other)));
+        for team in choices.iter().copied() {
+            // Sums are restored, not subtracted: a sum that went there and back might not be the same.
+            let before = self.sums[team];
             self.placed[member] = team;
             self.sizes[team] += size;
             self.sums[team] += self.weights[member];
-            self.left -= size;
-            self.place(depth + 1);
+            self.players -= size;
+            if self.can_have_roles(team, depth) {
+                self.place(depth + 1);
+            }
             self.sizes[team] -= size;
-            self.sums[team] -= self.weights[member];
-            self.left += size;
+            self.sums[team] = before;
+            self.players += size;
         }
+        self.choices[depth] = choices;
+    }
+
+    /// Whether so many players more fit into a team; of empty teams that are alike only into the first.
+    fn fits(&self, team: usize, size: usize) -> bool {
+        let teams = &self.queue.teams;
+        let alike = |other: &Team| {
+            let one = &teams[team];
+            (one.min, one.max, &one.roles) == (other.min, other.max, &other.roles)
+        };
+        self.sizes[team] + size <= teams[team].max
+            && (self.sizes[team] > 0
+                || !(0..team).any(|other| self.sizes[other] == 0 && alike(&teams[other])))
+    }
+
+    /// Whether the seats left in a team can bring the roles that it misses, of members placed up to `depth`. Roles of
+    /// one attribute exclude each other.
+    fn can_have_roles(&self, at: usize, depth: usize) -> bool {
+        let team = &self.queue.teams[at];
+        let seats = team.max - self.sizes[at];
+        let missing = |role: &Role| {
+            let inside = self.order[..=depth].iter().filter(|member| self.placed[**member] == at);
+            let texts = inside.flat_map(|member| self.members[*member].texts(role.attribute));
+            role.min.saturating_sub(texts.filter(|text| *text == role.is).count())
+        };
+        team.roles.iter().all(|one| {
+            let alike = team.roles.iter().filter(|other| other.attribute == one.attribute);
+            alike.map(missing).sum::<usize>() <= seats
+        })
     }
 
     fn judge(&mut self) {
@@ -118,8 +165,13 @@ impl Search<'_> {
                 }
             }
         }
-        let gap = self.attribute.map_or(0.0, |at| self.queue.gap(at, self.members, &self.placed));
-        if self.best.as_ref().is_none_or(|(best, _)| gap < *best) {
+        let averages = self.sums.iter().zip(&self.sizes).filter(|(_, size)| **size > 0);
+        let gap = if self.has_gap { spread(averages.map(|(sum, size)| sum / *size as f64)) } else { 0.0 };
+        if self.best.as_ref().is_some_and(|(best, _)| gap >= *best) {
+            return;
+        }
+        let (members, teams) = (self.members, &self.placed);
+        if self.decided.iter().all(|rule| self.queue.holds(rule, members, teams, "", self.wait_ms)) {
             self.best = Some((gap, self.placed.clone()));
         }
     }

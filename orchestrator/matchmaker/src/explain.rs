@@ -177,8 +177,11 @@ pub struct Group {
 /// Why a whole group is no match.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Refused {
-    /// It cannot be divided into teams as their sizes and roles ask.
-    Teams,
+    /// It cannot be divided into teams as their sizes and roles, and the rules about teams, ask.
+    Teams {
+        /// Those rules, by name.
+        rules: Vec<String>,
+    },
     /// As the queue says of the division whose teams are nearest to each other.
     By(Refusal),
 }

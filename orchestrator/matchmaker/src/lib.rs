@@ -11,16 +11,28 @@ pub mod queue;
 pub mod simulate;
 pub mod ticket;
 
+mod agenda;
 mod balance;
+#[cfg(test)]
+mod cases;
+#[cfg(test)]
+mod complete;
 mod form;
+mod groups;
+mod levels;
+mod near;
+mod needs;
 mod pool;
 mod quality;
 mod relaxing;
 mod rules;
+mod search;
 #[cfg(test)]
 mod tests;
+mod willing;
 
 pub use form::{Formed, Offer};
+pub use near::MAX_REGIONS;
 pub use pool::Pool;
 pub use queue::{DefinitionError, Queue};
 pub use relaxing::{MAX_STEPS, Relaxing};

@@ -147,20 +147,34 @@ impl Queue {
         self.teams.iter().map(|team| team.max).max().unwrap_or(0)
     }
 
-    /// The number by which tickets are near to each other: of the first rule about a spread in the match, or of
-    /// any other about numbers.
+    /// The number by which tickets are near to each other, and what counts of a party.
     pub(crate) fn primary(&self) -> Option<(usize, Reduce)> {
-        let whole = self.rules.iter().find_map(|rule| match rule.asks {
-            Asks::Spread { attribute, party, within: Within::Match, .. } => Some((attribute, party)),
+        match self.primary_rule()?.asks {
+            Asks::Spread { attribute, party, .. } => Some((attribute, party)),
+            Asks::Gap { attribute, .. } => Some((attribute, Reduce::Avg)),
             _ => None,
-        });
-        whole.or_else(|| {
-            self.rules.iter().find_map(|rule| match rule.asks {
-                Asks::Spread { attribute, party, .. } => Some((attribute, party)),
-                Asks::Gap { attribute, .. } => Some((attribute, Reduce::Avg)),
-                _ => None,
-            })
-        })
+        }
+    }
+
+    /// The rule whose number matters most: the first about a spread in the match, or the first of any other about
+    /// numbers.
+    pub(crate) fn primary_rule(&self) -> Option<&Rule> {
+        let whole = |rule: &&Rule| matches!(rule.asks, Asks::Spread { within: Within::Match, .. });
+        let any = |rule: &&Rule| matches!(rule.asks, Asks::Spread { .. } | Asks::Gap { .. });
+        self.rules.iter().find(whole).or_else(|| self.rules.iter().find(any))
+    }
+
+    /// Positions of the rules that more members can only break and that neither a number nor a region decides.
+    pub(crate) fn breaking(&self) -> Vec<usize> {
+        let primary = self.primary();
+        let breaks = |rule: &Rule| match rule.asks {
+            Asks::Spread { attribute, party, within: Within::Match, .. } => {
+                primary != Some((attribute, party))
+            }
+            Asks::Common { .. } => true,
+            _ => false,
+        };
+        (0..self.rules.len()).filter(|at| breaks(&self.rules[*at])).collect()
     }
 
     /// The smallest wait over `wait_ms` at which something relaxes.
@@ -256,6 +270,9 @@ fn teams(specs: &[TeamSpec], schema: &Schema) -> Result<Vec<Team>, DefinitionErr
         for (number, RoleSpec { attribute: name, is, min }) in spec.roles.iter().enumerate() {
             let path = format!("{path}.roles[{number}]");
             let attribute = attribute(schema, name, AttributeKind::Text, format!("{path}.attribute"))?;
+            if roles.iter().any(|role: &Role| role.attribute == attribute && role.is == *is) {
+                return wrong(path, format!("{is} is there twice; say once how many are needed"));
+            }
             roles.push(Role { attribute, is: is.clone(), min: *min as usize });
         }
         // Roles of one attribute exclude each other; of several attributes, one player may have many.

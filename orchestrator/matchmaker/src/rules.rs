@@ -61,7 +61,8 @@ impl Queue {
         broken.map_or(Ok(()), |rule| Err(Refusal::Rule(rule.name.clone())))
     }
 
-    /// Whether a rule holds. Of members without teams (`teams` is empty), what is asked of teams holds.
+    /// Whether a rule holds after a wait of the oldest, in milliseconds. Of members without teams (`teams` is empty), what
+    /// is asked of teams holds.
     pub(crate) fn holds(
         &self,
         rule: &Rule,

@@ -159,7 +159,8 @@ impl<'a> Run<'a> {
         let ends_ms =
             self.ending.keys().next().map(|(ends_ms, _)| *ends_ms).filter(|_| !self.pool.is_empty());
         let has_room = self.free.values().any(|free| *free > 0);
-        let due_ms = self.pool.next_due_ms().filter(|_| has_room);
+        // That a region has room again is known here.
+        let due_ms = self.pool.agenda.next_turn_ms().filter(|_| has_room);
         let next_ms = [comes_ms, leaves_ms, ends_ms, due_ms].into_iter().flatten().min()?;
         let tick_ms = self.scenario.tick_ms.max(1);
         let earliest_ms = self.last_ms.map_or(self.began_ms, |last_ms| last_ms.saturating_add(tick_ms));
@@ -186,7 +187,6 @@ impl<'a> Run<'a> {
         let offers: Vec<Offer> = self
             .free
             .iter()
-            .filter(|(_, free)| **free > 0)
             .map(|(region, free)| Offer { region: (*region).to_owned(), warm: *free, capacity: *free })
             .collect();
         let room: usize = offers.iter().map(|offer| offer.capacity as usize).sum();
@@ -196,17 +196,11 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Frees the servers of matches that are over. Who found no match while a region was full looks again.
+    /// Frees the servers of matches that are over.
     fn end_matches(&mut self, now_ms: u64) {
-        let mut is_new = false;
         while let Some(entry) = self.ending.first_entry().filter(|entry| entry.key().0 <= now_ms) {
             let ((_, region), servers) = entry.remove_entry();
-            let free = self.free.entry(region).or_default();
-            is_new |= *free == 0;
-            *free += servers;
-        }
-        if is_new {
-            self.pool.wake(now_ms);
+            *self.free.entry(region).or_default() += servers;
         }
     }
 

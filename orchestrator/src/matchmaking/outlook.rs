@@ -15,7 +15,7 @@ use crate::state::{StateError, fleets, health, matches, servers};
 /// Where a queue's matches can be hosted now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Outlook {
-    /// Regions that can host matches, by name.
+    /// Regions that can host matches, by name; those that are full with a capacity of 0.
     pub(super) offers: Vec<Offer>,
     /// In words: what is in the way of matches in other regions, or anywhere.
     pub(super) waiting_for: Vec<String>,
@@ -118,7 +118,6 @@ fn judge(
                  until games end",
                 fleet.name, target.max
             ));
-            continue;
         }
         let warm = tally.warm.saturating_sub(tally.waiting);
         outlook.offers.push(Offer { region: region.clone(), warm, capacity });
@@ -170,7 +169,7 @@ mod tests {
         let full = Tally { waiting: 3, ..tally };
         let outlook = judge(&queue, &fleet, &machines, &[("eu", full)].into());
         assert!(
-            outlook.offers.is_empty()
+            outlook.offers[0].capacity == 0
                 && outlook.waiting_for.iter().any(|w| w.contains("raise regions.eu.max"))
         );
     }

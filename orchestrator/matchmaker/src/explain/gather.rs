@@ -8,8 +8,10 @@ use std::collections::BTreeSet;
 use crate::balance::balance;
 use crate::form::Offer;
 use crate::pool::{Pool, Slot};
+use crate::queue::{Asks, Queue, Rule};
 use crate::rules::oldest_wait;
 use crate::ticket::Ticket;
+use muster_protocol::api::Within;
 
 use super::{Group, Refused};
 
@@ -171,10 +173,11 @@ impl<'a> Search<'a> {
         let queue = &self.pool.queue;
         let tickets = self.tickets(members);
         let is_whole = queue.sizes.contains(&players);
-        let refused = is_whole.then(|| match balance(queue, &tickets) {
-            None => Some(Refused::Teams),
-            Some(balanced) => {
-                let allowed = queue.allows(&tickets, &balanced.teams, &offer.region, self.now_ms);
+        let mut placements = u32::MAX;
+        let refused = is_whole.then(|| match balance(queue, &tickets, self.now_ms, &mut placements).teams {
+            None => Some(Refused::Teams { rules: about_teams(queue) }),
+            Some(teams) => {
+                let allowed = queue.allows(&tickets, &teams, &offer.region, self.now_ms);
                 allowed.err().map(Refused::By)
             }
         });
@@ -192,4 +195,11 @@ impl<'a> Search<'a> {
     fn tickets(&self, slots: &[Slot]) -> Vec<&'a Ticket> {
         slots.iter().map(|slot| &self.pool.entry(*slot).ticket).collect()
     }
+}
+
+/// The rules that decide about divisions into teams, by name.
+fn about_teams(queue: &Queue) -> Vec<String> {
+    let about =
+        |rule: &&Rule| matches!(rule.asks, Asks::Gap { .. } | Asks::Spread { within: Within::Team, .. });
+    queue.rules.iter().filter(about).map(|rule| rule.name.clone()).collect()
 }

@@ -253,7 +253,7 @@ fn the_best_group_is_told_and_what_refuses_it() {
     let whole = explain(&fair, &[near.as_slice(), &[with(4, 1_100.0)]].concat());
     let best = whole.best.expect("a group");
     assert_eq!((best.players, best.is_whole, whole.missing_for_full), (4, true, 0));
-    assert_eq!(best.refused, Some(Refused::By(Refusal::Rule("fair".into()))));
+    assert_eq!(best.refused, Some(Refused::Teams { rules: vec!["fair".into()] }));
     let enough = explain(&fair, &[near.as_slice(), &[with(4, 1_100.0), with(5, 1_001.0)]].concat());
     assert!(
         enough.best.expect("a group").is_match(),

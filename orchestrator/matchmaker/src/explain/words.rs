@@ -114,7 +114,13 @@ fn group(group: &Group) -> String {
     let but = match &group.refused {
         None if group.has_room => return format!("{what}; it is made when this ticket is next looked at."),
         None => "the region has no room for another now".to_owned(),
-        Some(Refused::Teams) => "they cannot be divided into the teams and roles".to_owned(),
+        Some(Refused::Teams { rules }) if rules.is_empty() => {
+            "they cannot be divided into the teams and roles".to_owned()
+        }
+        Some(Refused::Teams { rules }) => {
+            let rules: Vec<String> = rules.iter().map(|rule| format!("\"{rule}\"")).collect();
+            format!("they cannot be divided into the teams and roles so that {} allows it", rules.join(", "))
+        }
         Some(Refused::By(Refusal::Size)) => "so few will do only after a longer wait".to_owned(),
         Some(Refused::By(Refusal::Roles)) => "a team lacks a role".to_owned(),
         Some(Refused::By(Refusal::Unwilling)) => "two of them will not play with each other".to_owned(),

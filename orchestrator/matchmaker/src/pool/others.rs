@@ -1,8 +1,8 @@
-//! Looking at a pool's tickets for other ends than forming: an explanation's others, and waking those who wait for a
-//! server in a simulation.
+//! Looking at a pool's tickets for other ends than forming: an explanation's others, and who is out of reach.
 
 use super::{Near, Pool, Slot};
-use crate::ticket::TicketKey;
+use crate::queue::Asks;
+use crate::ticket::{Ticket, TicketKey};
 
 impl Pool {
     /// Where a ticket is.
@@ -10,13 +10,13 @@ impl Pool {
         self.by_key.get(&key).copied()
     }
 
-    /// At most `most` other tickets: those that share its texts, the nearest by number first; then the rest by key.
+    /// At most `most` other tickets: those that share its texts, the nearest by number first; then others.
     pub(crate) fn others(&self, slot: Slot, most: usize) -> Vec<Slot> {
         let own = self.entry(slot);
         let near = &self.buckets[own.bucket].near;
         let here = (own.near, slot);
-        let mut below = near.range(..here).rev().peekable();
-        let mut above = near.range(here..).skip(1).peekable();
+        let mut below = near.range(..here).map(|(at, _)| at).rev().peekable();
+        let mut above = near.range(here..).map(|(at, _)| at).skip(1).peekable();
         let distance = |at: &(Near, Slot)| (at.0.0 - own.near.0).abs();
         let mut found = Vec::new();
         while found.len() < most {
@@ -28,17 +28,22 @@ impl Pool {
             let Some((_, slot)) = next else { break };
             found.push(*slot);
         }
-        // Skipped are at most those found above and itself, so that this looks at no more than twice `most`.
-        let rest = self.by_key.values().copied().filter(|slot| self.entry(*slot).bucket != own.bucket);
+        let rest = self.buckets.iter().enumerate().filter(|(at, _)| *at != own.bucket);
+        let rest = rest.flat_map(|(_, bucket)| bucket.near.keys().map(|(_, slot)| *slot));
         found.extend(rest.take(most - found.len()));
         found
     }
 
-    /// Has every ticket lead at `now_ms`, as when a region that had no room has some again.
-    pub(crate) fn wake(&mut self, now_ms: u64) {
-        let slots: Vec<Slot> = self.by_key.values().copied().collect();
-        for slot in slots {
-            self.schedule(slot, Some(now_ms));
-        }
+    /// Whether one of `most` tickets can never play in any of `regions`: it is too far from each, however long it waits.
+    pub fn any_out_of_reach(&self, regions: &[&str], most: usize) -> bool {
+        let reaches = |ticket: &Ticket, region: &str| {
+            self.queue.rules.iter().all(|rule| match &rule.asks {
+                Asks::Latency { most } => f64::from(ticket.latency(region)) <= most.last(),
+                _ => true,
+            })
+        };
+        let slots = self.buckets.iter().flat_map(|bucket| bucket.near.keys().map(|(_, slot)| *slot));
+        let mut tickets = slots.take(most).map(|slot| &self.entry(slot).ticket);
+        tickets.any(|ticket| !regions.iter().any(|region| reaches(ticket, region)))
     }
 }

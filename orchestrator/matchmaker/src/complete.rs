@@ -1,0 +1,238 @@
+//! Nobody is forgotten: after every turn was taken, no match that is allowed is left in a small pool, whatever came,
+//! left and relaxed before, and wherever there was room.
+//!
+//! That a match is found is asked of brute force over everybody who waits, which is why the pools are small.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use proptest::prelude::*;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+use crate::filter::Filter;
+use crate::{Offer, Player, Pool, Queue, Ticket, TicketKey};
+use muster_protocol::api::{Priority, Value};
+
+/// What all of the queues know of players.
+const ATTRIBUTES: &str = r#"
+    [attributes]
+    skill = { kind = "number", default = 0 }
+    level = { kind = "number", default = 0 }
+    mode = { kind = "text", default = "ctf" }
+    role = { kind = "text", default = "any" }
+    maps = { kind = "tags", default = [] }
+"#;
+
+/// Everything that a definition can say, in queues small enough to be searched through.
+const QUEUES: [&str; 5] = [
+    r#"
+    teams = [{ name = "side", count = 2, min = 2, max = 2 }]
+    rules = [
+        { name = "a", kind = "spread", attribute = "skill", most = 2, expand = [{ after_s = 5, to = 4 }, { after_s = 12, to = 9 }] },
+        { name = "b", kind = "gap", attribute = "skill", most = 1, expand = [{ after_s = 9, to = 2 }] },
+        { name = "c", kind = "same", attribute = "mode" },
+        { name = "d", kind = "common", attribute = "maps", at_least = 2, expand = [{ after_s = 7, to = 1 }, { after_s = 11, to = 0 }] },
+        { name = "e", kind = "latency", most = 40, expand = [{ after_s = 6, to = 80 }] },
+    ]"#,
+    r#"
+    teams = [
+        { name = "hunter", min = 1, max = 1, roles = [{ attribute = "role", is = "heal", min = 1 }] },
+        { name = "prey", min = 2, max = 4 },
+    ]
+    fill_wait_s = 8
+    rules = [
+        { name = "a", kind = "spread", attribute = "skill", most = 3, within = "team", expand = [{ after_s = 10, to = 6 }] },
+        { name = "b", kind = "gap", attribute = "level", most = 3 },
+        { name = "c", kind = "gap", attribute = "skill", most = 4, expand = [{ after_s = 4, to = 5 }] },
+    ]"#,
+    r#"
+    teams = [{ name = "all", min = 2, max = 6 }]
+    count_multiple = 2
+    fill_wait_s = 6
+    max_latency_ms = 60
+    rules = [
+        { name = "a", kind = "spread", attribute = "skill", most = 4, party = "max" },
+        { name = "b", kind = "spread", attribute = "level", most = 3, expand = [{ after_s = 8, to = 8 }] },
+        { name = "c", kind = "apart", attribute = "maps" },
+    ]"#,
+    r#"
+    rules = [{ name = "a", kind = "latency", most = 30, expand = [{ after_s = 3, to = 90 }] }]
+    teams = [
+        { name = "one", count = 2, min = 2, max = 3, roles = [
+            { attribute = "role", is = "tank", min = 1 },
+            { attribute = "role", is = "heal", min = 1 },
+        ] },
+    ]
+    count_multiple = 2
+    fill_wait_s = 5"#,
+    "players = 3",
+];
+
+const REGIONS: [&str; 3] = ["eu", "us", "asia"];
+/// Most tickets that wait: brute force looks at every set of them.
+const MOST: usize = 8;
+
+fn queue(rules: &str) -> Queue {
+    let text = format!("name = \"n\"\nfleet = \"f\"\n{rules}\n{ATTRIBUTES}");
+    Queue::compile(&toml::from_str(&text).expect("TOML")).expect("a definition")
+}
+
+fn ticket(queue: &Queue, key: TicketKey, now_ms: u64, random: &mut StdRng) -> Ticket {
+    let one_of = |names: &[&str], random: &mut StdRng| names[random.random_range(0..names.len())].to_owned();
+    let size = if queue.largest_party() > 1 && random.random_bool(0.3) { 2 } else { 1 };
+    let mode = one_of(&["ctf", "ctf", "dm"], random);
+    let players = (0..size).map(|number| {
+        let maps: BTreeSet<String> = ["ice", "mud", "sand"]
+            .into_iter()
+            .filter(|_| random.random_bool(0.4))
+            .map(String::from)
+            .collect();
+        let said = BTreeMap::from([
+            ("skill".to_owned(), Value::Number(f64::from(random.random_range(0..10)))),
+            ("level".to_owned(), Value::Number(f64::from(random.random_range(0..10)))),
+            ("mode".to_owned(), Value::Text(mode.clone())),
+            ("role".to_owned(), Value::Text(one_of(&["tank", "heal", "any"], random))),
+            ("maps".to_owned(), Value::Tags(maps)),
+        ]);
+        Player { name: format!("p{key}-{number}"), attributes: queue.attributes(&said).expect("declared") }
+    });
+    let players: Vec<Player> = players.collect();
+    let says = if random.random_bool(0.8) { REGIONS.len() } else { random.random_range(0..REGIONS.len()) };
+    let latencies =
+        REGIONS.iter().take(says).map(|region| ((*region).to_owned(), random.random_range(10..100)));
+    let latencies_ms = latencies.collect();
+    let picky = ["abs(theirs.skill - mine.skill) <= 3", "role != mine.role", "not \"ice\" in maps"];
+    let filter = random.random_bool(0.2).then(|| one_of(&picky, random));
+    let blocked = format!("p{}-0", random.random_range(1..=key));
+    Ticket {
+        key,
+        players,
+        latencies_ms,
+        entered_ms: now_ms,
+        priority: [Priority::Low, Priority::Normal, Priority::High][random.random_range(0..3)],
+        filter: filter.map(|text| Filter::compile(&text, queue.schema()).expect("a filter")),
+        blocks: if random.random_bool(0.2) { [blocked].into() } else { BTreeSet::new() },
+    }
+}
+
+/// A match that is allowed among those who wait, in a region with room.
+fn overlooked(
+    queue: &Queue,
+    waiting: &BTreeMap<TicketKey, Ticket>,
+    offers: &[Offer],
+    now_ms: u64,
+) -> Option<(Vec<TicketKey>, Vec<usize>, String)> {
+    let tickets: Vec<&Ticket> = waiting.values().collect();
+    let teams = queue.teams.len();
+    for chosen in 1u32..1 << tickets.len() {
+        let of = tickets.iter().enumerate().filter(|(at, _)| chosen >> at & 1 == 1);
+        let members: Vec<&Ticket> = of.map(|(_, ticket)| *ticket).collect();
+        if !queue.sizes.contains(&members.iter().map(|ticket| ticket.players.len()).sum()) {
+            continue;
+        }
+        for number in 0..teams.pow(members.len() as u32) {
+            let sides: Vec<usize> =
+                (0..members.len()).map(|at| number / teams.pow(at as u32) % teams).collect();
+            for offer in offers.iter().filter(|offer| offer.capacity > 0) {
+                if queue.allows(&members, &sides, &offer.region, now_ms).is_ok() {
+                    let keys = members.iter().map(|ticket| ticket.key).collect();
+                    return Some((keys, sides, offer.region.clone()));
+                }
+            }
+        }
+    }
+    None
+}
+
+/// A pool, those who wait in it, and where there is room.
+struct World {
+    queue: Queue,
+    pool: Pool,
+    waiting: BTreeMap<TicketKey, Ticket>,
+    offers: Vec<Offer>,
+    matches: usize,
+}
+
+impl World {
+    /// Takes every turn that has come at `now_ms`, a few matches at a time.
+    fn form(&mut self, now_ms: u64) {
+        while self.pool.next_due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
+            for made in self.pool.form(now_ms, &self.offers, 2) {
+                self.matches += 1;
+                let taken =
+                    made.members.iter().map(|(key, _)| self.waiting.remove(key).expect("one who waits"));
+                let members: Vec<Ticket> = taken.collect();
+                let teams: Vec<usize> = made.members.iter().map(|(_, team)| *team).collect();
+                let members: Vec<&Ticket> = members.iter().collect();
+                assert_eq!(self.queue.allows(&members, &teams, &made.region, now_ms), Ok(()));
+                let offer = self.offers.iter_mut().find(|offer| offer.region == made.region);
+                let offer = offer.expect("a region that was offered");
+                offer.capacity = offer.capacity.checked_sub(1).expect("a region with room");
+            }
+        }
+        assert_eq!(self.pool.len(), self.waiting.len());
+    }
+}
+
+/// Plays a random life of a pool; how many matches were made.
+fn live(rules: &str, seed: u64) -> usize {
+    let mut random = StdRng::seed_from_u64(seed);
+    let queue = queue(rules);
+    let (pool, waiting) = (Pool::new(queue.clone()), BTreeMap::new());
+    let mut world = World { queue, pool, waiting, offers: Vec::new(), matches: 0 };
+    let (mut now_ms, mut key) = (100_000, 0);
+    for _ in 0..40 {
+        let until_ms = now_ms + random.random_range(0..3_000);
+        while let Some(due_ms) = world.pool.next_due_ms().filter(|due_ms| *due_ms <= until_ms) {
+            now_ms = due_ms.max(now_ms);
+            world.form(now_ms);
+            let left = overlooked(&world.queue, &world.waiting, &world.offers, now_ms);
+            assert_eq!(left, None, "seed {seed} at {now_ms}: {rules}");
+        }
+        now_ms = until_ms;
+        match random.random_range(0..10) {
+            0 => {
+                let gone = world.waiting.keys().nth(random.random_range(0..MOST)).copied();
+                gone.map(|key| (world.waiting.remove(&key), world.pool.remove(key)));
+            }
+            1..=3 => {
+                let open = REGIONS.iter().filter(|_| random.random_bool(0.6)).collect::<Vec<_>>();
+                let offer = |region: &&str| {
+                    let capacity = random.random_range(0..3);
+                    Offer { region: (**region).to_owned(), warm: capacity / 2, capacity }
+                };
+                world.offers = open.into_iter().map(offer).collect();
+            }
+            _ if world.waiting.len() < MOST => {
+                key += 1;
+                let ticket = ticket(&world.queue, key, now_ms, &mut random);
+                world.pool.insert(ticket.clone()).expect("admitted");
+                world.waiting.insert(key, ticket);
+            }
+            _ => {}
+        }
+        // Room is news that the pool is told by being called.
+        let formed = world.pool.form(now_ms, &world.offers, 0);
+        assert!(formed.is_empty());
+    }
+    world.matches
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(32))]
+
+    #[test]
+    fn no_match_is_left_that_is_allowed(seed in any::<u64>()) {
+        for rules in QUEUES {
+            live(rules, seed);
+        }
+    }
+}
+
+#[test]
+fn matches_are_made_in_every_queue() {
+    for rules in QUEUES {
+        let matches: usize = (0..15).map(|seed| live(rules, seed)).sum();
+        assert!(matches >= 10, "{matches} matches: {rules}");
+    }
+}
