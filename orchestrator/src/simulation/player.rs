@@ -20,9 +20,14 @@ const ASK: Duration = Duration::from_secs(1);
 /// A container that is not there by then will not come.
 const ARRIVAL: Duration = Duration::from_secs(20);
 
+/// Another queue of the same fleet, of matches of one: its matchmaker, which may be at home elsewhere, wants the same
+/// servers.
+pub(super) const RIVAL: &str = "solo";
+
 /// One player's evening.
 pub(super) async fn play(stage: Arc<Stage>, edge: Arc<Edge>, number: u64) {
-    let request = TicketRequest::new(QUEUE, format!("p{number}"));
+    let queue = if stage.chance.happens(0.3) { RIVAL } else { QUEUE };
+    let request = TicketRequest::new(queue, format!("p{number}"));
     let Some(now_ms) = time(&stage) else { return };
     // Not acknowledged: nothing was promised.
     let Ok(ticket) = tickets::create(&stage.db, NAMESPACE, &request, b"", now_ms).await else { return };
