@@ -201,3 +201,86 @@ fn what_is_formed_is_nearly_the_best_there_is() {
     // One of high priority has its best match, though others could have a better one.
     assert!(share_of_best(|_| ()) >= 0.975);
 }
+
+/// Four who have said the same code, however skilled.
+const FOURS: &str = r#"
+    name = "fours"
+    fleet = "arena"
+    players = 4
+    [attributes]
+    skill = { kind = "number", default = 0 }
+    code = { kind = "text", default = "" }
+    [[rules]]
+    name = "near in skill"
+    kind = "spread"
+    attribute = "skill"
+    most = 10000
+    [[rules]]
+    name = "same code"
+    kind = "same"
+    attribute = "code"
+"#;
+
+fn of_four(queue: &Queue, key: TicketKey, said: &[(&str, Value)], filter: Option<&str>) -> Ticket {
+    let said = said.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
+    let attributes = queue.attributes(&said).expect("declared");
+    Ticket {
+        key,
+        players: vec![Player { name: format!("p{key}"), attributes }],
+        latencies_ms: BTreeMap::new(),
+        entered_ms: NOW_MS,
+        priority: Priority::Normal,
+        filter: filter.map(|text| Filter::compile(text, queue.schema()).expect("a filter")),
+        blocks: BTreeSet::new(),
+    }
+}
+
+#[test]
+fn of_all_that_are_due_those_of_high_priority_are_served_first() {
+    let queue = queue(FOURS);
+    let mut pool = Pool::new(queue.clone());
+    for key in 1..=8 {
+        let code = if key <= 4 { "one" } else { "other" };
+        let mut ticket = of_four(&queue, key, &[("code", Value::Text(code.into()))], None);
+        // Those of high priority come last.
+        ticket.entered_ms += key as u64;
+        ticket.priority = if key > 4 { Priority::High } else { Priority::Normal };
+        pool.insert(ticket).expect("admitted");
+    }
+    let offers = |capacity| [Offer { region: "eu".into(), warm: 1, capacity }];
+    assert!(pool.form(NOW_MS + 100, &offers(0), usize::MAX).is_empty(), "nobody has room");
+    let made = pool.form(NOW_MS + 200, &offers(1), usize::MAX);
+    assert!(made.len() == 1 && made[0].members.iter().all(|(key, _)| *key > 4), "{made:?}");
+    assert_eq!(pool.form(NOW_MS + 300, &offers(1), usize::MAX).len(), 1, "then the others");
+}
+
+#[test]
+fn those_far_apart_find_each_other_behind_many_who_take_nobody() {
+    let queue = queue(FOURS);
+    let mut pool = Pool::new(queue.clone());
+    for key in 0..3_000 {
+        let is_open = key % 1_000 == 500 || key == 0;
+        let skill = ("skill", Value::Number(key as f64));
+        let filter = (!is_open).then_some("false");
+        pool.insert(of_four(&queue, key, &[skill], filter)).expect("admitted");
+    }
+    let mut made = pool.form(NOW_MS, &offers(), usize::MAX);
+    assert!(made.is_empty(), "so far nobody looks at first");
+    while let Some(due_ms) = pool.next_due_ms().filter(|due_ms| *due_ms <= NOW_MS + 60_000) {
+        made.extend(pool.form(due_ms, &offers(), usize::MAX));
+    }
+    let keys: BTreeSet<TicketKey> = made.iter().flat_map(|made| &made.members).map(|(key, _)| *key).collect();
+    assert_eq!(keys, BTreeSet::from([0, 500, 1_500, 2_500]));
+}
+
+#[test]
+fn texts_that_nobody_has_any_more_are_forgotten() {
+    let queue = queue(FOURS);
+    let mut pool = Pool::new(queue.clone());
+    for key in 0..1_000 {
+        let code = ("code", Value::Text(format!("room {key}")));
+        pool.insert(of_four(&queue, key, &[code], None)).expect("admitted");
+        assert_eq!(pool.buckets.len(), 1);
+        pool.remove(key).expect("it is there");
+    }
+}
