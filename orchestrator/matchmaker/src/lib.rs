@@ -11,6 +11,8 @@ pub mod ticket;
 mod agenda;
 mod balance;
 #[cfg(test)]
+mod cases;
+#[cfg(test)]
 mod complete;
 mod form;
 mod groups;
