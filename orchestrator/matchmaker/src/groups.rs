@@ -63,8 +63,8 @@ impl<'a> Groups<'a> {
         Self { pool, window, willing, needs, now_ms }
     }
 
-    /// Adds runs of neighbours around the leader, those who wait longest, and the largest parties first, within the
-    /// limits of a level.
+    /// Adds runs of neighbours around the leader, and groups of those who wait longest, of the largest parties and of
+    /// those closest to the region first, within the limits of a level.
     pub(crate) fn runs(&mut self, able: &[Able], (place, level): (usize, u16), groups: &mut Vec<Group>) {
         let (reach, cap_ms) = (self.pool.levels.reach(level), self.pool.levels.cap_ms(level));
         let mut able_now = Vec::with_capacity(able.len());
@@ -72,7 +72,7 @@ impl<'a> Groups<'a> {
         let leader = self.leader(able);
         let Some(middle) = able_now.iter().position(|at| *at == leader) else { return };
         let mut growing = self.begin(able, leader);
-        // Of those further below than a match has players a run is full before it comes to the leader.
+        // A run from further below than a match has players would be full before it came near the leader.
         let most = self.pool.queue.sizes.first().copied().unwrap_or_default();
         for first in middle.saturating_sub(most)..=middle {
             if able[leader].near - able[able_now[first]].near <= reach {
@@ -85,6 +85,8 @@ impl<'a> Groups<'a> {
         order.sort_unstable_by_key(|at| (std::cmp::Reverse(able[*at].priority), able[*at].entered_ms, *at));
         groups.extend(self.fill(able, &mut growing, order.iter().copied(), (place, level)));
         order.sort_unstable_by_key(|at| (std::cmp::Reverse(able[*at].players), able[*at].entered_ms, *at));
+        groups.extend(self.fill(able, &mut growing, order.iter().copied(), (place, level)));
+        order.sort_unstable_by_key(|at| (able[*at].latency_ms, *at));
         groups.extend(self.fill(able, &mut growing, order.into_iter(), (place, level)));
     }
 

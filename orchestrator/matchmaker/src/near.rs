@@ -19,7 +19,7 @@ pub(crate) const INLINE_REGIONS: usize = 16;
 /// A latency in the index that says to ask the ticket: it is as long or longer.
 const LONG_MS: u16 = u16::MAX;
 /// Neighbours on each side that a match is looked for among, or as many as a match has players.
-const MIN_KEPT: usize = 16;
+const MIN_KEPT: usize = 24;
 /// Tickets looked at for each neighbour kept.
 const SEEN_PER_KEPT: usize = 8;
 /// How often one that led in vain looks at twice as many as before.

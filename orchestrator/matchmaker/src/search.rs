@@ -12,7 +12,7 @@ use crate::pool::{Pool, Slot};
 use crate::ticket::Ticket;
 
 /// Neighbours, the leader among them, of which every group is looked at.
-const FEW: usize = 12;
+pub(crate) const FEW: usize = 12;
 /// Most groups that are divided into teams for one leader and level, for each region, of those put together greedily.
 const MAX_TRIES: usize = 6;
 /// Most of those looked at one after the other.
