@@ -133,7 +133,7 @@ impl Story {
         }
         self.roll_out().await;
         self.studio.apply_queue(2).await;
-        self.studio.apply_other_queue(super::player::RIVAL).await;
+        self.studio.apply_other_queue(player::RIVAL).await;
         self.stage.db.set_commit_faults(self.stage.planted.bad_day());
     }
 
