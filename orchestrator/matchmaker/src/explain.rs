@@ -138,6 +138,8 @@ pub enum Exclusion {
     TheirFilter,
     /// A player of one is on the other's block list.
     Block,
+    /// A player is in both, who asked twice.
+    SamePlayer,
     /// A rule, by name; of a latency: no offered region suits both.
     Rule(String),
     /// The parties fit into no match together.

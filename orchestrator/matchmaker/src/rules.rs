@@ -15,7 +15,7 @@ pub enum Refusal {
     Size,
     /// A team's roles.
     Roles,
-    /// One will not play with another: a filter or a block list.
+    /// Two of them will not play with each other, by a filter or a block list, or have a player in common.
     Unwilling,
     /// A rule, by name.
     Rule(String),
@@ -137,7 +137,7 @@ fn all_willing(members: &[&Ticket]) -> bool {
         .iter()
         .enumerate()
         .flat_map(|(at, one)| members[at + 1..].iter().map(move |other| (one, other)));
-    pairs.into_iter().all(|(one, other)| one.accepts(other))
+    pairs.into_iter().all(|(one, other)| one.accepts(other) && !one.shares_player(other))
 }
 
 /// How many tags everybody has.

@@ -109,6 +109,30 @@ fn formed(queue: &Queue, tickets: &[Ticket], now_ms: u64) -> Vec<Formed> {
 
 const NOW_MS: u64 = 1_000_000;
 
+#[test]
+fn a_player_who_asked_twice_is_not_in_a_match_twice() {
+    let queue = queue("name = \"duel\"\nfleet = \"arena\"\nplayers = 2");
+    let of = |key: TicketKey, name: &str| Ticket {
+        key,
+        players: vec![Player { name: name.to_owned(), attributes: Vec::new() }],
+        latencies_ms: BTreeMap::new(),
+        entered_ms: NOW_MS - 100 + key as u64,
+        priority: Priority::Normal,
+        filter: None,
+        blocks: BTreeSet::new(),
+    };
+    let mut pool = Pool::new(queue);
+    for (key, name) in [(1, "ann"), (2, "ann"), (3, "ann")] {
+        pool.insert(of(key, name)).expect("admitted");
+    }
+    assert_eq!(pool.form(NOW_MS, &offers(), 9), []);
+    pool.insert(of(4, "bob")).expect("admitted");
+    let made = pool.form(NOW_MS, &offers(), 9);
+    let members: Vec<TicketKey> =
+        made.iter().flat_map(|made| made.members.iter().map(|(key, _)| *key)).collect();
+    assert!(made.len() == 1 && members.contains(&4), "{made:?}");
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(150))]
 

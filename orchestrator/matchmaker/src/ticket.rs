@@ -180,6 +180,11 @@ impl Ticket {
             && other.filter_takes(self)
     }
 
+    /// Whether a player is in both, who asked twice.
+    pub(crate) fn shares_player(&self, other: &Self) -> bool {
+        self.players.iter().any(|own| other.players.iter().any(|theirs| theirs.name == own.name))
+    }
+
     /// Whether a player of the other is on its block list.
     pub(crate) fn blocks_any_of(&self, other: &Self) -> bool {
         other.players.iter().any(|player| self.blocks.contains(&player.name))

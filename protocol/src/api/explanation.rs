@@ -75,7 +75,7 @@ pub struct LimitExplanation {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 pub struct Exclusion {
-    /// `own_filter`, `their_filter`, `block`, `sizes`, `roles`, or `rule`.
+    /// `own_filter`, `their_filter`, `block`, `same_player`, `sizes`, `roles`, or `rule`.
     pub by: String,
     /// The rule's name, if it is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]

@@ -9,8 +9,8 @@ use crate::ticket::Ticket;
 
 use super::Exclusion;
 
-/// Exclusions before the rules' own: filters and blocks.
-const BEFORE_RULES: usize = 3;
+/// Exclusions before the rules' own: filters, blocks and players who are in both.
+const BEFORE_RULES: usize = 4;
 
 /// What pairs are held against.
 pub(super) struct Pairing<'a> {
@@ -28,7 +28,8 @@ impl<'a> Pairing<'a> {
 
     /// Everything that can exclude, in the order in which it is asked.
     pub(super) fn everything(&self) -> Vec<Exclusion> {
-        let mut all = vec![Exclusion::OwnFilter, Exclusion::TheirFilter, Exclusion::Block];
+        let mut all =
+            vec![Exclusion::OwnFilter, Exclusion::TheirFilter, Exclusion::Block, Exclusion::SamePlayer];
         all.extend(self.queue.rules.iter().map(|rule| Exclusion::Rule(rule.name.clone())));
         all.extend([Exclusion::Sizes, Exclusion::Roles]);
         all
@@ -44,6 +45,9 @@ impl<'a> Pairing<'a> {
         }
         if own.blocks_any_of(other) || other.blocks_any_of(own) {
             return Some(2);
+        }
+        if own.shares_player(other) {
+            return Some(3);
         }
         let both = [own, other];
         let wait_ms = oldest_wait(&both, self.now_ms);

@@ -145,6 +145,7 @@ fn each_thing_that_excludes_is_counted_as_what_it_is() {
         (Exclusion::TheirFilter, odd(1), Ticket { filter: picky.clone(), ..plain(2) }),
         (Exclusion::Block, blocking(1, "p2-0"), plain(2)),
         (Exclusion::Block, plain(1), blocking(2, "p1-0")),
+        (Exclusion::SamePlayer, plain(1), Ticket { players: plain(1).players, ..plain(2) }),
         (rule("near in skill"), plain(1), alone(&queue, 2, &[("skill", Value::Number(1_151.0))])),
         (rule("a map for all"), plain(1), alone(&queue, 2, &[("maps", tags(&["sand"]))])),
         (rule("same mode"), plain(1), alone(&queue, 2, &[("mode", text("dm"))])),

@@ -49,6 +49,7 @@ impl Explanation {
                 Exclusion::OwnFilter => "its own filter".to_owned(),
                 Exclusion::TheirFilter => "their filter".to_owned(),
                 Exclusion::Block => "a block list".to_owned(),
+                Exclusion::SamePlayer => "a player who is in both".to_owned(),
                 Exclusion::Rule(rule) => format!("rule \"{rule}\""),
                 Exclusion::Sizes => "the size of the parties, which fit into no match together".to_owned(),
                 Exclusion::Roles => {

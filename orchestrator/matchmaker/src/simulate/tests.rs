@@ -217,7 +217,7 @@ fn time_goes_from_one_thing_that_is_due_to_the_next() {
     let hour_ms = 3_600_000;
     let arrivals = [
         one(&queue, 0, 1_000.0),
-        one(&queue, 0, 1_000.0),
+        one(&queue, 0, 1_001.0),
         one(&queue, 1_000, 1_000.0),
         one(&queue, 2_000, 1_200.0),
         one(&queue, 3_000, 1_010.0),

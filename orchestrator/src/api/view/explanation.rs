@@ -55,6 +55,7 @@ fn excluded_by(by: &Exclusion) -> (&'static str, Option<String>) {
         Exclusion::OwnFilter => ("own_filter", None),
         Exclusion::TheirFilter => ("their_filter", None),
         Exclusion::Block => ("block", None),
+        Exclusion::SamePlayer => ("same_player", None),
         Exclusion::Rule(rule) => ("rule", Some(rule.clone())),
         Exclusion::Sizes => ("sizes", None),
         Exclusion::Roles => ("roles", None),
