@@ -38,7 +38,7 @@ const NAME: &str = "any-ten";
 
 pub(super) async fn run(stage: &mut Stage, steps: &mut Steps) -> anyhow::Result<Vec<Figure>> {
     let text = format!("{WARM} servers to ready in each region, by stand-ins");
-    steps.run("warm_http", &text, stage.warm(NAME, WARM)).await?;
+    steps.run("warm_http", &text, stage.warm(NAME, WARM, WARM)).await?;
     stage.studio.apply_queue(&population::open_queue(NAME, NAME)).await?;
     let text = format!("HTTP: {RATE} tickets a second, each waits for its server");
     let waits = steps.run("assign", &text, assign(&stage.player)).await?;

@@ -77,9 +77,10 @@ impl Stage {
         self.orchestrator.db()
     }
 
-    /// Makes a fleet of `each` warm servers in every region, which are not replaced when they are claimed.
-    pub(super) async fn warm(&mut self, fleet: &str, each: u32) -> anyhow::Result<()> {
-        let mut spec = arena_fleet(fleet, "arena:bench", REGIONS[0], each, each);
+    /// Makes a fleet of `each` warm servers in every region, and as many in all as `max`: those that are claimed are
+    /// replaced.
+    pub(super) async fn warm(&mut self, fleet: &str, each: u32, max: u32) -> anyhow::Result<()> {
+        let mut spec = arena_fleet(fleet, "arena:bench", REGIONS[0], each, max);
         spec.ports = vec![PortSpec {
             name: "game-udp".to_owned(),
             protocol: PortProtocol::Udp,
@@ -87,7 +88,7 @@ impl Stage {
             token: TokenMode::Preface,
             tls: false,
         }];
-        spec.regions = REGIONS.map(|region| (region.to_owned(), RegionSpec { warm: each, max: each })).into();
+        spec.regions = REGIONS.map(|region| (region.to_owned(), RegionSpec { warm: each, max })).into();
         // Nobody plays here: without this the claimed servers would be taken for deserted.
         spec.timeouts.idle_s = 0;
         self.studio.apply_fleet(&spec).await?;
