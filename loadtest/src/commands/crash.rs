@@ -222,12 +222,12 @@ fn report(
     }
 }
 
-/// Whether an agent or an edge was away during a game.
+/// Whether an agent or an edge was away about when a game ended.
 fn is_excused(game: &Game, kills: &[Kill]) -> bool {
     kills.iter().any(|kill| {
         kill.victim != Victim::Orchestrator
             && kill.at <= game.ended + AROUND
-            && kill.back + AROUND >= game.began
+            && kill.back + AROUND >= game.ended
     })
 }
 

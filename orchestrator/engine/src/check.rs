@@ -24,6 +24,9 @@ pub struct Check {
     /// What waits with each workflow, as its record says and as there is.
     parked: BTreeMap<Vec<u8>, u64>,
     waiting: BTreeMap<Vec<u8>, u64>,
+    /// Zones that have rows in an inbox or nudges, and those that are pointed at.
+    zones_needed: BTreeSet<Vec<u8>>,
+    zones: BTreeSet<Vec<u8>>,
     unreadable: Vec<(Vec<u8>, String)>,
 }
 
@@ -42,6 +45,12 @@ impl Check {
             Some(RowKind::Parked) => {
                 let whose = key[..key.len().saturating_sub(8)].to_vec();
                 *self.waiting.entry(whose).or_default() += 1;
+            }
+            Some(RowKind::Inbox | RowKind::Nudge) => {
+                self.zones_needed.extend(keyspace::zone_of(key));
+            }
+            Some(RowKind::Zone) => {
+                self.zones.insert(key.to_vec());
             }
             _ => {}
         }
@@ -75,6 +84,11 @@ impl Check {
         }
         for key in self.found.difference(&self.expected) {
             findings.push((key.clone(), "is there, though its workflow's record does not say so".to_owned()));
+        }
+        // The other way round is no fault: a zone is pointed at for a while after its last row was taken.
+        for key in self.zones_needed.difference(&self.zones) {
+            let what = "is missing, though signals or nudges wait in its zone, which nobody will look at";
+            findings.push((key.clone(), what.to_owned()));
         }
         for key in self.parked.keys().chain(self.waiting.keys()).collect::<BTreeSet<_>>() {
             let (says, are) = (self.parked.get(key).unwrap_or(&0), self.waiting.get(key).unwrap_or(&0));
@@ -187,6 +201,24 @@ mod tests {
             (keyspace::aside(&address()), Bytes::from_static(&[3])),
             (keyspace::parked_row(&address(), 0), Envelope::default().encode_to_vec().into()),
         ]
+    }
+
+    #[test]
+    fn what_waits_in_a_zone_that_nobody_will_look_at_is_told() {
+        let (shard, namespace) = (address().shard(), address().namespace().to_owned());
+        let (inbox, _) = keyspace::inbox_row(shard, &namespace, 7);
+        let (zone, envelope) =
+            (keyspace::zone(shard, &namespace), Bytes::from(Envelope::default().encode_to_vec()));
+        for (key, value) in [(inbox, envelope), (keyspace::nudge(&address()), Bytes::new())] {
+            let mut check = Check::default();
+            check.note(&key, &value);
+            let findings = check.findings();
+            assert!(findings.len() == 1 && findings[0].0 == zone, "{findings:?}");
+            let mut check = Check::default();
+            check.note(&key, &value);
+            check.note(&zone, &Bytes::new());
+            assert_eq!(check.findings(), []);
+        }
     }
 
     #[test]

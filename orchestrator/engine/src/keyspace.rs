@@ -133,6 +133,17 @@ pub(crate) fn zone(shard: ShardIndex, namespace: &str) -> Vec<u8> {
     pack(&(ROOT, RowKind::Zone as u16, u16::from(shard), namespace))
 }
 
+/// The pointer to the zone that a row of an inbox, or a nudge, lies in.
+pub(crate) fn zone_of(key: &[u8]) -> Option<Vec<u8>> {
+    if let Some(address) = split_address(key) {
+        return Some(zone(address.shard(), address.namespace()));
+    }
+    let stamped = VERSIONSTAMP_BYTES + size_of::<u64>();
+    let (_, _, shard, namespace) =
+        unpack::<(u16, u16, u16, String)>(key.get(..key.len().checked_sub(stamped)?)?).ok()?;
+    Some(pack(&(ROOT, RowKind::Zone as u16, shard, namespace.as_str())))
+}
+
 /// The namespaces that may have something in a shard's inbox.
 pub(crate) fn zones(shard: ShardIndex) -> KeyRange {
     KeyRange::under(pack(&(ROOT, RowKind::Zone as u16, u16::from(shard))))

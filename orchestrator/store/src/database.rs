@@ -266,6 +266,10 @@ impl Database {
                     reason: format!("{name:?} was tried for 20 s; last: {last}"),
                 });
             }
+            // No contention: whoever asks learns that the cluster is away, and whom to ask about it.
+            if matches!(last, StoreError::Unavailable { .. }) {
+                return Err(last);
+            }
             let attempts = backoff.attempts();
             return Err(StoreError::RetriesExhausted { name, attempts, last: Box::new(last) });
         };

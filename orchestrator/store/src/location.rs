@@ -50,7 +50,7 @@ impl FromStr for StoreLocation {
         let refuse = || InvalidLocation(text.to_owned());
         let cluster = text.strip_prefix(CLUSTER).ok_or_else(refuse)?;
         let (file, prefix) = cluster.split_once(PREFIX).unwrap_or((cluster, DEFAULT_PREFIX));
-        if file.is_empty() || prefix.is_empty() || prefix.len() > MAX_PREFIX_BYTES {
+        if file.is_empty() || file.contains('?') || prefix.is_empty() || prefix.len() > MAX_PREFIX_BYTES {
             return Err(refuse());
         }
         Ok(Self::Cluster { file: file.into(), prefix: prefix.to_owned() })

@@ -28,17 +28,21 @@ pub(super) async fn check(config: &Config) -> (Verdict, bool) {
     db.shutdown().await;
     let verdict = match checked {
         Err(error) => Verdict::Problem(error.to_string()),
-        Ok(_) if stuck.as_ref().is_ok_and(|stuck| !stuck.is_empty()) => {
-            Verdict::Problem(stuck.unwrap_or_default().join("\n"))
-        }
-        Ok(report) if report.findings.is_empty() => {
+        Ok(report) => {
+            let mut problems = stuck.unwrap_or_else(|error| vec![error.to_string()]);
+            if !report.findings.is_empty() {
+                problems.push(format!(
+                    "{} rows do not agree; see which with `muster store check`, keep a copy of the store and report it",
+                    report.findings.len()
+                ));
+            }
             let rows: u64 = report.rows.values().sum();
-            Verdict::Ok(format!("{rows} rows, and all agree"))
+            if problems.is_empty() {
+                Verdict::Ok(format!("{rows} rows, and all agree"))
+            } else {
+                Verdict::Problem(problems.join("\n"))
+            }
         }
-        Ok(report) => Verdict::Problem(format!(
-            "{} rows do not agree; see which with `muster store check`, keep a copy of the store and report it",
-            report.findings.len()
-        )),
     };
     (verdict, false)
 }

@@ -23,6 +23,9 @@ use crate::harness::wait::{Look, until};
 /// How long all servers may take to be warm.
 const WARM_DEADLINE: Duration = Duration::from_mins(5);
 
+/// Nodes of each region: one takes no more than so many servers.
+const NODES: u32 = 4;
+
 /// The orchestrator and its machines.
 pub(super) struct Stage {
     orchestrator: Orchestrator,
@@ -59,7 +62,10 @@ impl Stage {
         let mut machines = Vec::new();
         for region in REGIONS {
             machines.push(stand_in::edge(&admin, &address, region, &format!("edge-{region}")).await?);
-            machines.push(stand_in::agent(&admin, &address, region, &format!("node-{region}")).await?);
+            for node in 1..=NODES {
+                machines
+                    .push(stand_in::agent(&admin, &address, region, &format!("node-{region}-{node}")).await?);
+            }
         }
         let (studio, player) =
             (with_role(&admin, &url, Role::Deploy).await?, with_role(&admin, &url, Role::Client).await?);
