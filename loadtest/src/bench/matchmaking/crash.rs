@@ -41,6 +41,8 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const RETRY: Duration = Duration::from_millis(50);
 /// Servers kept warm, of those there may be; games end by themselves, for nobody plays.
 const SERVERS: (u32, u32) = (500, 5_000);
+/// How long the orchestrator may take to stop at the end, before its store is looked into.
+const STOP_GRACE: Duration = Duration::from_secs(15);
 /// Rows of the store read in one transaction.
 const PAGE: usize = 2_000;
 /// Name of queue and fleet.
@@ -79,7 +81,7 @@ pub(super) async fn run(options: &BenchOptions, steps: &mut Steps) -> anyhow::Re
     let text = format!("crash: {KILLS} kills while {RATE} tickets a second come");
     steps.run("crash", &text, live(&mut stack, &ledger)).await?;
     let store = stack.dir().join("state/orchestrator/store.redb");
-    stack.stop(&[]).await?;
+    stack.orchestrators[0].stop(STOP_GRACE).await?;
     let ledger = std::mem::take(&mut *ledger.lock().expect("nobody panicked with it"));
     let judged = steps.run("judge", "crash: what the store has", judge(&store, &ledger)).await?;
     let ms = |us: u64| us as f64 / 1_000.0;
