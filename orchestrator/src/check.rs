@@ -18,8 +18,6 @@ use crate::records::{EdgePortRecord, ServerRecord, TicketRecord, typed};
 use crate::state::servers::Derived;
 use crate::state::{kv, servers, tickets};
 
-#[cfg(test)]
-pub(crate) use rows::hex;
 pub use rows::{Row, describe};
 
 /// Looks at a store of which something seems wrong.

@@ -4,6 +4,9 @@
 //! What is written here at a release is read by every later one: it is how a change of a record, a key or
 //! a workflow's state that older stores do not survive is found before it is released.
 
+#[path = "../engine/tests/engine/rows.rs"]
+mod rows;
+
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,6 +16,7 @@ use muster_protocol::id::TicketId;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use self::rows::Row;
 use crate::records::ServerState;
 use crate::world::{FLEET, LOSS_MS, NAMESPACE, RETENTION_MS, World, replica};
 use crate::{allocate, check, lifecycle, reconcile, state, workflows};
@@ -21,8 +25,6 @@ use crate::{allocate, check, lifecycle, reconcile, state, workflows};
 const DEADLINE: Duration = Duration::from_mins(1);
 /// How long the node that is away has left to come back.
 const SHORT_LOSS_MS: u64 = 1_000;
-
-type Row = (Vec<u8>, Vec<u8>);
 
 /// Loops and workflows at work.
 struct Running {
@@ -116,40 +118,19 @@ async fn write() {
     });
     visited.await.expect("readable");
     assert!(rows.len() > 50, "{} rows", rows.len());
-    if let Ok(release) = std::env::var("MUSTER_WRITE_GOLDEN") {
-        let hex = check::hex;
-        let lines: Vec<String> =
-            rows.iter().map(|(key, value)| format!("{} {}\n", hex(key), hex(value))).collect();
-        std::fs::write(directory().join(format!("{release}.rows")), lines.concat()).expect("written");
-    }
-}
-
-fn read(path: &Path) -> Vec<Row> {
-    let bytes = |hex: &str| -> Vec<u8> {
-        let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
-        (0..hex.len()).step_by(2).map(digit).collect()
-    };
-    let text = std::fs::read_to_string(path).expect("readable");
-    let rows = text.lines().map(|line| line.split_once(' ').expect("a key and a value"));
-    rows.map(|(key, value)| (bytes(key), bytes(value))).collect()
+    rows::write_if_asked(&directory(), &rows);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn stores_of_every_release_go_on() {
-    let mut releases = 0;
-    for entry in std::fs::read_dir(directory()).expect("there") {
-        let path = entry.expect("readable").path();
-        if path.extension().is_some_and(|extension| extension == "rows") {
-            releases += 1;
-            goes_on(&path).await;
-        }
+    for path in rows::releases(&directory()) {
+        goes_on(&path).await;
     }
-    assert!(releases > 0, "no store of an earlier release is there");
 }
 
 async fn goes_on(path: &Path) {
     let name = path.display();
-    let world = World::of_rows(&read(path)).await;
+    let world = World::of_rows(&rows::read(path)).await;
     let agrees = async |when: &str| {
         let found = check::check(&world.db).await.expect("readable").findings;
         assert!(found.is_empty(), "{name}, {when}: {found:#?}");

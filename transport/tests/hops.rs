@@ -54,6 +54,19 @@ fn dialler() -> quinn::Endpoint {
     bind("127.0.0.1:0".parse().expect("an address"), None).expect("a socket")
 }
 
+/// Takes whoever dials, and says nothing.
+fn keep_open(server: quinn::Endpoint) {
+    tokio::spawn(async move {
+        while let Some(incoming) = server.accept().await {
+            tokio::spawn(async move {
+                if let Ok(connection) = incoming.await {
+                    connection.closed().await;
+                }
+            });
+        }
+    });
+}
+
 #[tokio::test]
 async fn both_ends_know_each_other() {
     let authority = Authority::new();
@@ -85,15 +98,7 @@ async fn another_authoritys_client_and_another_nodes_name_are_refused() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let agent = authority.issue(Role::Agent, "node_01a");
     let (server, addresses) = listen(&agent, ClientCertificate::Required, &[alpn::TUNNEL]);
-    tokio::spawn(async move {
-        while let Some(incoming) = server.accept().await {
-            tokio::spawn(async move {
-                if let Ok(connection) = incoming.await {
-                    connection.closed().await;
-                }
-            });
-        }
-    });
+    keep_open(server);
     let endpoint = dialler();
 
     // Signed by another CA, though it trusts ours: TLS 1.3 tells the client after its own side is done.
@@ -118,15 +123,7 @@ async fn an_address_that_is_silent_does_not_keep_the_next_waiting() {
     let authority = Authority::new();
     let agent = authority.issue(Role::Agent, "node_01a");
     let (server, addresses) = listen(&agent, ClientCertificate::Required, &[alpn::TUNNEL]);
-    tokio::spawn(async move {
-        while let Some(incoming) = server.accept().await {
-            tokio::spawn(async move {
-                if let Ok(connection) = incoming.await {
-                    connection.closed().await;
-                }
-            });
-        }
-    });
+    keep_open(server);
     // Bound, and never answers.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
     let edge = authority.issue(Role::Edge, "edge_01b");

@@ -10,15 +10,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use muster_client::Client;
-use muster_protocol::api::{
-    AllocateRequest, BuildRequest, FleetSpec, PortProtocol, PortSpec, RegionSpec, TokenMode,
-};
+use muster_protocol::api::{AllocateRequest, FleetSpec};
 use muster_protocol::problem::ProblemCode;
 use tokio::task::JoinSet;
 
 use super::figures::{Figure, Figures};
 use super::{BenchOptions, stand_in};
-use crate::harness::specs::arena_fleet;
 use crate::harness::stack::{REGION, Stack, StackOptions};
 use crate::harness::steps::Steps;
 use crate::harness::wait::{Look, until};
@@ -46,12 +43,7 @@ pub async fn run(options: &BenchOptions, steps: &mut Steps) -> anyhow::Result<Fi
     for node in 1..=NODES {
         stand_ins.push(stand_in::agent(&stack.admin, &address, REGION, &format!("node-{node}")).await?);
     }
-    let request = BuildRequest {
-        digest: None,
-        reference: Some("bench.example/arena:1".to_owned()),
-        tags: vec!["arena:bench".to_owned()],
-    };
-    stack.studio.create_build(&request).await?;
+    stack.studio.create_build(&stand_in::build()).await?;
 
     let total = FLEETS * WARM;
     // With `max` at the warm count a claim is not followed by a new server: the claim alone is measured.
@@ -90,18 +82,7 @@ fn fleet_name(number: u32) -> String {
 }
 
 fn fleet(number: u32, max: u32) -> FleetSpec {
-    let mut spec = arena_fleet(&fleet_name(number), "arena:bench", REGION, WARM, max);
-    spec.ports = vec![PortSpec {
-        name: "game-udp".to_owned(),
-        protocol: PortProtocol::Udp,
-        port: 7777,
-        token: TokenMode::Preface,
-        tls: false,
-    }];
-    spec.regions.insert(REGION.to_owned(), RegionSpec { warm: WARM, max });
-    // Nobody plays here: without this the reaper would take the claimed servers for deserted.
-    spec.timeouts.idle_s = 0;
-    spec
+    stand_in::fleet(&fleet_name(number), &[REGION], WARM, max)
 }
 
 async fn warm(stack: &Stack, stand_ins: &mut [stand_in::StandIn], max: u32) -> anyhow::Result<()> {

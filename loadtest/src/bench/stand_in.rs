@@ -13,7 +13,9 @@ use muster_protocol::agent::{
     AgentHello, AgentMessage, DesiredServers, NodeCapacity, NodeUsage, ServerExit, ServerGoal, ServerPhase,
     ServerReport, ServerSpec, ToAgent, agent_message, to_agent,
 };
-use muster_protocol::api::{JoinRole, JoinTokenRequest};
+use muster_protocol::api::{
+    BuildRequest, FleetSpec, JoinRole, JoinTokenRequest, PortProtocol, PortSpec, RegionSpec, TokenMode,
+};
 use muster_protocol::edge::{
     EdgeHello, EdgeMessage, EdgeReport, RoutesApplied, ToEdge, edge_message, to_edge,
 };
@@ -22,6 +24,10 @@ use muster_transport::{
 };
 use tokio::task::JoinHandle;
 
+use crate::harness::specs::arena_fleet;
+
+/// Tag of the build whose containers are not run.
+const BUILD_TAG: &str = "arena:bench";
 /// How often a link says that it is there.
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// How long the orchestrator may take to answer a dial.
@@ -266,6 +272,31 @@ async fn run_edge(mut link: Link, hello: EdgeHello) -> anyhow::Result<()> {
         }
     };
     tokio::select! { read = reading => read, told = telling => told }
+}
+
+/// The build whose containers are not run.
+pub(super) fn build() -> BuildRequest {
+    BuildRequest {
+        digest: None,
+        reference: Some("bench.example/arena:1".to_owned()),
+        tags: vec![BUILD_TAG.to_owned()],
+    }
+}
+
+/// A fleet of that build with one port, of so many servers in each of `regions`, at least one.
+pub(super) fn fleet(name: &str, regions: &[&str], warm: u32, max: u32) -> FleetSpec {
+    let mut spec = arena_fleet(name, BUILD_TAG, regions[0], warm, max);
+    spec.ports = vec![PortSpec {
+        name: "game-udp".to_owned(),
+        protocol: PortProtocol::Udp,
+        port: 7777,
+        token: TokenMode::Preface,
+        tls: false,
+    }];
+    spec.regions = regions.iter().map(|region| ((*region).to_owned(), RegionSpec { warm, max })).collect();
+    // Nobody plays here: without this the claimed servers would be taken for deserted.
+    spec.timeouts.idle_s = 0;
+    spec
 }
 
 fn now_ms() -> u64 {

@@ -433,7 +433,8 @@ impl Drop for Stack {
     }
 }
 
-async fn client_of(admin: &Client, url: &str, role: Role) -> anyhow::Result<Client> {
+/// A client with a new token of `role` in the namespace, at `url`.
+pub(crate) async fn client_of(admin: &Client, url: &str, role: Role) -> anyhow::Result<Client> {
     let request = ApiTokenRequest {
         role,
         namespace: Some(NAMESPACE.to_owned()),

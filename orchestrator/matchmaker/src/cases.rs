@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::filter::Filter;
 use crate::{Formed, Offer, Player, Pool, Queue, Ticket, TicketKey};
-use muster_protocol::api::{Priority, Value};
+use muster_protocol::api::Value;
 
 const DOCUMENT: &str = include_str!("../../../docs/matchmaking.md");
 const RANK_DUEL: &str = include_str!("../../../docs/examples/queues/rank-duel.toml");
@@ -52,13 +52,9 @@ impl Case {
             attributes: self.queue.attributes(&said).expect("declared"),
         });
         let ticket = Ticket {
-            key: self.last,
-            players: players.collect(),
             latencies_ms: [("eu".to_owned(), says.latency_ms)].into(),
-            entered_ms: BEGIN_MS + self.now_s * 1_000,
-            priority: Priority::Normal,
             filter: says.filter.map(|text| Filter::compile(text, self.queue.schema()).expect("a filter")),
-            blocks: BTreeSet::new(),
+            ..Ticket::new(self.last, players.collect(), BEGIN_MS + self.now_s * 1_000)
         };
         self.pool.insert(ticket).expect("admitted");
         self.last

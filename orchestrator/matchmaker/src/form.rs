@@ -9,7 +9,7 @@ use crate::search::{Proposal, Search, Spare};
 use crate::ticket::TicketKey;
 
 /// Regions of which the best is taken: those nearest to the leader. Of those further away the first will do.
-const MAX_COMPARED_REGIONS: usize = 4;
+pub(crate) const MAX_COMPARED_REGIONS: usize = 4;
 /// When one leads again that led in vain though not everything could be looked at: after as long as it has waited, and
 /// this long at least, in milliseconds.
 const MIN_AGAIN_MS: u64 = 1_000;

@@ -28,6 +28,8 @@ mod relaxing;
 mod rules;
 mod search;
 #[cfg(test)]
+mod testing;
+#[cfg(test)]
 mod tests;
 mod willing;
 

@@ -7,52 +7,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::filter::Filter;
+use crate::testing::{DUELS, player, queue};
 use crate::{Formed, Offer, Player, Pool, Queue, Ticket, TicketKey};
 use muster_protocol::api::{Priority, Value};
-
-/// Two teams of two with skill that relaxes, modes that must be the same, tags in common, and a latency cap.
-const DUELS: &str = r#"
-    name = "duels"
-    fleet = "arena"
-    [attributes]
-    skill = { kind = "number", default = 1000 }
-    mode = { kind = "text", default = "ctf" }
-    maps = { kind = "tags", default = ["ice", "mud"] }
-    [[teams]]
-    name = "side"
-    count = 2
-    min = 2
-    max = 2
-    [[rules]]
-    name = "near in skill"
-    kind = "spread"
-    attribute = "skill"
-    most = 150
-    expand = [{ after_s = 10, to = 300 }, { after_s = 30, to = 900 }]
-    [[rules]]
-    name = "fair"
-    kind = "gap"
-    attribute = "skill"
-    most = 200
-    [[rules]]
-    name = "same mode"
-    kind = "same"
-    attribute = "mode"
-    [[rules]]
-    name = "a map for all"
-    kind = "common"
-    attribute = "maps"
-    at_least = 1
-    [[rules]]
-    name = "not laggy"
-    kind = "latency"
-    most = 80
-    expand = [{ after_s = 20, to = 160 }]
-"#;
-
-fn queue(text: &str) -> Queue {
-    Queue::compile(&toml::from_str(text).expect("TOML")).expect("a definition")
-}
 
 fn offers() -> Vec<Offer> {
     ["eu", "us"].map(|region| Offer { region: region.into(), warm: 1, capacity: 1_000 }).to_vec()
@@ -112,16 +69,10 @@ const NOW_MS: u64 = 1_000_000;
 #[test]
 fn a_player_who_asked_twice_is_not_in_a_match_twice() {
     let queue = queue("name = \"duel\"\nfleet = \"arena\"\nplayers = 2");
-    let of = |key: TicketKey, name: &str| Ticket {
-        key,
-        players: vec![Player { name: name.to_owned(), attributes: Vec::new() }],
-        latencies_ms: BTreeMap::new(),
-        entered_ms: NOW_MS - 100 + key as u64,
-        priority: Priority::Normal,
-        filter: None,
-        blocks: BTreeSet::new(),
+    let of = |key: TicketKey, name: &str| {
+        Ticket::new(key, vec![player(&queue, name, &[])], NOW_MS - 100 + key as u64)
     };
-    let mut pool = Pool::new(queue);
+    let mut pool = Pool::new(queue.clone());
     for (key, name) in [(1, "ann"), (2, "ann"), (3, "ann")] {
         pool.insert(of(key, name)).expect("admitted");
     }
@@ -246,16 +197,9 @@ const FOURS: &str = r#"
 "#;
 
 fn of_four(queue: &Queue, key: TicketKey, said: &[(&str, Value)], filter: Option<&str>) -> Ticket {
-    let said = said.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-    let attributes = queue.attributes(&said).expect("declared");
     Ticket {
-        key,
-        players: vec![Player { name: format!("p{key}"), attributes }],
-        latencies_ms: BTreeMap::new(),
-        entered_ms: NOW_MS,
-        priority: Priority::Normal,
         filter: filter.map(|text| Filter::compile(text, queue.schema()).expect("a filter")),
-        blocks: BTreeSet::new(),
+        ..Ticket::new(key, vec![player(queue, format!("p{key}"), said)], NOW_MS)
     }
 }
 

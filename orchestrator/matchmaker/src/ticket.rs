@@ -136,6 +136,19 @@ impl Queue {
 }
 
 impl Ticket {
+    /// A party that names no latency and asks nothing of others, of normal priority.
+    pub fn new(key: TicketKey, players: Vec<Player>, entered_ms: u64) -> Self {
+        Self {
+            key,
+            players,
+            latencies_ms: BTreeMap::new(),
+            entered_ms,
+            priority: Priority::Normal,
+            filter: None,
+            blocks: BTreeSet::new(),
+        }
+    }
+
     /// Round trip to a region: 0 anywhere for one that names none.
     pub(crate) fn latency(&self, region: &str) -> u32 {
         if self.latencies_ms.is_empty() { 0 } else { self.latencies_ms.get(region).copied().unwrap_or(FAR) }

@@ -6,7 +6,7 @@
 //! allows is in `auth`.
 
 use muster_protocol::api::{ApiToken, Role};
-use muster_protocol::id::{ApiTokenId, TicketId};
+use muster_protocol::id::{ApiTokenId, StaticType, TicketId, TypeSafeId};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
@@ -14,8 +14,6 @@ use crate::records::{ApiRole, ApiTokenRecord, TicketRecord};
 
 /// What every API token begins with, so that scanners and people know one when they see it.
 pub(crate) const PREFIX: &str = "mst_";
-/// What the id's own text form begins with; left out in the token.
-const ID_PREFIX: &str = "tok_";
 /// Random bytes of a secret.
 pub(crate) const SECRET_BYTES: usize = 24;
 /// Longest text that is looked at, in bytes.
@@ -23,8 +21,6 @@ pub(crate) const MAX_TEXT_BYTES: usize = 128;
 
 /// What every ticket's own token begins with.
 const TICKET_PREFIX: &str = "mtk_";
-/// What a ticket id's own text form begins with; left out in the token.
-const TICKET_ID_PREFIX: &str = "tkt_";
 
 /// A ticket's own token as shown by a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,12 +33,8 @@ pub(crate) struct ShownTicket {
 impl ShownTicket {
     /// Reads a token's text; `None` if it has not the form of one.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        if text.len() > MAX_TEXT_BYTES {
-            return None;
-        }
-        let (id, secret) = text.strip_prefix(TICKET_PREFIX)?.split_once('_')?;
-        let id = format!("{TICKET_ID_PREFIX}{id}").parse().ok()?;
-        Some(Self { id, secret_sha256: Sha256::digest(secret).into() })
+        let (id, secret_sha256) = read(text, TICKET_PREFIX)?;
+        Some(Self { id, secret_sha256 })
     }
 
     /// Whether its secret is that of `record`.
@@ -67,9 +59,7 @@ impl TicketSecret {
 
     /// The token of `ticket`.
     pub(crate) fn token(&self, ticket: TicketId) -> String {
-        let id = ticket.to_string();
-        let suffix = id.strip_prefix(TICKET_ID_PREFIX).expect("a ticket's id begins with its prefix");
-        format!("{TICKET_PREFIX}{suffix}_{}", self.0)
+        write(TICKET_PREFIX, ticket, &self.0)
     }
 }
 
@@ -84,12 +74,8 @@ pub(crate) struct Shown {
 impl Shown {
     /// Reads a token's text; `None` if it has not the form of one.
     pub(crate) fn parse(text: &str) -> Option<Self> {
-        if text.len() > MAX_TEXT_BYTES {
-            return None;
-        }
-        let (id, secret) = text.strip_prefix(PREFIX)?.split_once('_')?;
-        let id = format!("{ID_PREFIX}{id}").parse().ok()?;
-        Some(Self { id, secret_sha256: Sha256::digest(secret).into() })
+        let (id, secret_sha256) = read(text, PREFIX)?;
+        Some(Self { id, secret_sha256 })
     }
 
     /// Whether its secret is that of `record`.
@@ -119,9 +105,24 @@ pub(crate) fn mint(
         expires_at_ms: ttl_s.map_or(0, |ttl_s| now_ms.saturating_add(ttl_s.saturating_mul(1_000))),
         secret_sha256: Sha256::digest(&secret).to_vec(),
     };
-    let id = id.to_string();
-    let suffix = id.strip_prefix(ID_PREFIX).expect("an API token's id begins with its prefix");
-    (record, format!("{PREFIX}{suffix}_{secret}"))
+    (record, write(PREFIX, id, &secret))
+}
+
+/// The text of a token: what begins it, the id without what begins ids of its type, and the secret.
+fn write<T: StaticType>(prefix: &str, id: TypeSafeId<T>, secret: &str) -> String {
+    let text = id.to_string();
+    let (_, id) = text.rsplit_once('_').expect("an id has its type before its digits");
+    format!("{prefix}{id}_{secret}")
+}
+
+/// The id in the text of a token, and the hash of its secret; `None` if it has not the form of one.
+fn read<T: StaticType>(text: &str, prefix: &str) -> Option<(TypeSafeId<T>, [u8; 32])> {
+    if text.len() > MAX_TEXT_BYTES {
+        return None;
+    }
+    let (id, secret) = text.strip_prefix(prefix)?.split_once('_')?;
+    let id = format!("{}_{id}", T::TYPE).parse().ok()?;
+    Some((id, Sha256::digest(secret).into()))
 }
 
 /// The token as the API tells it; `text` only in the answer to its making.

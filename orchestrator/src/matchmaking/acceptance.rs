@@ -6,9 +6,8 @@
 use muster_protocol::id::{MatchId, TicketId};
 use muster_store::Transaction;
 
-use super::commit::{assign, assign_ticket, await_server};
-use super::waiting::{Fate, dissolve_each};
-use crate::lifecycle::claim_warm;
+use super::commit::await_server;
+use super::waiting::{Fate, assign_one, dissolve_each};
 use crate::records::{MatchState, TicketRecord, TicketState};
 use crate::state::{StateError, matches, tickets};
 
@@ -54,22 +53,13 @@ pub(crate) async fn answer(
             let mut after = before.clone();
             after.accepted.push(own.into());
             if after.tickets().iter().all(|ticket| after.accepted.contains(&(*ticket).into())) {
-                let (namespace, fleet, region) = (&after.namespace, &after.fleet, &after.region);
-                let server = claim_warm(tx, namespace, fleet, region, match_id, now_ms).await?;
-                match &server {
-                    Some(server) => assign(&mut after, server, now_ms),
-                    None => await_server(&mut after, now_ms),
-                }
-                if let Some(server) = &server {
-                    for ticket in after.tickets() {
-                        let Some(before) = tickets::load(tx, ticket).await? else { continue };
-                        let mut after = before.clone();
-                        assign_ticket(&mut after, server, now_ms);
-                        tickets::save(tx, Some(&before), &after);
-                    }
-                }
+                await_server(&mut after, now_ms);
             }
             matches::save(tx, Some(&before), &after);
+            // From here on it is as any other match that waits for a server, and there may be one already.
+            if after.state() == MatchState::Waiting {
+                assign_one(tx, match_id, now_ms).await?;
+            }
         }
     }
     tickets::load(tx, own).await

@@ -32,8 +32,8 @@ pub(crate) enum Committed {
     Stale,
 }
 
-/// Makes `members`, each with the name of its team, a match in `region`. A match of tickets that are still searching is written whole or
-/// not at all; a server is claimed with it if one is warm.
+/// Makes `members`, each with the name of its team, a match in `region`. A match of tickets that are still searching
+/// is written whole or not at all; a server is claimed with it if one is warm.
 pub(super) async fn commit_group(
     db: &Database,
     Making { record: queue, accept_ms }: &Making<'_>,
@@ -61,22 +61,20 @@ pub(super) async fn commit_group(
             queue: queue.name.clone(),
             fleet: queue.fleet.clone(),
             region: region.to_owned(),
-            state: MatchState::Waiting.into(),
             seats: afters.iter().flat_map(seats).collect(),
             created_at_ms: now_ms,
             ..Default::default()
         };
-        let server = if *accept_ms > 0 {
+        await_server(&mut record, now_ms);
+        let mut server = None;
+        if *accept_ms > 0 {
             record.set_state(MatchState::Proposed);
             record.deadline_ms = now_ms + accept_ms;
-            None
         } else {
-            claim_warm(&mut tx, &queue.namespace, &queue.fleet, region, match_id, now_ms).await?
-        };
-        match &server {
-            Some(server) => assign(&mut record, server, now_ms),
-            None if *accept_ms > 0 => {}
-            None => await_server(&mut record, now_ms),
+            server = claim_warm(&mut tx, &queue.namespace, &queue.fleet, region, match_id, now_ms).await?;
+        }
+        if let Some(server) = &server {
+            assign(&mut record, server, now_ms);
         }
         matches::save(&mut tx, None, &record);
         for (before, after) in befores.iter().zip(&mut afters) {

@@ -18,8 +18,8 @@ use uuid::Uuid;
 use super::candidate::candidate;
 use super::waits::Waits;
 use crate::records::{QueueRecord, SearchingTicket};
+use crate::state::StateError;
 use crate::state::tickets::{self, News};
-use crate::state::{StateError, queues};
 
 /// Rows read in one transaction.
 const PAGE: usize = 2_000;
@@ -52,22 +52,20 @@ pub(super) fn ticket_id(key: TicketKey) -> TicketId {
 }
 
 impl Memory {
-    /// Reads a queue's tickets whole. `None` if there is no such queue.
+    /// Reads the tickets of the queue that `record` is of whole.
     pub(super) async fn read(
         db: &Database,
-        namespace: &str,
-        queue: &str,
+        record: QueueRecord,
         waits: Waits,
         now_ms: u64,
-    ) -> Result<Option<Self>, StateError> {
+    ) -> Result<Self, StateError> {
+        let (namespace, queue) = (record.namespace.clone(), record.name.clone());
         // The end of the news first: a ticket that comes while the whole is read is in it, or behind that end, or both.
-        let begun = db
+        let cursor = db
             .read("matchmaker_takes_over", async |mut tx| {
-                let Some(record) = queues::peek(&mut tx, namespace, queue).await? else { return Ok(None) };
-                Ok::<_, StateError>(Some((record, tickets::end_of_news(&mut tx, namespace, queue).await?)))
+                tickets::end_of_news(&mut tx, &namespace, &queue).await
             })
             .await?;
-        let Some((record, cursor)) = begun else { return Ok(None) };
         let (spec, compiled) = compile(&record)?;
         let accept_ms = u64::from(spec.accept_s) * 1_000;
         let mut memory = Self {
@@ -85,7 +83,7 @@ impl Memory {
         loop {
             let page = db
                 .read("matchmaker_reads", async |mut tx| {
-                    tickets::searching(&mut tx, namespace, queue, after.as_deref(), PAGE).await
+                    tickets::searching(&mut tx, &namespace, &queue, after.as_deref(), PAGE).await
                 })
                 .await?;
             let Some((last, ..)) = page.last() else { break };
@@ -94,7 +92,7 @@ impl Memory {
                 memory.learn(*ticket, Some(row));
             }
         }
-        Ok(Some(memory))
+        Ok(memory)
     }
 
     /// Whether this is still what the store says, but for the news: the definition is the same, and no news can have

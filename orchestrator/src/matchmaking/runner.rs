@@ -130,16 +130,15 @@ impl Matchmaker {
             ..Pass::default()
         };
         let mut memory = match memory {
-            Some(memory) if memory.is_current(&record, now_ms) => memory,
+            Some(mut memory) if memory.is_current(&record, now_ms) => {
+                memory.record = record;
+                memory
+            }
             before => {
                 let waits = before.map_or_else(Waits::default, |memory| memory.waits);
-                match Memory::read(&db, namespace, queue, waits, now_ms).await? {
-                    Some(memory) => memory,
-                    None => return Ok(None),
-                }
+                Memory::read(&db, record, waits, now_ms).await?
             }
         };
-        memory.record = record;
         let (outlook, watches) = self.look(&mut memory, now_ms).await?;
         memory.expire(now_ms);
         self.report(&memory, &outlook, now_ms).await?;

@@ -68,13 +68,22 @@ pub(crate) async fn serve_waiting(
     Ok(served)
 }
 
-enum Outcome {
+/// What came of looking for one match's server.
+pub(super) enum Outcome {
+    /// It has one.
     Assigned,
+    /// It waits no more.
     Gone,
+    /// None is warm.
     NoServer,
 }
 
-async fn assign_one(tx: &mut Transaction, match_id: MatchId, now_ms: u64) -> Result<Outcome, StateError> {
+/// Gives a match that waits a warm server, if there is one.
+pub(super) async fn assign_one(
+    tx: &mut Transaction,
+    match_id: MatchId,
+    now_ms: u64,
+) -> Result<Outcome, StateError> {
     let before = matches::load(tx, match_id).await?;
     let Some(before) = before.filter(|record| record.state() == MatchState::Waiting) else {
         return Ok(Outcome::Gone);

@@ -2,7 +2,7 @@
 
 use muster_protocol::api::QueueSpec;
 
-use super::QueueRecord;
+use super::{QueueRecord, QueueStatusRecord};
 use crate::state::StateError;
 
 impl QueueRecord {
@@ -38,6 +38,15 @@ impl QueueRecord {
             ticket_ttl_s: self.ticket_ttl_s,
             ..QueueSpec::simple(&self.name, &self.fleet, self.players)
         })
+    }
+}
+
+impl QueueStatusRecord {
+    /// How long half of the tickets matched lately, and nine of ten, had waited at most, in milliseconds; `None` before
+    /// the first.
+    pub fn expected_waits_ms(&self) -> (Option<u64>, Option<u64>) {
+        let known = |wait_ms| (self.waits > 0).then_some(wait_ms);
+        (known(self.wait_p50_ms), known(self.wait_p90_ms))
     }
 }
 

@@ -4,11 +4,10 @@
 //! many come as were matched, so that the pool stays as it is. Nothing is written: what durability and the API
 //! cost is not in these figures.
 
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use muster_matchmaker::{Offer, Player, Pool, Queue, Ticket, TicketKey};
-use muster_protocol::api::{PartyMember, Priority};
+use muster_protocol::api::PartyMember;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
@@ -96,15 +95,7 @@ fn ticket(queue: &Queue, key: TicketKey, now_ms: u64, random: &mut StdRng) -> Ti
         name: member.player,
         attributes: queue.attributes(&member.attributes).expect("the queue declares it"),
     });
-    Ticket {
-        key,
-        players: players.collect(),
-        latencies_ms: request.latencies_ms,
-        entered_ms: now_ms,
-        priority: Priority::Normal,
-        filter: None,
-        blocks: BTreeSet::new(),
-    }
+    Ticket { latencies_ms: request.latencies_ms, ..Ticket::new(key, players.collect(), now_ms) }
 }
 
 /// Resident memory of this process; 0 where it cannot be told.

@@ -12,7 +12,7 @@ use muster_client::Client;
 use muster_orchestrator::records::{MatchRecord, MatchState, TicketRecord, TicketState};
 use muster_orchestrator::state::kv;
 use muster_orchestrator::{Database, OpenOptions, keyspace};
-use muster_protocol::api::{self, BuildRequest, TicketRequest};
+use muster_protocol::api::{self, TicketRequest};
 use muster_protocol::id::{MatchId, ServerId, TicketId};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -22,7 +22,6 @@ use tokio::time::{sleep, sleep_until};
 use super::population;
 use crate::bench::figures::Figure;
 use crate::bench::{BenchOptions, stand_in};
-use crate::harness::specs::arena_fleet;
 use crate::harness::stack::{REGION, Stack, StackOptions};
 use crate::harness::steps::Steps;
 use crate::latency::Latencies;
@@ -64,14 +63,9 @@ pub(super) async fn run(options: &BenchOptions, steps: &mut Steps) -> anyhow::Re
     let address = stack.link_address();
     let _edge = stand_in::edge(&stack.admin, &address, REGION, "edge").await?;
     let _agent = stand_in::agent(&stack.admin, &address, REGION, "node").await?;
-    let request = BuildRequest {
-        digest: None,
-        reference: Some("bench.example/arena:1".to_owned()),
-        tags: vec!["arena:bench".to_owned()],
-    };
-    stack.studio.create_build(&request).await?;
+    stack.studio.create_build(&stand_in::build()).await?;
     let (warm, max) = SERVERS;
-    let mut fleet = arena_fleet(NAME, "arena:bench", REGION, warm, max);
+    let mut fleet = stand_in::fleet(NAME, &[REGION], warm, max);
     fleet.timeouts.idle_s = 10;
     stack.apply_fleet(&fleet).await?;
     steps.run("warm_crash", "crash: servers to ready, by a stand-in", stack.wait_for_warm(NAME)).await?;

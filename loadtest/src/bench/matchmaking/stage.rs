@@ -8,15 +8,12 @@ use std::time::Duration;
 use anyhow::Context as _;
 use muster_client::Client;
 use muster_orchestrator::{Config, Database, Orchestrator};
-use muster_protocol::api::{
-    ApiTokenRequest, BuildRequest, PortProtocol, PortSpec, RegionSpec, Role, TokenMode,
-};
+use muster_protocol::api::Role;
 
 use super::population::REGIONS;
 use crate::bench::stand_in::{self, StandIn};
 use crate::harness::ports;
-use crate::harness::specs::arena_fleet;
-use crate::harness::stack::NAMESPACE;
+use crate::harness::stack::{NAMESPACE, client_of};
 use crate::harness::steps::Steps;
 use crate::harness::wait::{Look, until};
 
@@ -67,14 +64,9 @@ impl Stage {
                     .push(stand_in::agent(&admin, &address, region, &format!("node-{region}-{node}")).await?);
             }
         }
-        let (studio, player) =
-            (with_role(&admin, &url, Role::Deploy).await?, with_role(&admin, &url, Role::Client).await?);
-        let request = BuildRequest {
-            digest: None,
-            reference: Some("bench.example/arena:1".to_owned()),
-            tags: vec!["arena:bench".to_owned()],
-        };
-        studio.create_build(&request).await?;
+        let studio = client_of(&admin, &url, Role::Deploy).await?;
+        let player = client_of(&admin, &url, Role::Client).await?;
+        studio.create_build(&stand_in::build()).await?;
         Ok(Self { orchestrator, machines, studio, player })
     }
 
@@ -86,18 +78,7 @@ impl Stage {
     /// Makes a fleet of `each` warm servers in every region, and as many in all as `max`: those that are claimed are
     /// replaced.
     pub(super) async fn warm(&mut self, fleet: &str, each: u32, max: u32) -> anyhow::Result<()> {
-        let mut spec = arena_fleet(fleet, "arena:bench", REGIONS[0], each, max);
-        spec.ports = vec![PortSpec {
-            name: "game-udp".to_owned(),
-            protocol: PortProtocol::Udp,
-            port: 7777,
-            token: TokenMode::Preface,
-            tls: false,
-        }];
-        spec.regions = REGIONS.map(|region| (region.to_owned(), RegionSpec { warm: each, max })).into();
-        // Nobody plays here: without this the claimed servers would be taken for deserted.
-        spec.timeouts.idle_s = 0;
-        self.studio.apply_fleet(&spec).await?;
+        self.studio.apply_fleet(&stand_in::fleet(fleet, &REGIONS, each, max)).await?;
         let (machines, studio) = (&mut self.machines, &self.studio);
         until("all servers to be ready", WARM_DEADLINE, async || {
             for machine in &mut *machines {
@@ -118,11 +99,4 @@ impl Stage {
         self.orchestrator.shutdown().await;
         Ok(())
     }
-}
-
-async fn with_role(admin: &Client, url: &str, role: Role) -> anyhow::Result<Client> {
-    let request =
-        ApiTokenRequest { role, namespace: Some(NAMESPACE.to_owned()), name: String::new(), ttl_s: None };
-    let token = admin.create_token(&request).await?.token.context("the token's text was not told")?;
-    Ok(Client::new(url, Some(&token), Some(NAMESPACE), None)?)
 }

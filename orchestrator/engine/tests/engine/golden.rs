@@ -1,7 +1,6 @@
 //! Workflows that earlier releases began, in `golden/`, under today's code: both styles go on from where they
 //! were, and what was done is not done again.
 
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex};
@@ -13,9 +12,9 @@ use muster_engine::{
 };
 use muster_store::{Database, StoreError};
 
+use crate::rows::{self, Row};
 use crate::support::{Account, HANDLED, balance, look, number, options, order, send, tell, until};
 
-type Row = (Vec<u8>, Vec<u8>);
 type Outside = Arc<Mutex<Vec<String>>>;
 
 /// Books after a rest and a go, or fails after the rest if there is nothing to book.
@@ -93,7 +92,7 @@ fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("golden")
 }
 
-async fn rows(db: &Database) -> Vec<Row> {
+async fn all_rows(db: &Database) -> Vec<Row> {
     let all = db.read("all", async |mut tx| tx.get_range(b"", b"\xfe", 100_000, false).await).await;
     all.expect("read").into_iter().map(|(key, value)| (key.to_vec(), value.to_vec())).collect()
 }
@@ -126,51 +125,21 @@ async fn write() {
         muster_engine::signal::<Booking>(tx, &booking("table"), &"now".to_owned()).expect("small");
     })
     .await;
-    let rows = rows(&db).await;
+    let rows = all_rows(&db).await;
     assert!(rows.len() > 10, "{} rows", rows.len());
-    if let Ok(release) = std::env::var("MUSTER_WRITE_GOLDEN") {
-        let mut lines = String::new();
-        for (key, value) in &rows {
-            // Writing to a String cannot fail.
-            let _ = writeln!(lines, "{} {}", hex(key), hex(value));
-        }
-        std::fs::write(directory().join(format!("{release}.rows")), lines).expect("written");
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
-}
-
-fn read(path: &Path) -> Vec<Row> {
-    let bytes = |hex: &str| -> Vec<u8> {
-        let digit = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hexadecimal");
-        (0..hex.len()).step_by(2).map(digit).collect()
-    };
-    let text = std::fs::read_to_string(path).expect("readable");
-    let rows = text.lines().map(|line| line.split_once(' ').expect("a key and a value"));
-    rows.map(|(key, value)| (bytes(key), bytes(value))).collect()
+    rows::write_if_asked(&directory(), &rows);
 }
 
 #[tokio::test(start_paused = true)]
 async fn workflows_of_every_release_go_on() {
-    let mut releases = 0;
-    for entry in std::fs::read_dir(directory()).expect("there") {
-        let path = entry.expect("readable").path();
-        if path.extension().is_some_and(|extension| extension == "rows") {
-            releases += 1;
-            goes_on(&path).await;
-        }
+    for path in rows::releases(&directory()) {
+        goes_on(&path).await;
     }
-    assert!(releases > 0, "no workflows of an earlier release are there");
 }
 
 async fn goes_on(path: &Path) {
     let (db, outside) = (Database::memory(2), Outside::default());
-    let was = read(path);
+    let was = rows::read(path);
     let written = db.run("golden", async |mut tx| {
         for (key, value) in &was {
             tx.set(key, value);
@@ -194,7 +163,7 @@ async fn goes_on(path: &Path) {
     // Two counts of bookings and three orders were there; a send and its credit came.
     assert_eq!(number(&db, HANDLED).await, 7);
     let mut checked = check::Check::default();
-    for (key, value) in rows(&db).await {
+    for (key, value) in all_rows(&db).await {
         if check::is_row(&key) {
             checked.note(&key, &value.into());
         }

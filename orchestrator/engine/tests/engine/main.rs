@@ -10,6 +10,7 @@ mod golden;
 mod nudges;
 mod once;
 mod questions;
+mod rows;
 mod steps;
 mod support;
 mod timers;

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::balance::balance;
-use crate::form::Offer;
+use crate::form::{MAX_COMPARED_REGIONS, Offer};
 use crate::pool::{Pool, Slot};
 use crate::queue::{Asks, Queue, Rule};
 use crate::rules::oldest_wait;
@@ -15,9 +15,6 @@ use muster_protocol::api::Within;
 
 use super::{Group, Refused};
 
-/// Most regions gathered in: those with room before those without, and of these the nearest; as many as forming
-/// tries.
-const MAX_REGIONS: usize = 4;
 /// Most runs of neighbours gathered from, each beginning further below the ticket's number.
 const MAX_RUNS: usize = 12;
 /// Most sizes below a full match for which a whole group is looked for.
@@ -75,7 +72,7 @@ impl<'a> Search<'a> {
         let own = &pool.entry(slot).ticket;
         let mut offers: Vec<&Offer> = offers.iter().collect();
         offers.sort_by_key(|offer| (offer.capacity == 0, own.latency(&offer.region)));
-        offers.truncate(MAX_REGIONS);
+        offers.truncate(MAX_COMPARED_REGIONS);
         let nearest: Vec<Slot> =
             others.iter().copied().filter(|other| own.accepts(&pool.entry(*other).ticket)).collect();
         let sorted = |key: &dyn Fn(&Slot) -> (usize, u64)| {

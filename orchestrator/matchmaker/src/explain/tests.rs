@@ -1,15 +1,16 @@
 //! Explanations: every kind of exclusion, the counts, what can never be, the best group, and that what they promise
 //! happens.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use muster_protocol::api::{Priority, Value};
+use muster_protocol::api::Value;
 use proptest::prelude::*;
 
 use super::*;
 use crate::filter::Filter;
 use crate::simulate::{Home, SyntheticOptions, synthetic};
-use crate::{Player, Pool, Queue, Ticket};
+use crate::testing::{player, queue};
+use crate::{Pool, Queue, Ticket};
 
 const NOW_MS: u64 = 1_000_000;
 
@@ -73,10 +74,6 @@ const CREW: &str = r#"
     within = "team"
 "#;
 
-fn queue(text: &str) -> Queue {
-    Queue::compile(&toml::from_str(text).expect("TOML")).expect("a definition")
-}
-
 fn offers() -> Vec<Offer> {
     ["eu", "us"].map(|region| Offer { region: region.into(), warm: 1, capacity: 9 }).to_vec()
 }
@@ -91,20 +88,8 @@ fn tags(tags: &[&str]) -> Value {
 
 /// A ticket of players who came just now, each saying so much.
 fn party(queue: &Queue, key: TicketKey, players: &[&[(&str, Value)]]) -> Ticket {
-    let player = |(at, said): (usize, &&[(&str, Value)])| {
-        let said: BTreeMap<String, Value> =
-            said.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect();
-        Player { name: format!("p{key}-{at}"), attributes: queue.attributes(&said).expect("declared") }
-    };
-    Ticket {
-        key,
-        players: players.iter().enumerate().map(player).collect(),
-        latencies_ms: BTreeMap::new(),
-        entered_ms: NOW_MS,
-        priority: Priority::Normal,
-        filter: None,
-        blocks: BTreeSet::new(),
-    }
+    let players = players.iter().enumerate().map(|(at, said)| player(queue, format!("p{key}-{at}"), said));
+    Ticket::new(key, players.collect(), NOW_MS)
 }
 
 fn alone(queue: &Queue, key: TicketKey, said: &[(&str, Value)]) -> Ticket {

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use muster_protocol::api::{AttributeKind, Priority, Value};
+use muster_protocol::api::{AttributeKind, Value};
 
 use super::{Arrival, MAX_TIME_MS};
 use crate::queue::{Asks, Queue};
@@ -115,15 +115,9 @@ pub fn synthetic(
     let shares = if options.party_shares.is_empty() { &[1.0][..] } else { &options.party_shares };
     let arrivals = times.into_iter().enumerate().map(|(number, entered_ms)| {
         let size = random.pick(shares.iter().copied()) + 1;
-        let ticket = Ticket {
-            key: number as TicketKey + 1,
-            players: players(&makers, number, size, &mut random),
-            latencies_ms: latencies(&options.homes, &mut random),
-            entered_ms,
-            priority: Priority::Normal,
-            filter: None,
-            blocks: BTreeSet::new(),
-        };
+        let players = players(&makers, number, size, &mut random);
+        let latencies_ms = latencies(&options.homes, &mut random);
+        let ticket = Ticket { latencies_ms, ..Ticket::new(number as TicketKey + 1, players, entered_ms) };
         let leaves_ms = options.leaves_after_ms.map(|after_ms| entered_ms.saturating_add(after_ms));
         Arrival { ticket, leaves_ms }
     });

@@ -6,42 +6,7 @@ use muster_protocol::api::{Priority, RecordedTicket, Value};
 use proptest::prelude::*;
 
 use super::*;
-use crate::Player;
-
-/// Two teams of two, with a rule of each kind that relaxes.
-const DUELS: &str = r#"
-    name = "duels"
-    fleet = "arena"
-    [attributes]
-    skill = { kind = "number", default = 1000 }
-    mode = { kind = "text", default = "ctf" }
-    maps = { kind = "tags", default = ["ice", "mud"] }
-    [[teams]]
-    name = "side"
-    count = 2
-    min = 2
-    max = 2
-    [[rules]]
-    name = "near in skill"
-    kind = "spread"
-    attribute = "skill"
-    most = 150
-    expand = [{ after_s = 10, to = 300 }, { after_s = 30, to = 900 }]
-    [[rules]]
-    name = "same mode"
-    kind = "same"
-    attribute = "mode"
-    [[rules]]
-    name = "a map for all"
-    kind = "common"
-    attribute = "maps"
-    at_least = 1
-    [[rules]]
-    name = "not laggy"
-    kind = "latency"
-    most = 80
-    expand = [{ after_s = 20, to = 160 }]
-"#;
+use crate::testing::{DUELS, player, queue};
 
 /// One against one, near in skill.
 const ONES: &str = r#"
@@ -57,10 +22,6 @@ const ONES: &str = r#"
     most = 100
     expand = [{ after_s = 10, to = 300 }]
 "#;
-
-fn queue(text: &str) -> Queue {
-    Queue::compile(&toml::from_str(text).expect("TOML")).expect("a definition")
-}
 
 fn strings<const N: usize>(of: [&str; N]) -> Vec<String> {
     of.map(str::to_owned).to_vec()
@@ -91,17 +52,8 @@ fn options(tickets: usize) -> SyntheticOptions {
 
 /// Somebody alone, of a skill.
 fn one(queue: &Queue, entered_ms: u64, skill: f64) -> Arrival {
-    let said = BTreeMap::from([("skill".to_owned(), Value::Number(skill))]);
-    let attributes = queue.attributes(&said).expect("declared");
-    let ticket = Ticket {
-        key: 0,
-        players: vec![Player { name: format!("p{entered_ms}-{skill}"), attributes }],
-        latencies_ms: BTreeMap::new(),
-        entered_ms,
-        priority: Priority::Normal,
-        filter: None,
-        blocks: BTreeSet::new(),
-    };
+    let name = format!("p{entered_ms}-{skill}");
+    let ticket = Ticket::new(0, vec![player(queue, name, &[("skill", Value::Number(skill))])], entered_ms);
     Arrival { ticket, leaves_ms: None }
 }
 

@@ -8,13 +8,13 @@ use crate::tickets::Explained;
 /// An explanation. How a ticket fared lately is left out where nobody was matched yet.
 pub(crate) fn explanation(explained: Explained) -> api::TicketExplanation {
     let Explained { record, explanation, status, search } = explained;
-    let known = |wait_ms| Some(wait_ms).filter(|_| status.waits > 0);
+    let (expected_wait_p50_ms, expected_wait_p90_ms) = status.expected_waits_ms();
     api::TicketExplanation {
         id: record.typed_id(),
         state: record.state().into(),
         words: search.as_ref().map_or_else(|| vec![explanation], Explanation::words),
-        expected_wait_p50_ms: known(status.wait_p50_ms),
-        expected_wait_p90_ms: known(status.wait_p90_ms),
+        expected_wait_p50_ms,
+        expected_wait_p90_ms,
         waiting_for: status.waiting_for,
         search: search.map(searching),
     }

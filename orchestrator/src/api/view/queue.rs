@@ -30,15 +30,15 @@ pub(crate) fn queue(
     searching: u32,
     matched: u32,
 ) -> Result<api::Queue, StateError> {
-    let known = |wait_ms| Some(wait_ms).filter(|_| status.waits > 0);
+    let (wait_p50_ms, wait_p90_ms) = status.expected_waits_ms();
     Ok(api::Queue {
         spec: record.to_spec()?,
         version: record.version,
         mode: record.mode().into(),
         searching,
         matched,
-        wait_p50_ms: known(status.wait_p50_ms),
-        wait_p90_ms: known(status.wait_p90_ms),
+        wait_p50_ms,
+        wait_p90_ms,
         waiting_for: status.waiting_for,
     })
 }
