@@ -113,6 +113,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
     let udp = UdpWorker::start(WorkerSetup {
         client: client_config(&identity, alpn::TUNNEL, Profile::TunnelDatagrams)?,
         trust: trust.clone(),
+        state_dir: config.state_dir.clone(),
         max_flows: config.max_flows as usize,
         idle: config.udp_idle(),
         metrics: metrics.clone(),

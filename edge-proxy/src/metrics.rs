@@ -18,6 +18,7 @@ const TUNNELS: &str = "muster_edge_tunnels";
 const LINK_UP: &str = "muster_edge_link_up";
 const BEACONS: &str = "muster_edge_beacons_total";
 const REBINDS: &str = "muster_edge_flow_rebinds_total";
+const RESTORED: &str = "muster_edge_flows_restored_total";
 
 /// Tells the installed recorder the units and descriptions. Call once per process, after installing it.
 pub(crate) fn describe() {
@@ -36,6 +37,7 @@ pub(crate) fn describe() {
     describe_gauge!(LINK_UP, Unit::Count, "1 while the link to an orchestrator stands");
     describe_counter!(BEACONS, Unit::Count, "Latency beacons answered");
     describe_counter!(REBINDS, Unit::Count, "Flows that moved to a new client address with their token");
+    describe_counter!(RESTORED, Unit::Count, "Flows of the process before that went on after a restart");
 }
 
 /// The handles.
@@ -55,6 +57,7 @@ pub(crate) struct Metrics {
     pub(crate) link_up: Gauge,
     pub(crate) beacons: Counter,
     pub(crate) rebinds: Counter,
+    pub(crate) restored: Counter,
 }
 
 impl Metrics {
@@ -78,6 +81,7 @@ impl Metrics {
             link_up: gauge!(LINK_UP),
             beacons: counter!(BEACONS),
             rebinds: counter!(REBINDS),
+            restored: counter!(RESTORED),
         }
     }
 

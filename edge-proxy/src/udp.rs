@@ -10,6 +10,8 @@ mod forward;
 #[cfg(test)]
 mod forward_tests;
 mod hot_loop;
+mod kept;
+mod kept_file;
 mod port;
 mod worker;
 

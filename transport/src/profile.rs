@@ -21,8 +21,8 @@ pub enum Profile {
 
 /// A link without a sign of life for this long is down.
 const LINK_IDLE: Duration = Duration::from_secs(6);
-/// A tunnel without a sign of life for this long is down.
-const TUNNEL_IDLE: Duration = Duration::from_secs(4);
+/// A tunnel without a sign of life for this long is down: players wait for whoever is behind it.
+const TUNNEL_IDLE: Duration = Duration::from_secs(2);
 /// Streams a peer may have open at once on a link: requests for blobs and logs.
 const LINK_STREAMS: u32 = 256;
 /// Streams an edge may have open at once to one agent: players' connections.

@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use muster_protocol::flow::FlowId;
 use muster_protocol::id::NodeId;
 
+use super::kept::Slot;
+
 /// Age from which a flow that was never answered may be evicted.
 pub(crate) const EVICTABLE_AGE: Duration = Duration::from_secs(1);
 /// Places looked at for one to evict.
@@ -40,17 +42,20 @@ pub(crate) struct Flow {
     pub(crate) answered: bool,
     /// Keyed hash of the token that proved it; `None` on open ports.
     pub(crate) proof: Option<u64>,
+    /// Where it is kept for a restart, if it is.
+    pub(crate) kept: Option<Slot>,
     /// When it came to be.
     pub(crate) since: Instant,
     /// Last packet from the client.
     pub(crate) last_packet: Instant,
 }
 
-/// A flow that is no more: what its agent is told.
+/// A flow that is no more: what its agent is told, and what is struck out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Gone {
     pub(crate) id: FlowId,
     pub(crate) port: u16,
+    pub(crate) kept: Option<Slot>,
 }
 
 /// A flow's place in the table; valid until the flow goes.
@@ -208,7 +213,7 @@ impl FlowTable {
                 self.per_port.remove(&flow.port);
             }
         }
-        Some(Gone { id: flow.id, port: flow.port })
+        Some(Gone { id: flow.id, port: flow.port, kept: flow.kept })
     }
 }
 
@@ -232,6 +237,7 @@ mod tests {
             next_split: 0,
             answered: false,
             proof: None,
+            kept: None,
             since: now,
             last_packet: now,
         }
@@ -271,7 +277,7 @@ mod tests {
         table.insert(Flow { answered: true, ..flow(1, 1, start) }).unwrap();
         table.insert(flow(2, 1, start)).unwrap();
         assert_eq!(table.insert(flow(3, 1, start)), Err(Full), "nothing is old enough");
-        assert_eq!(table.insert(flow(3, 1, later)), Ok(Some(Gone { id: FlowId(2), port: 1 })));
+        assert_eq!(table.insert(flow(3, 1, later)), Ok(Some(Gone { id: FlowId(2), port: 1, kept: None })));
         assert_eq!(table.insert(flow(4, 1, later)), Err(Full), "what is left is worth keeping");
         assert_eq!(table.len(), 3);
     }
@@ -291,7 +297,10 @@ mod tests {
         let mut table = FlowTable::new(10);
         table.insert(flow(1, 1, now)).unwrap();
         table.insert(flow(2, 1, now)).unwrap();
-        assert_eq!(table.move_to(FlowId(1), client(2), None), Some(Gone { id: FlowId(2), port: 1 }));
+        assert_eq!(
+            table.move_to(FlowId(1), client(2), None),
+            Some(Gone { id: FlowId(2), port: 1, kept: None })
+        );
         assert!(table.of_client(1, client(1)).is_none());
         assert_eq!(table.of_client(1, client(2)).unwrap().id, FlowId(1));
         assert_eq!(table.move_to(FlowId(1), client(2), None), None);

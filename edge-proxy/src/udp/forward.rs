@@ -5,7 +5,6 @@
 //! way: one lookup, no allocation. Sockets and tunnels are the hot loop's.
 
 use std::collections::HashMap;
-use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -20,6 +19,7 @@ use muster_protocol::tunnel::{Header, OpenTarget, RefuseReason};
 
 use super::admission::{Admission, Admit};
 use super::flows::{Flow, FlowTable, Gone};
+use super::kept::{KeptFlow, KeptFlows, SlotWrite};
 use crate::clock::Now;
 use crate::drops::DropReason;
 use crate::routes::{Proof, Route};
@@ -88,31 +88,76 @@ pub(crate) struct Forwarder {
     flows: FlowTable,
     admission: Admission,
     ports: HashMap<u16, PortEntry>,
-    token_hasher: RandomState,
+    kept: KeptFlows,
+    // Flows of the process before are not waited for any longer.
+    waiting_until: Instant,
     idle: Duration,
     // Flows that went since the last `take_gone`: their agents are to be told.
     gone: Vec<(NodeId, FlowId)>,
     rebinds: u64,
+    restored: u64,
 }
 
 impl Forwarder {
-    /// A forwarder without ports, of at most `max_flows` flows that live `idle` without a packet.
-    pub(crate) fn new(trust: Arc<ArcSwap<Trust>>, max_flows: usize, idle: Duration, now: Instant) -> Self {
+    /// A forwarder without ports, of at most `max_flows` flows that live `idle` without a packet. Those that
+    /// `kept` has of the process before go on when their port is opened.
+    pub(crate) fn new(
+        trust: Arc<ArcSwap<Trust>>,
+        max_flows: usize,
+        idle: Duration,
+        kept: KeptFlows,
+        now: Instant,
+    ) -> Self {
         Self {
             trust,
             flows: FlowTable::new(max_flows),
             admission: Admission::new(now),
             ports: HashMap::new(),
-            token_hasher: RandomState::new(),
+            kept,
+            waiting_until: now + idle,
             idle,
             gone: Vec::new(),
             rebinds: 0,
+            restored: 0,
         }
     }
 
-    /// Begins to serve `route`.
-    pub(crate) fn open_port(&mut self, route: Arc<Route>, counters: Arc<Counters>) {
-        self.ports.insert(route.key.port, PortEntry { route, counters });
+    /// Begins to serve `route`, and goes on with the flows to its server that the process before had.
+    pub(crate) fn open_port(&mut self, now: Instant, route: Arc<Route>, counters: Arc<Counters>) {
+        let port = route.key.port;
+        for (slot, flow) in self.kept.take_waiting(port) {
+            let leads_there = route.proof != Proof::Open
+                && (flow.server, flow.port_index) == (route.server, route.port_index);
+            let is_new =
+                self.flows.of_id(flow.id).is_none() && self.flows.of_client(port, flow.client).is_none();
+            let flow = Flow {
+                id: flow.id,
+                port,
+                node: route.node,
+                client: flow.client,
+                local_ip: flow.local_ip,
+                opened_on: 0,
+                next_split: 0,
+                answered: false,
+                proof: Some(flow.proof),
+                kept: Some(slot),
+                since: now,
+                last_packet: now,
+            };
+            if leads_there
+                && is_new
+                && let Ok(evicted) = self.flows.insert(flow)
+            {
+                if let Some(evicted) = evicted {
+                    self.forget(evicted);
+                }
+                counters.flow_opened();
+                self.restored += 1;
+            } else {
+                self.kept.strike(slot);
+            }
+        }
+        self.ports.insert(port, PortEntry { route, counters });
     }
 
     /// Ends `port` and its flows.
@@ -212,6 +257,9 @@ impl Forwarder {
 
     /// Forgets a part of the flows that have been idle; call every 50 ms.
     pub(crate) fn sweep(&mut self, now: Instant) {
+        if now >= self.waiting_until {
+            self.kept.give_up_waiting();
+        }
         let mut idle = Vec::new();
         let places = self.flows.places().div_ceil(SWEEPS_PER_ROUND);
         self.flows.sweep(now, self.idle, places, &mut idle);
@@ -230,6 +278,16 @@ impl Forwarder {
     /// Flows that moved to another address since the last call.
     pub(crate) fn take_rebinds(&mut self) -> u64 {
         std::mem::take(&mut self.rebinds)
+    }
+
+    /// Flows of the process before that go on, since the last call.
+    pub(crate) fn take_restored(&mut self) -> u64 {
+        std::mem::take(&mut self.restored)
+    }
+
+    /// What is to be written of kept flows, before a client is told that its flow stands.
+    pub(crate) fn take_writes(&mut self) -> Vec<SlotWrite> {
+        self.kept.take_writes()
     }
 
     /// Flows now.
@@ -258,7 +316,7 @@ impl Forwarder {
     /// A packet that begins as a preface does, on a port that asks for one.
     fn preface(&mut self, now: Now, arrival: &Arrival<'_>) -> Verdict {
         let Some(token) = decode_preface(arrival.packet) else { return Verdict::Drop(DropReason::Unproven) };
-        let proof = self.token_hasher.hash_one(token);
+        let proof = self.kept.token_hash(token);
         if let Some(flow) = self.flows.of_client(arrival.port, arrival.client)
             && flow.proof == Some(proof)
         {
@@ -316,6 +374,7 @@ impl Forwarder {
             if let Some(displaced) = self.flows.move_to(id, arrival.client, arrival.local_ip) {
                 self.forget(displaced);
             }
+            self.keep(id, route);
             return Ok(id);
         }
         // The same flow through another port of ours, and another seat's at this address, both end here.
@@ -335,6 +394,7 @@ impl Forwarder {
             next_split: 0,
             answered: false,
             proof,
+            kept: None,
             since: now.instant,
             last_packet: now.instant,
         };
@@ -344,7 +404,24 @@ impl Forwarder {
         if let Some(counters) = self.counters(arrival.port) {
             counters.flow_opened();
         }
+        self.keep(id, route);
         Ok(id)
+    }
+
+    /// Keeps the flow `id` for a restart as it is now, if it is proven.
+    fn keep(&mut self, id: FlowId, route: &Route) {
+        let Some(flow) = self.flows.of_id(id) else { return };
+        let Some(proof) = flow.proof else { return };
+        let kept = KeptFlow {
+            id,
+            server: route.server,
+            port_index: route.port_index,
+            port: flow.port,
+            client: flow.client,
+            local_ip: flow.local_ip,
+            proof,
+        };
+        flow.kept = self.kept.keep(flow.kept, &kept);
     }
 
     /// Forward with OPEN: the agent may not know the flow.
@@ -355,6 +432,7 @@ impl Forwarder {
     }
 
     fn forget(&mut self, gone: Gone) {
+        self.strike(gone);
         if let Some(entry) = self.ports.get(&gone.port) {
             entry.counters.flow_closed();
             self.gone.push((entry.route.node, gone.id));
@@ -363,10 +441,16 @@ impl Forwarder {
 
     /// Removes a flow whose agent knows that it is over, or is about to be told that it goes on.
     fn end_without_notice(&mut self, id: FlowId) {
-        if let Some(gone) = self.flows.remove(id)
-            && let Some(counters) = self.counters(gone.port)
-        {
+        let Some(gone) = self.flows.remove(id) else { return };
+        self.strike(gone);
+        if let Some(counters) = self.counters(gone.port) {
             counters.flow_closed();
+        }
+    }
+
+    fn strike(&mut self, gone: Gone) {
+        if let Some(slot) = gone.kept {
+            self.kept.strike(slot);
         }
     }
 }

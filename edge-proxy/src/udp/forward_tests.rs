@@ -18,6 +18,7 @@ use pasetors::keys::{AsymmetricKeyPair, Generate};
 use pasetors::version4::V4;
 
 use super::forward::{Arrival, Forwarder, Reply, Verdict};
+use super::kept::{KeptFlow, KeptFlows, KeptKey};
 use crate::clock::Now;
 use crate::drops::DropReason;
 use crate::routes::{Proof, Protocol, Route, RouteKey};
@@ -29,9 +30,12 @@ const START_MS: u64 = 1_800_000_000_000;
 const PORT: u16 = 20_000;
 /// Number of the agent's connection that stands in these tests.
 const CONNECTION: u32 = 1;
+const MAX_FLOWS: usize = 1_000;
+const KEPT_KEY: KeptKey = [5; 16];
 
 struct World {
     forwarder: Forwarder,
+    trust: Arc<ArcSwap<Trust>>,
     signer: TokenSigner,
     route: Arc<Route>,
     traffic: Traffic,
@@ -57,9 +61,19 @@ fn world(proof: Proof) -> World {
         tunnel_addresses: vec![],
     });
     let (start, traffic) = (Instant::now(), Traffic::default());
-    let mut forwarder = Forwarder::new(trust, 1_000, IDLE, start);
-    forwarder.open_port(route.clone(), traffic.of(route.server));
-    World { forwarder, signer, route, traffic, start, passed: Duration::ZERO, rejoiner: Rejoiner::default() }
+    let kept = KeptFlows::new(KEPT_KEY, MAX_FLOWS, vec![]);
+    let mut forwarder = Forwarder::new(trust.clone(), MAX_FLOWS, IDLE, kept, start);
+    forwarder.open_port(start, route.clone(), traffic.of(route.server));
+    World {
+        forwarder,
+        trust,
+        signer,
+        route,
+        traffic,
+        start,
+        passed: Duration::ZERO,
+        rejoiner: Rejoiner::default(),
+    }
 }
 
 fn client(n: u8) -> SocketAddr {
@@ -104,6 +118,25 @@ impl World {
         for _ in 0..20 {
             self.forwarder.sweep(self.now().instant);
         }
+    }
+
+    /// What a kill leaves of the flows: the slots as they are written by now.
+    fn written(&mut self, mut slots: Vec<Option<KeptFlow>>) -> Vec<Option<KeptFlow>> {
+        for write in self.forwarder.take_writes() {
+            let place = write.place();
+            slots.resize(slots.len().max(place + 1), None);
+            slots[place] = KeptFlow::decode(&KEPT_KEY, &write.bytes);
+        }
+        slots
+    }
+
+    /// The process dies, and the next begins with `slots` and the route `route`.
+    fn restart(&mut self, slots: Vec<Option<KeptFlow>>, route: &Arc<Route>) {
+        let kept = KeptFlows::new(KEPT_KEY, MAX_FLOWS, slots);
+        let now = self.now().instant;
+        self.forwarder = Forwarder::new(self.trust.clone(), MAX_FLOWS, IDLE, kept, now);
+        self.traffic = Traffic::default();
+        self.forwarder.open_port(now, route.clone(), self.traffic.of(route.server));
     }
 
     fn reported_flows(&self) -> u32 {
@@ -327,6 +360,87 @@ fn a_closed_port_ends_its_flows() {
 }
 
 #[test]
+fn a_killed_edge_knows_the_clients_it_has_promised_a_flow() {
+    let mut world = world(Proof::Preface);
+    let [first, second, third] = [(); 3].map(|()| world.preface(&world.claims(SeatId::new())));
+    assert_eq!(world.packet(client(1), &first), Verdict::Accept);
+    let (flow, _) = forwarded(world.packet(client(1), b"hello"));
+    let slots = world.written(vec![]);
+    // Moved, and another seat's in place of a second one's.
+    world.packet(client(2), &first);
+    world.packet(client(3), &second);
+    world.packet(client(3), &third);
+    let slots = world.written(slots);
+    let route = world.route.clone();
+    world.restart(slots, &route);
+    let (again, open) = forwarded(world.packet(client(2), b"hello"));
+    assert_eq!((again, open.is_some()), (flow, true), "the agent is told again where it leads");
+    forwarded(world.packet(client(3), b"hello"));
+    assert_eq!(world.packet(client(1), b"hello"), Verdict::Drop(DropReason::Unproven));
+    assert_eq!((world.forwarder.flows(), world.reported_flows()), (2, 2));
+    assert_eq!(world.forwarder.take_restored(), 2);
+    world.passed = IDLE / 2;
+    assert_eq!(
+        world.packet(client(2), &first),
+        Verdict::Accept,
+        "its token is recognised, and costs no check"
+    );
+    let node = world.route.node;
+    let Reply::Deliver { client: to, .. } = world.reply(node, data(flow), b"hi") else {
+        panic!("a reply is delivered")
+    };
+    assert_eq!(to, client(2));
+}
+
+#[test]
+fn a_flow_that_went_before_the_kill_stays_gone() {
+    let mut world = world(Proof::Preface);
+    let [idle, closed] = [(); 2].map(|()| world.preface(&world.claims(SeatId::new())));
+    world.packet(client(1), &idle);
+    world.passed = IDLE / 2;
+    world.packet(client(2), &closed);
+    let (flow, _) = forwarded(world.packet(client(2), b"hello"));
+    world.passed = IDLE;
+    world.sweep_all();
+    world.reply(world.route.node, Header::Close(flow), b"");
+    let slots = world.written(vec![]);
+    let route = world.route.clone();
+    world.restart(slots, &route);
+    assert_eq!(world.forwarder.flows(), 0);
+    assert_eq!(world.packet(client(1), b"hello"), Verdict::Drop(DropReason::Unproven));
+}
+
+#[test]
+fn a_kept_flow_leads_to_its_own_server_or_nowhere() {
+    let mut world = world(Proof::Preface);
+    let preface = world.preface(&world.claims(SeatId::new()));
+    world.packet(client(1), &preface);
+    let slots = world.written(vec![]);
+    let others = [
+        Route { server: ServerId::new(), ..(*world.route).clone() },
+        Route { port_index: 9, ..(*world.route).clone() },
+        Route { proof: Proof::Open, ..(*world.route).clone() },
+        Route { key: RouteKey { port: PORT + 1, ..world.route.key }, ..(*world.route).clone() },
+    ];
+    for route in others {
+        world.restart(slots.clone(), &Arc::new(route));
+        assert_eq!(world.forwarder.flows(), 0);
+        world.passed += IDLE;
+        world.sweep_all();
+        assert_eq!(world.written(slots.clone()), [None], "it is struck out");
+    }
+}
+
+#[test]
+fn open_ports_keep_nothing() {
+    let mut world = world(Proof::Open);
+    forwarded(world.packet(client(1), b"hello"));
+    world.passed = IDLE;
+    world.sweep_all();
+    assert!(world.forwarder.take_writes().is_empty());
+}
+
+#[test]
 fn any_datagram_of_an_agent_is_taken() {
     use proptest::prelude::*;
     use proptest::test_runner::TestRunner;
@@ -341,10 +455,11 @@ fn any_datagram_of_an_agent_is_taken() {
             // A runner's test cannot change what it closes over; a fresh world each time is cheap enough.
             let mut rejoiner = Rejoiner::default();
             let trust = Arc::new(ArcSwap::from_pointee(Trust::default()));
-            let mut forwarder = Forwarder::new(trust, 10, IDLE, Instant::now());
+            let kept = KeptFlows::new(KEPT_KEY, 10, vec![]);
+            let mut forwarder = Forwarder::new(trust, 10, IDLE, kept, Instant::now());
             let traffic = Traffic::default();
             let route = Arc::new(Route { node, ..(*world.route).clone() });
-            forwarder.open_port(route, traffic.of(world.route.server));
+            forwarder.open_port(Instant::now(), route, traffic.of(world.route.server));
             let arrival =
                 Arrival { port: PORT, connection: 1, client: client(1), local_ip: None, packet: b"x" };
             let now = Now { instant: Instant::now(), unix_ms: START_MS };

@@ -17,6 +17,7 @@ use muster_protocol::fragment::Rejoiner;
 use muster_protocol::preface::{Answer, encode_answer};
 
 use super::forward::{Arrival, Forwarder, Reply, Verdict};
+use super::kept_file::KeptFile;
 use super::port::{Batch, Packet, UdpSocket};
 use crate::clock::Now;
 use crate::drops::DropReason;
@@ -53,14 +54,15 @@ pub(crate) struct HotLoop {
     pub(crate) forwarder: Forwarder,
     /// The ports replies leave from.
     pub(crate) ports: HashMap<u16, Rc<Port>>,
+    kept: KeptFile,
     batch: Batch,
     metrics: Metrics,
 }
 
 impl HotLoop {
     /// A loop without ports.
-    pub(crate) fn new(forwarder: Forwarder, metrics: Metrics) -> Self {
-        Self { forwarder, ports: HashMap::new(), batch: Batch::new(), metrics }
+    pub(crate) fn new(forwarder: Forwarder, kept: KeptFile, metrics: Metrics) -> Self {
+        Self { forwarder, ports: HashMap::new(), kept, batch: Batch::new(), metrics }
     }
 
     /// One turn inwards: a batch of `port`'s packets to its agent. Says whether there may be more.
@@ -90,7 +92,11 @@ impl HotLoop {
                         Err(reason) => self.metrics.drop(reason),
                     }
                 }
-                Verdict::Accept => answer(port, &packet, Answer::Accepted),
+                Verdict::Accept => {
+                    // First what is promised is written. The signature's check took many times as long.
+                    self.kept.write(&self.forwarder.take_writes());
+                    answer(port, &packet, Answer::Accepted);
+                }
                 Verdict::Refuse(refusal, reason) => {
                     self.metrics.drop(reason);
                     answer(port, &packet, Answer::Refused(refusal));
@@ -128,11 +134,14 @@ impl HotLoop {
         (0..rejoiner.take_given_up()).for_each(|_| self.metrics.drop(DropReason::PartsMissing));
     }
 
-    /// What is done every 50 ms: idle flows go, and gauges are set.
-    pub(crate) fn sweep(&mut self, now: Instant) {
-        self.forwarder.sweep(now);
+    /// What is done every 50 ms: idle flows go, what is kept is brought up to date, and gauges are set.
+    pub(crate) fn sweep(&mut self, now: Now) {
+        self.forwarder.sweep(now.instant);
+        self.kept.write(&self.forwarder.take_writes());
+        self.kept.note_alive(now.unix_ms);
         self.metrics.flows.set(self.forwarder.flows() as f64);
         self.metrics.rebinds.increment(self.forwarder.take_rebinds());
+        self.metrics.restored.increment(self.forwarder.take_restored());
     }
 }
 

@@ -6,10 +6,11 @@
 use std::cell::RefCell;
 use std::collections::{BTreeMap, HashMap};
 use std::io;
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use muster_protocol::fragment::Rejoiner;
@@ -22,7 +23,10 @@ use tracing::{error, info, warn};
 
 use super::forward::Forwarder;
 use super::hot_loop::{HotLoop, Port};
+use super::kept::KeptFlows;
+use super::kept_file::KeptFile;
 use super::port::UdpSocket;
+use crate::clock::Now;
 use crate::metrics::{Metrics, Standing};
 use crate::routes::Route;
 use crate::traffic::Counters;
@@ -42,6 +46,8 @@ pub(crate) struct WorkerSetup {
     pub(crate) client: quinn::ClientConfig,
     /// Keys of tokens and flow ids.
     pub(crate) trust: Arc<ArcSwap<Trust>>,
+    /// Where flows are kept for a restart.
+    pub(crate) state_dir: PathBuf,
     /// Most flows at once.
     pub(crate) max_flows: usize,
     /// How long a flow lives without a packet from its client.
@@ -140,9 +146,12 @@ async fn run(
             return;
         }
     };
-    let forwarder = Forwarder::new(setup.trust, setup.max_flows, setup.idle, Instant::now());
+    let now = Now::read();
+    let (kept_file, found) = KeptFile::open(&setup.state_dir, setup.max_flows, setup.idle, now.unix_ms);
+    let kept = KeptFlows::new(found.key, setup.max_flows, found.slots);
+    let forwarder = Forwarder::new(setup.trust, setup.max_flows, setup.idle, kept, now.instant);
     let mut worker = Worker {
-        hot_loop: Rc::new(RefCell::new(HotLoop::new(forwarder, setup.metrics.clone()))),
+        hot_loop: Rc::new(RefCell::new(HotLoop::new(forwarder, kept_file, setup.metrics.clone()))),
         agents: Agents::new(),
         ports: HashMap::new(),
         endpoint,
@@ -213,13 +222,13 @@ impl Worker {
         };
         let port = Rc::new(Port { number, socket, tunnel, counters: counters.clone() });
         let mut hot_loop = self.hot_loop.borrow_mut();
-        hot_loop.forwarder.open_port(route, counters);
+        hot_loop.forwarder.open_port(Now::read().instant, route, counters);
         hot_loop.ports.insert(number, port.clone());
         self.ports.insert(number, spawn_local(serve_port(self.hot_loop.clone(), port)));
     }
 
     fn sweep(&mut self) {
-        self.hot_loop.borrow_mut().sweep(Instant::now());
+        self.hot_loop.borrow_mut().sweep(Now::read());
         self.tell_agents();
     }
 

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use muster_edge_proxy::start;
+use muster_edge_proxy::{Config, start};
 use muster_protocol::agent::PortProtocol::Udp;
 use muster_protocol::beacon;
 use muster_protocol::edge::TokenMode::{Open, Preface};
@@ -236,6 +236,27 @@ async fn games_go_on_without_the_orchestrator_even_through_a_restart_of_the_edge
         [flow],
         "the server sees the same peer"
     );
+    edge.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_edge_knows_its_proven_players_without_another_proof() {
+    let world = World::new().await;
+    let edge = world.serve(Udp, Preface).await;
+    let (player, stranger) = (Player::new(edge).await, Player::new(edge).await);
+    let token = world.authority.token(world.server, "game", SeatId::new());
+    assert_eq!(player.ask(&token).await, Answer::Accepted);
+    // What a kill would leave at the moment at which the player has heard that its flow stands.
+    let left = world.what_a_kill_leaves();
+    player.until_echoed(b"before").await;
+    let flow = world.agent.packets().into_keys().next().unwrap();
+    world.orchestrator.kill().await;
+    world.edge.shutdown().await;
+    let edge = start(Config { state_dir: left.path().to_owned(), ..world.config.clone() }).await.unwrap();
+    stranger.send(b"not proven").await;
+    player.until_echoed(b"after").await;
+    let packets = world.agent.packets();
+    assert_eq!(packets.keys().collect::<Vec<_>>(), [&flow], "the server sees the same peer, and nobody else");
     edge.shutdown().await;
 }
 

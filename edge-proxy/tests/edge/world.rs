@@ -87,6 +87,16 @@ impl World {
         Self { authority, agent, orchestrator, edge, config, server: ServerId::new(), _state: state }
     }
 
+    /// A copy of the edge's files as they are now.
+    pub(crate) fn what_a_kill_leaves(&self) -> tempfile::TempDir {
+        let copy = tempfile::tempdir().unwrap();
+        for entry in std::fs::read_dir(&self.config.state_dir).unwrap() {
+            let entry = entry.unwrap();
+            std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+        copy
+    }
+
     /// A route of this world's server to this world's agent, on a free port.
     pub(crate) fn route(&self, protocol: PortProtocol, mode: TokenMode) -> Route {
         Route {

@@ -1,0 +1,201 @@
+//! The file of kept flows: a header, and a slot for each flow.
+//!
+//! ```text
+//! header: "MSTFLOW" 0x01 <key 16 B> <alive, Unix ms u64> <zeros to 128 B>
+//! slot n: at n * 128 B, see `kept`; zeros if empty
+//! ```
+//! A write goes to the system's memory, where it outlives the process; it is not synced, since a machine
+//! that loses power is away for longer than its players wait. What `alive` says is renewed every second, so
+//! that flows of an edge that was away for longer than a flow's idle time are not taken up again.
+
+use std::fs::{self, File};
+use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::{Buf, BufMut};
+use tracing::warn;
+
+use super::kept::{KeptFlow, KeptKey, SLOT_BYTES, SlotBytes, SlotWrite};
+
+const FILE: &str = "flows.bin";
+const MAGIC: [u8; 8] = *b"MSTFLOW\x01";
+/// How often that is written, in milliseconds.
+const ALIVE_EVERY_MS: u64 = 1_000;
+/// Where the header says when the edge last lived.
+const ALIVE_OFFSET: u64 = 24;
+
+/// The open file. Without one, flows are forwarded all the same and not known after a restart.
+pub(crate) struct KeptFile {
+    file: Option<File>,
+    alive_noted_ms: u64,
+}
+
+/// What the process before has left.
+pub(crate) struct Found {
+    /// Key of the file.
+    pub(crate) key: KeptKey,
+    /// Its slots, from slot 1 on; `None` are empty or damaged.
+    pub(crate) slots: Vec<Option<KeptFlow>>,
+}
+
+impl KeptFile {
+    /// Opens the file in `dir`, or makes it; flows are found in it if the edge lived less than `idle` before
+    /// `now_ms` (Unix milliseconds). At most `capacity` slots are read.
+    pub(crate) fn open(dir: &Path, capacity: usize, idle: Duration, now_ms: u64) -> (Self, Found) {
+        open(dir, capacity, idle, now_ms).map_or_else(
+            |error| {
+                warn!(dir = %dir.display(), %error, "flows are not kept; after a restart clients have to prove \
+                       themselves again");
+                (Self { file: None, alive_noted_ms: 0 }, Found { key: rand::random(), slots: vec![] })
+            },
+            |(file, found)| (Self { file: Some(file), alive_noted_ms: 0 }, found),
+        )
+    }
+
+    /// Writes slots.
+    pub(crate) fn write(&mut self, writes: &[SlotWrite]) {
+        for write in writes {
+            self.put(write.slot.offset(), &write.bytes);
+        }
+    }
+
+    /// Notes that the edge lives at `now_ms` (Unix milliseconds); call as often as you like.
+    pub(crate) fn note_alive(&mut self, now_ms: u64) {
+        if now_ms.abs_diff(self.alive_noted_ms) < ALIVE_EVERY_MS {
+            return;
+        }
+        self.alive_noted_ms = now_ms;
+        self.put(ALIVE_OFFSET, &now_ms.to_be_bytes());
+    }
+
+    fn put(&mut self, offset: u64, bytes: &[u8]) {
+        let Some(file) = &mut self.file else { return };
+        if let Err(error) = put(file, offset, bytes) {
+            // What is in the file ages: it is not taken up once `alive` is too old.
+            warn!(%error, "flows are no longer kept; after a restart clients have to prove themselves again");
+            self.file = None;
+        }
+    }
+}
+
+fn open(dir: &Path, capacity: usize, idle: Duration, now_ms: u64) -> io::Result<(File, Found)> {
+    fs::create_dir_all(dir)?;
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let mut file = options.open(dir.join(FILE))?;
+    let mut bytes = Vec::new();
+    let most = (capacity as u64).saturating_add(1).saturating_mul(SLOT_BYTES as u64);
+    Read::by_ref(&mut file).take(most).read_to_end(&mut bytes)?;
+    let (slots, _) = bytes.as_chunks::<SLOT_BYTES>();
+    let before = slots.split_first().and_then(|(header, slots)| Some((read_header(header)?, slots)));
+    let found = match before {
+        Some(((key, alive_ms), slots)) if now_ms.saturating_sub(alive_ms) < idle.as_millis() as u64 => {
+            Found { key, slots: slots.iter().map(|slot| KeptFlow::decode(&key, slot)).collect() }
+        }
+        _ => {
+            let key: KeptKey = rand::random();
+            file.set_len(0)?;
+            put(&mut file, 0, &header(key, now_ms))?;
+            Found { key, slots: vec![] }
+        }
+    };
+    // Slots that this process does not take over are not to be found by the next.
+    file.set_len(most.min(file.metadata()?.len()))?;
+    Ok((file, found))
+}
+
+fn put(file: &mut File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    file.seek(SeekFrom::Start(offset))?;
+    file.write_all(bytes)
+}
+
+fn header(key: KeptKey, alive_ms: u64) -> SlotBytes {
+    let mut bytes = [0; SLOT_BYTES];
+    let mut out = &mut bytes[..];
+    out.put_slice(&MAGIC);
+    out.put_slice(&key);
+    out.put_u64(alive_ms);
+    bytes
+}
+
+fn read_header(header: &SlotBytes) -> Option<(KeptKey, u64)> {
+    let mut fields = header.strip_prefix(&MAGIC)?;
+    let mut key = KeptKey::default();
+    fields.copy_to_slice(&mut key);
+    Some((key, fields.get_u64()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::kept::KeptFlows;
+    use super::*;
+    use muster_protocol::flow::FlowId;
+    use muster_protocol::id::ServerId;
+
+    const IDLE: Duration = Duration::from_mins(1);
+    const START_MS: u64 = 1_800_000_000_000;
+
+    fn flow(n: u64) -> KeptFlow {
+        KeptFlow {
+            id: FlowId(n),
+            server: ServerId::new(),
+            port_index: 0,
+            port: 20_000,
+            client: "10.0.0.1:9000".parse().unwrap(),
+            local_ip: None,
+            proof: n,
+        }
+    }
+
+    fn flows(found: &Found) -> Vec<KeptFlow> {
+        found.slots.iter().flatten().copied().collect()
+    }
+
+    #[test]
+    fn what_was_kept_is_found_and_what_was_struck_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut file, found) = KeptFile::open(dir.path(), 10, IDLE, START_MS);
+        assert!(found.slots.is_empty());
+        let mut kept = KeptFlows::new(found.key, 10, found.slots);
+        let [a, b, c] = [flow(1), flow(2), flow(3)];
+        let [_, second, _] = [&a, &b, &c].map(|flow| kept.keep(None, flow).unwrap());
+        kept.strike(second);
+        file.write(&kept.take_writes());
+        // Not closed, not synced: as a killed process leaves it.
+        let (_, again) = KeptFile::open(dir.path(), 10, IDLE, START_MS + 1);
+        assert_eq!((again.key, flows(&again)), (found.key, vec![a, c]));
+        let (_, fewer) = KeptFile::open(dir.path(), 1, IDLE, START_MS + 1);
+        assert_eq!(flows(&fewer), [a]);
+        let (_, none) = KeptFile::open(dir.path(), 10, IDLE, START_MS + 1);
+        assert_eq!(flows(&none), [a], "those beyond the smaller bound are gone for good");
+    }
+
+    #[test]
+    fn flows_of_an_edge_that_was_away_for_long_are_not_taken_up() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut file, found) = KeptFile::open(dir.path(), 10, IDLE, START_MS);
+        let mut kept = KeptFlows::new(found.key, 10, found.slots);
+        kept.keep(None, &flow(1)).unwrap();
+        file.write(&kept.take_writes());
+        file.note_alive(START_MS + 50_000);
+        assert_eq!(KeptFile::open(dir.path(), 10, IDLE, START_MS + 100_000).1.slots.len(), 1);
+        let (_, late) = KeptFile::open(dir.path(), 10, IDLE, START_MS + 110_000);
+        assert!(late.slots.is_empty());
+        assert_ne!(late.key, found.key);
+        assert!(KeptFile::open(dir.path(), 10, IDLE, START_MS + 110_001).1.slots.is_empty());
+    }
+
+    #[test]
+    fn a_file_of_something_else_is_begun_anew() {
+        let dir = tempfile::tempdir().unwrap();
+        for junk in [vec![], b"MSTFLOW".to_vec(), vec![7; 1_000]] {
+            fs::write(dir.path().join(FILE), &junk).unwrap();
+            let (file, found) = KeptFile::open(dir.path(), 10, IDLE, START_MS);
+            assert!(file.file.is_some() && found.slots.is_empty());
+            assert_eq!(fs::metadata(dir.path().join(FILE)).unwrap().len(), SLOT_BYTES as u64);
+        }
+    }
+}
