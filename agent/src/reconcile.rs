@@ -214,7 +214,7 @@ pub enum Effect {
     /// Remove the container; its end is recorded.
     Remove(String),
     /// Tell the orchestrator.
-    Report(ServerReport),
+    Report(Box<ServerReport>),
     /// Tell the server.
     Show(ServerId, Box<ServerView>),
     /// Nobody will ask about the server again.

@@ -269,7 +269,7 @@ impl Agent {
                 Effect::Remove(container_id) => self.remove(&container_id),
                 Effect::Report(report) => {
                     if let Ok(server) = report.server_id.parse() {
-                        self.reports.insert(server, report);
+                        self.reports.insert(server, *report);
                         self.unsent.insert(server);
                     }
                 }

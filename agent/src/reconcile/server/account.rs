@@ -48,7 +48,7 @@ impl Server {
         let report = self.report();
         let changed = self.told.as_ref() != Some(&report);
         if changed {
-            out.push(Effect::Report(report.clone()));
+            out.push(Effect::Report(Box::new(report.clone())));
             self.told = Some(report);
         }
         let view = self.view();
