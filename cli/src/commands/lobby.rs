@@ -124,7 +124,7 @@ pub(crate) struct Like {
     /// Not listed and not found: joined by its code or id
     #[arg(long)]
     private: bool,
-    /// Most players; the fleet's max_players if not given
+    /// Most players; as many as the fleet allows if not given
     #[arg(long)]
     max_players: Option<u32>,
     /// JSON for the game

@@ -46,7 +46,7 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 100)]
         tail: u32,
     },
-    /// Join a server, of a fleet with direct_connect, as a game client would
+    /// Join a server, of a fleet that allows it, as a game client would
     Join {
         /// Its id
         #[arg(value_parser = parse_id::<ServerMark>)]
