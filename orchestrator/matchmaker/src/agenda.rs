@@ -99,6 +99,11 @@ impl Agenda {
         (self.now_ms, self.open) = (now_ms, open);
     }
 
+    /// When turns were last taken, Unix milliseconds.
+    pub(crate) fn now_ms(&self) -> u64 {
+        self.now_ms
+    }
+
     /// A ticket that led in vain leads again at `due_ms`, and when one of the regions `missed` has room.
     pub(crate) fn again(&mut self, slot: Slot, due_ms: Option<u64>, missed: u64) {
         self.remove(slot);

@@ -12,10 +12,13 @@ use crate::form::Offer;
 use crate::levels::Levels;
 use crate::near::{Hot, MAX_REGIONS, Near};
 use crate::needs::{Need, needs_of};
+use crate::opening::{Opening, OpeningKey};
+use crate::openings::Openings;
 use crate::quality::Worth;
 use crate::queue::{Asks, Queue};
 use crate::search::Spare;
 use crate::ticket::{Ticket, TicketError, TicketKey};
+use muster_protocol::api::Priority;
 
 /// Position of a ticket in its pool.
 pub(crate) type Slot = u32;
@@ -37,7 +40,7 @@ pub(crate) struct Bucket {
     pub(crate) near: BTreeMap<(Near, Slot), Hot>,
 }
 
-/// The tickets of one queue that search.
+/// The tickets of one queue that search, and the running matches that they may join.
 #[derive(Debug)]
 pub struct Pool {
     pub(crate) queue: Queue,
@@ -47,6 +50,7 @@ pub struct Pool {
     /// Positions of the rules that more members can only break, other than the primary one.
     pub(crate) breaking: Vec<usize>,
     pub(crate) agenda: Agenda,
+    pub(crate) openings: Openings,
     /// Regions last offered, at the positions by which tickets know them.
     pub(crate) regions: Vec<Option<String>>,
     entries: Vec<Option<Entry>>,
@@ -69,6 +73,7 @@ impl Pool {
             breaking: queue.breaking(),
             queue,
             agenda: Agenda::new(),
+            openings: Openings::default(),
             regions: Vec::new(),
             entries: Vec::new(),
             free: Vec::new(),
@@ -121,7 +126,39 @@ impl Pool {
         self.buckets[bucket].near.insert((near, slot), hot);
         self.agenda.insert(slot, ticket.priority, ticket.entered_ms);
         self.entries[slot as usize] = Some(Entry { ticket, near, bucket, fruitless: 0, yielded: 0 });
+        if !self.openings.is_empty() {
+            self.wake_near(slot, cap_ms);
+        }
         Ok(())
+    }
+
+    /// Takes an opening in, in the place of what was known of it. Returns whether anybody can join it: one without
+    /// players or seats, or with a team that the queue has not, is not kept.
+    pub fn open(&mut self, opening: Opening) -> bool {
+        self.openings.insert(&self.queue, opening)
+    }
+
+    /// Takes an opening out; `None` if it is not there.
+    pub fn close(&mut self, key: OpeningKey) -> Option<Opening> {
+        self.openings.remove(key)
+    }
+
+    /// How many openings there are.
+    pub fn openings(&self) -> usize {
+        self.openings.len()
+    }
+
+    /// Has openings of high priority near a ticket take their turn: they are before new matches.
+    fn wake_near(&mut self, slot: Slot, cap_ms: f64) {
+        let (Entry { ticket, near, .. }, texts) = (self.entry(slot), self.texts(slot));
+        let regions = self.openings.regions(texts);
+        let regions = regions.filter(|region| f64::from(ticket.latency(region)) <= cap_ms);
+        let near = regions.flat_map(|region| self.openings.near(texts, region, *near));
+        let high = near.filter(|open| open.opening.priority == Priority::High);
+        let keys: Vec<OpeningKey> = high.map(|open| open.opening.key).collect();
+        for key in keys {
+            self.openings.wake(key);
+        }
     }
 
     /// Takes a ticket out; `None` if it is not there.
@@ -142,7 +179,8 @@ impl Pool {
 
     /// When the pool has something to do next, or room is to be looked for again, Unix milliseconds.
     pub fn next_due_ms(&self) -> Option<u64> {
-        self.agenda.next_due_ms()
+        let of_openings_ms = self.openings.next_due_ms(self.agenda.now_ms());
+        self.agenda.next_due_ms().into_iter().chain(of_openings_ms).min()
     }
 
     pub(crate) fn entry(&self, slot: Slot) -> &Entry {
@@ -153,15 +191,18 @@ impl Pool {
         self.entries[slot as usize].as_mut().expect("a slot in an index holds a ticket")
     }
 
+    /// What those have in common that share its bucket.
+    pub(crate) fn texts(&self, slot: Slot) -> &[String] {
+        &self.buckets[self.entry(slot).bucket].texts
+    }
+
+    /// Those with texts in common, by their number.
+    pub(crate) fn bucket_with(&self, texts: &[String]) -> Option<&Bucket> {
+        self.by_texts.get(texts).map(|bucket| &self.buckets[*bucket])
+    }
+
     fn bucket_of(&mut self, ticket: &Ticket) -> usize {
-        let mut texts = Vec::new();
-        for rule in &self.queue.rules {
-            if let Asks::Same { attribute } = rule.asks {
-                // A party that differs in itself has more texts than others, and so is in nobody's way.
-                let own: BTreeSet<&str> = ticket.texts(attribute).collect();
-                texts.extend(own.into_iter().map(str::to_owned));
-            }
-        }
+        let texts = self.queue.texts_of(std::iter::once(ticket));
         if let Some(bucket) = self.by_texts.get(&texts) {
             return *bucket;
         }
@@ -202,6 +243,9 @@ impl Pool {
         }
         if !changed.is_empty() {
             self.note_regions(&changed);
+            for name in changed.iter().filter_map(|at| self.regions[*at].as_deref()) {
+                self.openings.wake_region(name);
+            }
         }
         positions
     }
@@ -221,5 +265,21 @@ impl Pool {
                 }
             }
         }
+    }
+}
+
+impl Queue {
+    /// The texts that tickets share with all of a match, by the rules that ask for the same.
+    pub(crate) fn texts_of<'a>(&self, tickets: impl Iterator<Item = &'a Ticket> + Clone) -> Vec<String> {
+        let mut texts = Vec::new();
+        for rule in &self.rules {
+            if let Asks::Same { attribute } = rule.asks {
+                // Those who differ among themselves have more texts than others, and so are in nobody's way.
+                let own: BTreeSet<&str> =
+                    tickets.clone().flat_map(|ticket| ticket.texts(attribute)).collect();
+                texts.extend(own.into_iter().map(str::to_owned));
+            }
+        }
+        texts
     }
 }
