@@ -88,6 +88,8 @@ pub enum SdkCall {
     SeatConnected(SeatId),
     /// A player is gone.
     SeatDisconnected(SeatId),
+    /// A player is gone and will not be back: their seat is free.
+    SeatReleased(SeatId),
     /// It wants to be shut down.
     Shutdown,
 }

@@ -47,6 +47,7 @@ fn router(state: SdkState) -> Router {
         .route("/v1/server", get(calls::server))
         .route("/v1/seats/connected", post(seats::connected))
         .route("/v1/seats/disconnected", post(seats::disconnected))
+        .route("/v1/seats/released", post(seats::released))
         .route("/v1/events", get(events::events))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

@@ -127,7 +127,7 @@ async fn live(
     outcome.times.measured_ms = now_ms();
 
     let request = TicketRequest { latencies_ms, ..TicketRequest::new(&plan.queue, &plan.player) };
-    let assignment = find_match(plan, &request).await?;
+    let (ticket, assignment) = find_match(plan, &request).await?;
     outcome.times.assigned_ms = now_ms();
     outcome.server = Some(assignment.server_id);
     outcome.region = Some(assignment.region.clone());
@@ -149,17 +149,20 @@ async fn live(
     .await;
     outcome.times.finished_ms = now_ms();
     outcome.exchange = Some(exchange.into_inner().expect("no holder of the lock panics"));
+    // Who leaves for good says so, or the seat is kept for them. It may be over already, and nobody there to hear it.
+    let _ = plan.client.cancel_ticket(&ticket).await;
     played
 }
 
 /// Asks for a match and waits for it, through restarts of the orchestrator.
-async fn find_match(plan: &BotPlan, request: &TicketRequest) -> anyhow::Result<Assignment> {
+async fn find_match(plan: &BotPlan, request: &TicketRequest) -> anyhow::Result<(TicketId, Assignment)> {
     let deadline = Instant::now() + plan.match_deadline;
     let mut ticket = create_ticket(plan, request, deadline).await?;
     loop {
         match ticket.state {
             TicketState::Assigned => {
-                return ticket.assignment.context("the ticket is assigned, but says not where");
+                let assignment = ticket.assignment.context("the ticket is assigned, but says not where")?;
+                return Ok((ticket.id, assignment));
             }
             TicketState::Searching | TicketState::Matched if Instant::now() < deadline => {
                 ticket = poll(plan, ticket.id, ticket.state, deadline).await?;

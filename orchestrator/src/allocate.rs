@@ -135,8 +135,7 @@ fn claimed(
             .map(|player| MatchSeat {
                 id: Some(random::id::<SeatMark>().into()),
                 player: player.clone(),
-                ticket: None,
-                team: String::new(),
+                ..MatchSeat::default()
             })
             .collect(),
         data: data.to_owned(),

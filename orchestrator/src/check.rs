@@ -1,6 +1,6 @@
 //! Whether the records of a store agree with each other, and what is in it, for `muster store`.
 //!
-//! Indices, counters and reservations follow from the records of servers and tickets. This reads
+//! Indices, counters and reservations follow from the records of servers, tickets and matches. This reads
 //! everything, derives what must be there, and compares. It changes nothing. A store that is in use is
 //! read at many moments, so what one look finds may be a change seen by half: only what every one of
 //! [`LOOKS`] looks finds is told.
@@ -14,9 +14,9 @@ use muster_store::limits::KEYSPACE_END;
 use muster_store::{Bytes, Database, StoreError, Transaction, successor};
 
 use crate::keyspace::{self, Prefix, Reserved};
-use crate::records::{EdgePortRecord, ServerRecord, TicketRecord, typed};
+use crate::records::{EdgePortRecord, MatchRecord, ServerRecord, TicketRecord, typed};
 use crate::state::servers::Derived;
-use crate::state::{kv, servers, tickets};
+use crate::state::{kv, matches, servers, tickets};
 
 pub use rows::{Row, describe};
 
@@ -27,8 +27,8 @@ const PAGE: usize = 2_000;
 /// Findings that are told; there may be more.
 const MAX_FINDINGS: usize = 1_000;
 
-/// Rows whose presence follows from a server or a ticket, and from nothing else.
-const INDICES: [Prefix; 9] = [
+/// Rows whose presence follows from a server, a ticket or a match, and from nothing else.
+const INDICES: [Prefix; 12] = [
     Prefix::ServerByNamespace,
     Prefix::ServerLive,
     Prefix::ServerWarm,
@@ -38,6 +38,9 @@ const INDICES: [Prefix; 9] = [
     Prefix::ServerOnNode,
     Prefix::TicketSearching,
     Prefix::TicketIdempotency,
+    Prefix::MatchWaiting,
+    Prefix::PlayerSeat,
+    Prefix::MatchSeats,
 ];
 /// Numbers that follow from servers and tickets.
 const COUNTERS: [Prefix; 3] = [Prefix::ServerCount, Prefix::TicketCount, Prefix::NodeReserved];
@@ -63,7 +66,7 @@ pub struct CheckReport {
 /// Reads the whole store and compares.
 ///
 /// # Errors
-/// What a read can answer. Memory is in proportion to the number of servers and tickets.
+/// What a read can answer. Memory is in proportion to the number of servers, tickets and matches.
 pub async fn check(db: &Database) -> Result<CheckReport, StoreError> {
     let mut report = look(db).await?;
     for _ in 1..LOOKS {
@@ -134,6 +137,8 @@ struct Seen {
     /// Rows that must be there, and those of [`INDICES`] that are.
     expected: BTreeMap<Vec<u8>, Vec<u8>>,
     found: BTreeMap<Vec<u8>, Bytes>,
+    /// Matches whose seats fill more than one row.
+    large: Vec<MatchRecord>,
     /// Numbers that must be there, and those that are.
     counted: BTreeMap<Vec<u8>, i64>,
     counters: BTreeMap<Vec<u8>, i64>,
@@ -169,6 +174,7 @@ impl Seen {
         match prefix {
             Prefix::Server => self.note_server(key, value),
             Prefix::Ticket => self.note_ticket(key, value),
+            Prefix::Match => self.note_match(key, value),
             Prefix::EdgePort => self.note_port(key, value),
             Prefix::Engine => self.engine.note(key, value),
             Prefix::ServerPod => {
@@ -224,6 +230,29 @@ impl Seen {
         self.expect(tickets::derived(&record));
     }
 
+    fn note_match(&mut self, key: &Bytes, value: &Bytes) {
+        let Ok(record) = kv::decode::<MatchRecord>(key, value) else { return };
+        let id = record.typed_id();
+        if *key != keyspace::match_(id) {
+            self.tell(key, format!("it is the record of {id}, which belongs under another key"));
+        }
+        if record.seat_rows > 0 {
+            self.large.push(record);
+        } else {
+            self.expected.extend(matches::rows(&record));
+        }
+    }
+
+    /// What must be there besides matches whose seats fill more than one row.
+    fn expect_large(&mut self) {
+        for mut record in std::mem::take(&mut self.large) {
+            let range = keyspace::match_seats_of(record.typed_id());
+            let rows = self.found.range(range.begin..range.end);
+            matches::add(&mut record, rows.filter_map(|(key, value)| kv::decode(key, value).ok()));
+            self.expected.extend(matches::rows(&record));
+        }
+    }
+
     fn note_port(&mut self, key: &Bytes, value: &Bytes) {
         let Ok(record) = kv::decode::<EdgePortRecord>(key, value) else { return };
         if record.server.is_some() {
@@ -238,6 +267,7 @@ impl Seen {
     }
 
     fn compare(mut self) -> CheckReport {
+        self.expect_large();
         let (expected, found) = (std::mem::take(&mut self.expected), std::mem::take(&mut self.found));
         for (key, value) in &expected {
             let there = match Prefix::of(key) {

@@ -134,6 +134,10 @@ prefixes! {
     TicketRecorded = 70,
     /// Number of tickets in a queue's recording.
     RecordedCount = 71,
+    /// Index: seats of players who were there, while their matches go on.
+    PlayerSeat = 74,
+    /// Seats of a match that its record has no room for.
+    MatchSeats = 79,
     /// What is to be done at a time.
     Timer = 80,
     /// A number that is added to when what it stands for changes, to be watched.
@@ -216,7 +220,7 @@ pub fn last_name(key: &[u8], range: &KeyRange) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use muster_protocol::id::{MatchId, NodeId, ServerId, TicketId};
+    use muster_protocol::id::{MatchId, NodeId, SeatId, ServerId, TicketId};
 
     use super::*;
     use crate::records::{PortProtocol, ServerState};
@@ -234,6 +238,7 @@ mod tests {
             Timer::FleetRetry("arena/prod".into(), "duel".into()),
             Timer::PortRelease("eu".into(), PortProtocol::Udp, 7_000),
             Timer::PortRelease("eu".into(), PortProtocol::Tcp, 7_000),
+            Timer::SeatRelease(MatchId::new(), SeatId::new()),
         ];
         let mut last = Vec::new();
         for (at, what) in timers.iter().enumerate() {

@@ -36,6 +36,10 @@ pub mod reconcile;
 pub mod records;
 mod replicas;
 pub mod run;
+#[cfg_attr(not(test), allow(dead_code, reason = "selling waits for those who join"))]
+mod seats;
+#[cfg(test)]
+mod seats_tests;
 #[cfg(test)]
 mod simulation;
 pub mod state;

@@ -163,15 +163,30 @@ impl MatchRecord {
         self.server.map(Id::typed)
     }
 
-    /// Its tickets, each once: those of a party sit next to each other.
+    /// Its tickets, each once.
     pub fn tickets(&self) -> Vec<muster_protocol::id::TicketId> {
-        let mut tickets: Vec<_> = self.seats.iter().filter_map(|seat| seat.ticket).map(Id::typed).collect();
-        tickets.dedup();
-        tickets
+        let mut seen = std::collections::BTreeSet::new();
+        let tickets = self.seats.iter().filter_map(|seat| seat.ticket);
+        tickets.filter(|ticket| seen.insert(ticket.uuid())).map(Id::typed).collect()
+    }
+
+    /// Whether `seat` is there and `ticket`'s.
+    pub fn holds(&self, ticket: Option<Id>, seat: Option<Id>) -> bool {
+        self.seats.iter().any(|held| held.id == seat && held.ticket == ticket)
+    }
+
+    /// How many more seats it has to sell.
+    pub fn free_seats(&self) -> usize {
+        (self.max_players as usize).saturating_sub(self.seats.len())
     }
 }
 
 impl FleetRecord {
+    /// How long a dropped player's seat is kept, in milliseconds.
+    pub fn reconnect_ms(&self) -> u64 {
+        u64::from(self.reconnect_s.unwrap_or(api::DEFAULT_RECONNECT_S)) * 1_000
+    }
+
     /// What was applied, as the API says it.
     pub fn to_spec(&self) -> api::FleetSpec {
         let pod = self.pod.clone().unwrap_or_default();
@@ -197,6 +212,7 @@ impl FleetRecord {
                 idle_s: pod.idle_s,
                 drain_s: pod.drain_s,
                 health_s: pod.health_s,
+                reconnect_s: self.reconnect_s.unwrap_or(api::DEFAULT_RECONNECT_S),
             },
         }
     }
@@ -276,7 +292,14 @@ mod tests {
             limits: api::LimitsSpec { cpu_millis: 250, memory_mib: 64, pids: 32, read_only_root: true },
             env: [("MODE".to_owned(), "duel".to_owned())].into(),
             args: vec!["--fast".into()],
-            timeouts: api::TimeoutsSpec { ready_s: 1, stop_grace_s: 2, idle_s: 3, drain_s: 4, health_s: 5 },
+            timeouts: api::TimeoutsSpec {
+                ready_s: 1,
+                stop_grace_s: 2,
+                idle_s: 3,
+                drain_s: 4,
+                health_s: 5,
+                reconnect_s: 6,
+            },
         };
         let build = BuildRecord { digest: "sha256:aa".into(), size_bytes: 7, ..Default::default() };
         let record = FleetRecord {
@@ -284,6 +307,7 @@ mod tests {
             build: "arena:1".into(),
             pod: Some(Pod::from_spec(&spec, &build)),
             regions: [("eu".to_owned(), RegionTarget { warm: 2, max: 9 })].into(),
+            reconnect_s: Some(6),
             ..Default::default()
         };
         assert_eq!(record.to_spec(), spec);

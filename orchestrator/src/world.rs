@@ -244,6 +244,7 @@ impl World {
                 .iter()
                 .map(|(region, warm, max)| ((*region).to_owned(), RegionTarget { warm: *warm, max: *max }))
                 .collect(),
+            reconnect_s: Some(spec.timeouts.reconnect_s),
             ..Default::default()
         };
         let now_ms = self.now_ms();

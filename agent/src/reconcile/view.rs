@@ -1,6 +1,7 @@
 //! What a server is shown of itself by the SDK endpoint. Values only.
 
 use muster_protocol::agent::ServerSpec;
+use muster_protocol::id::SeatId;
 use serde::Serialize;
 
 /// A server, as it sees itself.
@@ -20,6 +21,9 @@ pub struct ServerView {
     pub allocation: Option<AllocationView>,
     /// Seats it has said are connected.
     pub connected_seats: Vec<String>,
+    /// Seats that nobody may sit in again, whatever they show; not shown.
+    #[serde(skip)]
+    pub closed_seats: Vec<SeatId>,
     /// Whether it has been told to finish.
     pub draining: bool,
     /// When it is stopped although players may be on it, Unix milliseconds; absent: no such time.
@@ -72,6 +76,7 @@ impl ServerView {
                 data: data(&allocation.data),
             }),
             connected_seats,
+            closed_seats: Vec::new(),
             draining,
             drain_deadline_ms: Some(spec.drain_deadline_ms).filter(|&at| draining && at != 0),
         }

@@ -50,13 +50,20 @@ async fn a_server_that_uses_the_sdk_says_itself_when_it_is_ready() {
     let seats = vec![seat.to_string()];
     node.orchestrator.report(&spec.server_id, "the seat", |report| report.connected_seats == seats).await;
     let foreign = claims(&ServerId::new().to_string(), seat);
-    let token = node.orchestrator.signer.sign(&foreign).expect("signs");
-    let refused = call(format!("POST /v1/seats/connected {{\"token\":\"{token}\"}}")).await;
+    let other = node.orchestrator.signer.sign(&foreign).expect("signs");
+    let refused = call(format!("POST /v1/seats/connected {{\"token\":\"{other}\"}}")).await;
     assert!(refused.starts_with("HTTP/1.1 403"), "{refused}");
 
     let gone = call(format!("POST /v1/seats/disconnected {{\"seat\":\"{seat}\"}}")).await;
     assert!(gone.starts_with("HTTP/1.1 200"), "{gone}");
     node.orchestrator.report(&spec.server_id, "no seat", |report| report.connected_seats.is_empty()).await;
+
+    // Who is gone for good does not come back by the same token.
+    let released = call(format!("POST /v1/seats/released {{\"token\":\"{token}\"}}")).await;
+    assert!(released.starts_with("HTTP/1.1 200"), "{released}");
+    node.orchestrator.report(&spec.server_id, "a free seat", |report| report.released_seats == seats).await;
+    let refused = call(format!("POST /v1/seats/connected {{\"token\":\"{token}\"}}")).await;
+    assert!(refused.starts_with("HTTP/1.1 403") && refused.contains("was given up"), "{refused}");
 
     // Bad requests get problems, not silence.
     for (text, status, code) in [

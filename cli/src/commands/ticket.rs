@@ -36,6 +36,9 @@ pub(crate) enum Command {
         /// A player not to play with; may be given several times
         #[arg(long, value_name = "PLAYER")]
         block: Vec<String>,
+        /// Look for another match even if a seat is kept for the player in one that goes on, and give that seat up
+        #[arg(long)]
+        no_rejoin: bool,
         /// Seconds to wait for the assignment
         #[arg(long, default_value_t = 60)]
         wait: u64,
@@ -92,7 +95,7 @@ fn attribute(text: &str) -> Result<(String, Value), String> {
 
 pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Create { queue, player, latency, attribute, party, filter, block, wait } => {
+        Command::Create { queue, player, latency, attribute, party, filter, block, no_rejoin, wait } => {
             let attributes: BTreeMap<_, _> = attribute.into_iter().collect();
             let member = |player| PartyMember { player, attributes: attributes.clone() };
             let request = TicketRequest {
@@ -101,6 +104,7 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
                 attributes: attributes.clone(),
                 filter,
                 blocks: block,
+                rejoin: !no_rejoin,
                 ..TicketRequest::new(queue, player)
             };
             let ticket = ops.client.create_ticket(&request).await?;

@@ -7,4 +7,5 @@ mod bad_input;
 mod failures;
 mod full_disk;
 mod play;
+mod seats;
 mod support;

@@ -9,9 +9,9 @@ use prost::Message;
 use crate::keyspace::Prefix;
 use crate::records::{
     ApiTokenRecord, AuthorityRecord, BuildRecord, EdgeFlowsRecord, EdgePortRecord, EdgeRecord,
-    FleetHealthRecord, FleetRecord, FlowKeyRecord, JoinTokenRecord, LiveServer, MatchRecord, NamespaceRecord,
-    NodeRecord, Pod, QueueRecord, QueueStatusRecord, RecordedTicketRecord, ReplicaRecord, SearchingTicket,
-    ServerRecord, SigningKeyRecord, TagRecord, TicketRecord, UploadRecord,
+    FleetHealthRecord, FleetRecord, FlowKeyRecord, JoinTokenRecord, LiveServer, MatchRecord, MatchSeats,
+    NamespaceRecord, NodeRecord, PlayerSeat, Pod, QueueRecord, QueueStatusRecord, RecordedTicketRecord,
+    ReplicaRecord, SearchingTicket, ServerRecord, SigningKeyRecord, TagRecord, TicketRecord, UploadRecord,
 };
 use crate::state::kv;
 
@@ -108,6 +108,8 @@ pub fn describe(prefix: Prefix, value: &Bytes) -> Result<String, String> {
         Prefix::TicketRecorded => read::<RecordedTicketRecord>(value),
         Prefix::TicketSearching | Prefix::TicketNews => read::<SearchingTicket>(value),
         Prefix::Match => read::<MatchRecord>(value),
+        Prefix::MatchSeats => read::<MatchSeats>(value),
+        Prefix::PlayerSeat => read::<PlayerSeat>(value),
         Prefix::ServerCount
         | Prefix::TicketCount
         | Prefix::NodeReserved

@@ -14,6 +14,7 @@ use muster_store::{Database, StoreError, Transaction};
 use super::backoff;
 use super::machine::{self, Effect, Event};
 use crate::records::{EdgeRecord, MatchState, ServerRecord, ServerState};
+use crate::seats;
 use crate::state::{self, StateError, health, matches, ports, servers};
 
 pub(crate) use edges::require_link as require_edge_link;
@@ -150,6 +151,7 @@ pub async fn server_reported(
         }
         if let Some(record) = happen(&mut tx, server, &Event::Reported(report), now_ms).await? {
             check_ready(&mut tx, &record, now_ms).await?;
+            seats::follow(&mut tx, &record, &report.released_seats, now_ms).await?;
         }
         Ok(())
     })

@@ -185,8 +185,9 @@ impl Matchmaker {
         now_ms: u64,
     ) -> Result<(), StateError> {
         let record = memory.record.clone();
-        let making = Making { record: &record, accept_ms: memory.accept_ms };
         let queue = memory.pool.queue().clone();
+        let max_players = u32::try_from(queue.sizes().1).unwrap_or(u32::MAX);
+        let making = Making { record: &record, accept_ms: memory.accept_ms, max_players };
         let commits = formed.into_iter().map(|formed| {
             let team = |team: usize| queue.team_name(team).to_owned();
             let members: Vec<(TicketId, String)> =

@@ -3,9 +3,10 @@
 use muster_protocol::id::{MatchId, TicketId};
 use muster_store::{Database, Transaction};
 
-use super::commit::{assign, assign_ticket};
+use super::commit::assign;
 use crate::lifecycle::claim_warm;
 use crate::records::{MatchRecord, MatchState, TicketRecord, TicketState};
+use crate::seats::assign_ticket;
 use crate::state::{StateError, matches, tickets};
 
 /// Waiting matches served in one transaction.
@@ -100,7 +101,7 @@ pub(super) async fn assign_one(
             && before.state() == TicketState::Matched
         {
             let mut after = before.clone();
-            assign_ticket(&mut after, &server, now_ms);
+            assign_ticket(&mut after, server.id, now_ms);
             tickets::save(tx, Some(&before), &after);
         }
     }

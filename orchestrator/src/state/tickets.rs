@@ -45,10 +45,10 @@ pub(crate) fn save(tx: &mut Transaction, before: Option<&TicketRecord>, after: &
         tx.set(&key, &row);
         tell(tx, after, &row);
         timers::set(tx, after.expires_at_ms, &Timer::TicketExpiry(id));
-        if before.is_none() && !after.idempotency_key.is_empty() {
-            let (key, row) = idempotency_row(after);
-            tx.set(&key, &row);
-        }
+    }
+    if before.is_none() && !after.idempotency_key.is_empty() {
+        let (key, row) = idempotency_row(after);
+        tx.set(&key, &row);
     }
     if was_searching && !searching(after) {
         tx.clear(&key);

@@ -53,6 +53,7 @@ pub(super) async fn apply_fleet(
                     .iter()
                     .map(|(region, of)| (region.clone(), RegionTarget { warm: of.warm, max: of.max }))
                     .collect(),
+                reconnect_s: Some(spec.timeouts.reconnect_s),
                 ..FleetRecord::default()
             };
             let record = state::fleets::apply(&mut tx, wanted, now_ms).await?;

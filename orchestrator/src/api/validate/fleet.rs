@@ -165,6 +165,7 @@ fn timeouts(faults: &mut Faults, timeouts: &TimeoutsSpec) {
     faults.within("timeouts.idle_s", timeouts.idle_s, 0, MAX_TIMEOUT_S);
     faults.within("timeouts.drain_s", timeouts.drain_s, 0, MAX_TIMEOUT_S);
     faults.within("timeouts.health_s", timeouts.health_s, 0, MAX_TIMEOUT_S);
+    faults.within("timeouts.reconnect_s", timeouts.reconnect_s, 0, MAX_TIMEOUT_S);
 }
 
 /// Checks what an allocation asks for.
