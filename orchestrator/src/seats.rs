@@ -189,7 +189,8 @@ fn end_ticket(tx: &mut Transaction, before: &TicketRecord, Why(reason, detail): 
     tickets::save(tx, Some(before), &after);
 }
 
-async fn tell_server(
+/// Has the match's server, if it has one, told what the record says by now; `sold`: somebody is to come.
+pub(crate) async fn tell_server(
     tx: &mut Transaction,
     record: &MatchRecord,
     sold: bool,

@@ -6,9 +6,8 @@ use muster_protocol::api::{
 };
 use muster_store::Transaction;
 
-use crate::lifecycle::happen;
-use crate::lifecycle::machine::Event;
 use crate::records::{Lobby, ServerRecord};
+use crate::seats;
 use crate::state::{StateError, lobbies, matches};
 
 /// Makes the lobby on `server` as the server wants it. Said with every report, so that most find nothing to do.
@@ -31,7 +30,7 @@ pub(crate) async fn server_wishes(
     after.lobby = Some(lobby);
     matches::save(tx, Some(&before), &after);
     // The server is told what holds now, which is what it reads of itself.
-    happen(tx, server.typed_id(), &Event::SeatsChanged { sold: false }, now_ms).await.map(drop)
+    seats::tell_server(tx, &after, false, now_ms).await
 }
 
 /// The lobby with what is wished. What is over a bound, which the agent does not let through, is passed over.
