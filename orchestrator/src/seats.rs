@@ -138,7 +138,7 @@ pub(crate) async fn release(
     why: Why,
     now_ms: u64,
 ) -> Result<MatchRecord, StateError> {
-    let gone: BTreeSet<_> = seats.iter().map(|seat| seat.uuid()).collect();
+    let gone: BTreeSet<_> = seats.iter().map(SeatId::uuid).collect();
     let mut after = before.clone();
     after.seats.retain(|seat| !gone.contains(&seat.typed_id().uuid()));
     if before.ended_at_ms > 0 || after.seats.len() == before.seats.len() {
