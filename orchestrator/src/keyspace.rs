@@ -7,6 +7,7 @@
 mod builds;
 mod fleets;
 mod installation;
+mod lobbies;
 mod machines;
 mod matchmaking;
 mod revisions;
@@ -16,6 +17,7 @@ mod time;
 pub use builds::*;
 pub use fleets::*;
 pub use installation::*;
+pub use lobbies::*;
 pub use machines::*;
 pub use matchmaking::*;
 pub use revisions::*;
@@ -136,6 +138,12 @@ prefixes! {
     RecordedCount = 71,
     /// Index: seats of players who were there, while their matches go on.
     PlayerSeat = 74,
+    /// Index: the lobby of a code.
+    LobbyCode = 75,
+    /// Index: lobbies that are listed and found.
+    LobbyPublic = 76,
+    /// Number of lobbies of a namespace.
+    LobbyCount = 77,
     /// Seats of a match that its record has no room for.
     MatchSeats = 79,
     /// What is to be done at a time.

@@ -20,7 +20,7 @@ use crate::records::{Goal, Id, MatchRecord, MatchSeat, MatchState, ServerState, 
 use crate::state::{StateError, matches, servers, tickets};
 
 pub(crate) use follow::{follow, pass_kept};
-pub(crate) use rejoin::{give_up, rejoin};
+pub(crate) use rejoin::{give_up, rejoin, rejoin_match};
 
 /// Whose ticket is to be seated.
 #[derive(Clone, Debug)]
@@ -144,6 +144,12 @@ pub(crate) async fn release(
     if before.ended_at_ms > 0 || after.seats.len() == before.seats.len() {
         return Ok(before.clone());
     }
+    // Nobody waits for its server any more, and without a queue nobody would come.
+    if after.seats.is_empty() && after.state() == MatchState::Waiting {
+        after.set_state(MatchState::Dissolved);
+        after.ended_at_ms = now_ms;
+        why.0.clone_into(&mut after.reason);
+    }
     matches::save(tx, Some(before), &after);
     let left = after.tickets();
     for ticket in before.tickets().into_iter().filter(|ticket| !left.contains(ticket)) {
@@ -183,7 +189,8 @@ fn end_ticket(tx: &mut Transaction, before: &TicketRecord, Why(reason, detail): 
     tickets::save(tx, Some(before), &after);
 }
 
-async fn tell_server(
+/// Has the match's server, if it has one, told what the record says by now; `sold`: somebody is to come.
+pub(crate) async fn tell_server(
     tx: &mut Transaction,
     record: &MatchRecord,
     sold: bool,

@@ -5,15 +5,19 @@
 
 mod account;
 mod adopt;
+mod lobby;
 mod seats;
 
-use muster_protocol::agent::{PortProtocol, ServerExit, ServerFailure, ServerGoal, ServerReport, ServerSpec};
+use muster_protocol::agent::{
+    LobbyWish, PortProtocol, ServerExit, ServerFailure, ServerGoal, ServerReport, ServerSpec,
+};
 use muster_protocol::id::ServerId;
 
 use super::{
     Container, ENGINE_WAIT_MS, Effect, Exit, ImageError, LaunchError, ObservedStatus, SdkCall, ServerView,
 };
 use crate::failure;
+use lobby::besides;
 use seats::Seats;
 
 /// Time to become ready, if the specification gives none, in milliseconds.
@@ -64,6 +68,7 @@ pub(super) struct Server {
     early_exit: Option<(String, Exit)>,
     seats: Seats,
     shutdown_requested: bool,
+    lobby: Option<LobbyWish>,
     uses_sdk: bool,
     /// It has called ready; may come before Docker has answered that it runs.
     said_ready: bool,
@@ -98,6 +103,7 @@ impl Server {
             early_exit: None,
             seats: Seats::default(),
             shutdown_requested: false,
+            lobby: None,
             uses_sdk: false,
             said_ready: false,
             last_health_ms: None,
@@ -263,6 +269,7 @@ impl Server {
             SdkCall::SeatConnected(seat) => self.seats.connect(seat),
             SdkCall::SeatDisconnected(seat) => self.seats.disconnect(seat),
             SdkCall::SeatReleased(seat) => self.seats.release(seat),
+            SdkCall::Lobby(wish) => self.lobby = Some(besides(self.lobby.take(), wish)),
             SdkCall::Shutdown => self.shutdown_requested = true,
         }
     }

@@ -51,6 +51,8 @@ pub async fn apply(
                 && before.pod == record.pod
                 && before.regions == record.regions
                 && before.reconnect_ms() == record.reconnect_ms()
+                && (before.lobbies, before.direct_connect) == (record.lobbies, record.direct_connect)
+                && before.max_players == record.max_players
                 && !before.deleting;
             if same {
                 return Ok(before.clone());
