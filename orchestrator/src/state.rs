@@ -19,6 +19,7 @@ pub mod lobbies;
 pub mod matches;
 pub mod namespaces;
 pub mod nodes;
+pub(crate) mod parts;
 pub mod ports;
 pub mod queues;
 pub mod recordings;

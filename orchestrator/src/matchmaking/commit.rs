@@ -20,6 +20,8 @@ pub(super) struct Making<'a> {
     pub(super) accept_ms: u64,
     /// Most players of a match.
     pub(super) max_players: u32,
+    /// Other matchmakers have these tickets in memory, too.
+    pub(super) is_shared: bool,
 }
 
 /// What became of a group.
@@ -37,7 +39,7 @@ pub(crate) enum Committed {
 /// is written whole or not at all; a server is claimed with it if one is warm.
 pub(super) async fn commit_group(
     db: &Database,
-    Making { record: queue, accept_ms, max_players }: &Making<'_>,
+    Making { record: queue, accept_ms, max_players, is_shared }: &Making<'_>,
     region: &str,
     members: &[(TicketId, String)],
     now_ms: u64,
@@ -84,6 +86,9 @@ pub(super) async fn commit_group(
                 assign_ticket(after, server.id, now_ms);
             }
             tickets::save(&mut tx, Some(before), after);
+            if *is_shared {
+                tickets::tell_matched(&mut tx, after);
+            }
         }
         let waits_ms = befores.iter().map(|before| now_ms.saturating_sub(before.created_at_ms)).collect();
         Ok(if server.is_some() { Committed::Assigned(waits_ms) } else { Committed::Waiting(waits_ms) })
