@@ -15,12 +15,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use muster_protocol::agent::{
-    BuildRef, DesiredServers, PortProtocol, ServerExit, ServerFailure, ServerReport, ServerSpec,
+    BuildRef, DesiredServers, LobbyWish, PortProtocol, ServerExit, ServerFailure, ServerReport, ServerSpec,
 };
 use muster_protocol::id::{SeatId, ServerId};
 
 use server::Server;
-pub use view::{AllocationView, ServerView};
+pub use view::{AllocationView, LobbyView, ServerView};
 
 /// Servers one node keeps track of, ended ones included. More than fit a machine by far; a bound on
 /// what a broken orchestrator can make an agent hold.
@@ -76,7 +76,7 @@ pub struct Observed {
 }
 
 /// What a server said by the SDK.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SdkCall {
     /// Anything that changes nothing: it has used the SDK.
     Used,
@@ -88,6 +88,10 @@ pub enum SdkCall {
     SeatConnected(SeatId),
     /// A player is gone.
     SeatDisconnected(SeatId),
+    /// A player is gone and will not be back: their seat is free.
+    SeatReleased(SeatId),
+    /// It wants its lobby to be another; what it does not say stays as it said before.
+    Lobby(LobbyWish),
     /// It wants to be shut down.
     Shutdown,
 }
@@ -210,7 +214,7 @@ pub enum Effect {
     /// Remove the container; its end is recorded.
     Remove(String),
     /// Tell the orchestrator.
-    Report(ServerReport),
+    Report(Box<ServerReport>),
     /// Tell the server.
     Show(ServerId, Box<ServerView>),
     /// Nobody will ask about the server again.

@@ -100,6 +100,11 @@ pub(crate) fn ago(then_ms: u64) -> String {
     if then_ms == 0 { "never".to_owned() } else { span(now_ms().saturating_sub(then_ms)) }
 }
 
+/// The time left until `then_ms`, in words.
+pub(crate) fn until(then_ms: u64) -> String {
+    span(then_ms.saturating_sub(now_ms()))
+}
+
 /// A duration in milliseconds, in words of one unit.
 pub(crate) fn span(ms: u64) -> String {
     match ms {

@@ -1,6 +1,6 @@
 //! Whether the records of a store agree with each other, and what is in it, for `muster store`.
 //!
-//! Indices, counters and reservations follow from the records of servers and tickets. This reads
+//! Indices, counters and reservations follow from the records of servers, tickets and matches. This reads
 //! everything, derives what must be there, and compares. It changes nothing. A store that is in use is
 //! read at many moments, so what one look finds may be a change seen by half: only what every one of
 //! [`LOOKS`] looks finds is told.
@@ -14,9 +14,9 @@ use muster_store::limits::KEYSPACE_END;
 use muster_store::{Bytes, Database, StoreError, Transaction, successor};
 
 use crate::keyspace::{self, Prefix, Reserved};
-use crate::records::{EdgePortRecord, ServerRecord, TicketRecord, typed};
+use crate::records::{EdgePortRecord, MatchRecord, QueuePartsRecord, ServerRecord, TicketRecord, typed};
 use crate::state::servers::Derived;
-use crate::state::{kv, servers, tickets};
+use crate::state::{kv, lobbies, matches, servers, tickets};
 
 pub use rows::{Row, describe};
 
@@ -27,8 +27,8 @@ const PAGE: usize = 2_000;
 /// Findings that are told; there may be more.
 const MAX_FINDINGS: usize = 1_000;
 
-/// Rows whose presence follows from a server or a ticket, and from nothing else.
-const INDICES: [Prefix; 9] = [
+/// Rows whose presence follows from a server, a ticket or a match, and from nothing else.
+const INDICES: [Prefix; 14] = [
     Prefix::ServerByNamespace,
     Prefix::ServerLive,
     Prefix::ServerWarm,
@@ -38,9 +38,15 @@ const INDICES: [Prefix; 9] = [
     Prefix::ServerOnNode,
     Prefix::TicketSearching,
     Prefix::TicketIdempotency,
+    Prefix::MatchWaiting,
+    Prefix::PlayerSeat,
+    Prefix::MatchSeats,
+    Prefix::LobbyCode,
+    Prefix::LobbyPublic,
 ];
-/// Numbers that follow from servers and tickets.
-const COUNTERS: [Prefix; 3] = [Prefix::ServerCount, Prefix::TicketCount, Prefix::NodeReserved];
+/// Numbers that follow from servers, tickets and matches.
+const COUNTERS: [Prefix; 4] =
+    [Prefix::ServerCount, Prefix::TicketCount, Prefix::NodeReserved, Prefix::LobbyCount];
 
 /// Something that does not agree.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -63,7 +69,7 @@ pub struct CheckReport {
 /// Reads the whole store and compares.
 ///
 /// # Errors
-/// What a read can answer. Memory is in proportion to the number of servers and tickets.
+/// What a read can answer. Memory is in proportion to the number of servers, tickets and matches.
 pub async fn check(db: &Database) -> Result<CheckReport, StoreError> {
     let mut report = look(db).await?;
     for _ in 1..LOOKS {
@@ -134,6 +140,8 @@ struct Seen {
     /// Rows that must be there, and those of [`INDICES`] that are.
     expected: BTreeMap<Vec<u8>, Vec<u8>>,
     found: BTreeMap<Vec<u8>, Bytes>,
+    /// Matches whose seats fill more than one row.
+    large: Vec<MatchRecord>,
     /// Numbers that must be there, and those that are.
     counted: BTreeMap<Vec<u8>, i64>,
     counters: BTreeMap<Vec<u8>, i64>,
@@ -144,6 +152,9 @@ struct Seen {
     /// Edge ports that servers hold, as they say and as the ports say.
     held: BTreeMap<Vec<u8>, String>,
     taken: BTreeMap<Vec<u8>, String>,
+    /// Keys of queues, and those that rows of parts say must be there.
+    queues: BTreeSet<Vec<u8>>,
+    in_parts: BTreeMap<Vec<u8>, Vec<u8>>,
     /// The engine's rows, compared by itself.
     engine: muster_engine::check::Check,
 }
@@ -169,7 +180,12 @@ impl Seen {
         match prefix {
             Prefix::Server => self.note_server(key, value),
             Prefix::Ticket => self.note_ticket(key, value),
+            Prefix::Match => self.note_match(key, value),
             Prefix::EdgePort => self.note_port(key, value),
+            Prefix::QueueParts => self.note_parts(key, value),
+            Prefix::Queue => {
+                self.queues.insert(key.to_vec());
+            }
             Prefix::Engine => self.engine.note(key, value),
             Prefix::ServerPod => {
                 self.pods.insert(key.to_vec());
@@ -224,11 +240,51 @@ impl Seen {
         self.expect(tickets::derived(&record));
     }
 
+    fn note_match(&mut self, key: &Bytes, value: &Bytes) {
+        let Ok(record) = kv::decode::<MatchRecord>(key, value) else { return };
+        let id = record.typed_id();
+        if *key != keyspace::match_(id) {
+            self.tell(key, format!("it is the record of {id}, which belongs under another key"));
+        }
+        if record.seat_rows > 0 {
+            self.large.push(record);
+        } else {
+            self.expect_match(&record);
+        }
+    }
+
+    fn expect_match(&mut self, record: &MatchRecord) {
+        self.expected.extend(matches::rows(record));
+        if let Some(key) = lobbies::count_key(record) {
+            *self.counted.entry(key).or_default() += 1;
+        }
+    }
+
+    /// What must be there besides matches whose seats fill more than one row.
+    fn expect_large(&mut self) {
+        for mut record in std::mem::take(&mut self.large) {
+            let range = keyspace::match_seats_of(record.typed_id());
+            let rows = self.found.range(range.begin..range.end);
+            matches::add(&mut record, rows.filter_map(|(key, value)| kv::decode(key, value).ok()));
+            self.expect_match(&record);
+        }
+    }
+
     fn note_port(&mut self, key: &Bytes, value: &Bytes) {
         let Ok(record) = kv::decode::<EdgePortRecord>(key, value) else { return };
         if record.server.is_some() {
             let server: muster_protocol::id::ServerId = typed(record.server);
             self.taken.insert(key.to_vec(), server.to_string());
+        }
+    }
+
+    fn note_parts(&mut self, key: &Bytes, value: &Bytes) {
+        let Ok(record) = kv::decode::<QueuePartsRecord>(key, value) else { return };
+        if QueuePartsRecord::from(&record.to_parts()) != record {
+            self.tell(key, "its parts are too many or not in order, and are read as others");
+        }
+        if let Some((namespace, queue)) = keyspace::split_queue_parts(key) {
+            self.in_parts.insert(keyspace::queue(&namespace, &queue), key.to_vec());
         }
     }
 
@@ -238,6 +294,7 @@ impl Seen {
     }
 
     fn compare(mut self) -> CheckReport {
+        self.expect_large();
         let (expected, found) = (std::mem::take(&mut self.expected), std::mem::take(&mut self.found));
         for (key, value) in &expected {
             let there = match Prefix::of(key) {
@@ -254,6 +311,11 @@ impl Seen {
             self.tell(key, "there, though no record says it should be");
         }
         self.compare_numbers();
+        for (queue, key) in std::mem::take(&mut self.in_parts) {
+            if !self.queues.contains(&queue) {
+                self.tell(&key, "parts of a queue that is not there");
+            }
+        }
         for (key, holder) in std::mem::take(&mut self.held) {
             match self.taken.remove(&key) {
                 Some(taken) if taken == holder => {}

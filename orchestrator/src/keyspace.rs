@@ -7,6 +7,7 @@
 mod builds;
 mod fleets;
 mod installation;
+mod lobbies;
 mod machines;
 mod matchmaking;
 mod revisions;
@@ -16,6 +17,7 @@ mod time;
 pub use builds::*;
 pub use fleets::*;
 pub use installation::*;
+pub use lobbies::*;
 pub use machines::*;
 pub use matchmaking::*;
 pub use revisions::*;
@@ -134,6 +136,18 @@ prefixes! {
     TicketRecorded = 70,
     /// Number of tickets in a queue's recording.
     RecordedCount = 71,
+    /// Index: seats of players who were there, while their matches go on.
+    PlayerSeat = 74,
+    /// Index: the lobby of a code.
+    LobbyCode = 75,
+    /// Index: lobbies that are listed and found.
+    LobbyPublic = 76,
+    /// Number of lobbies of a namespace.
+    LobbyCount = 77,
+    /// The parts of a queue.
+    QueueParts = 78,
+    /// Seats of a match that its record has no room for.
+    MatchSeats = 79,
     /// What is to be done at a time.
     Timer = 80,
     /// A number that is added to when what it stands for changes, to be watched.
@@ -216,7 +230,7 @@ pub fn last_name(key: &[u8], range: &KeyRange) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use muster_protocol::id::{MatchId, NodeId, ServerId, TicketId};
+    use muster_protocol::id::{MatchId, NodeId, SeatId, ServerId, TicketId};
 
     use super::*;
     use crate::records::{PortProtocol, ServerState};
@@ -234,6 +248,7 @@ mod tests {
             Timer::FleetRetry("arena/prod".into(), "duel".into()),
             Timer::PortRelease("eu".into(), PortProtocol::Udp, 7_000),
             Timer::PortRelease("eu".into(), PortProtocol::Tcp, 7_000),
+            Timer::SeatRelease(MatchId::new(), SeatId::new()),
         ];
         let mut last = Vec::new();
         for (at, what) in timers.iter().enumerate() {

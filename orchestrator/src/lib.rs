@@ -28,6 +28,7 @@ pub mod keyspace;
 pub mod lifecycle;
 pub mod links;
 mod listener;
+pub mod lobbies;
 pub mod matchmaking;
 pub mod metrics;
 pub mod placement;
@@ -36,6 +37,10 @@ pub mod reconcile;
 pub mod records;
 mod replicas;
 pub mod run;
+#[cfg_attr(not(test), allow(dead_code, reason = "selling waits for those who join"))]
+mod seats;
+#[cfg(test)]
+mod seats_tests;
 #[cfg(test)]
 mod simulation;
 pub mod state;

@@ -4,7 +4,7 @@
 //! tickets as the store has them. [`commit`] writes one match in one transaction, tickets, match and server together,
 //! so that of two matchmakers that race one loses cleanly. [`waiting`] serves matches that found no warm server.
 //! [`runner`] is the loop of one queue, [`supervisor`] keeps one for every queue whose workflow is at home in this
-//! process.
+//! process. A queue that grows too large for one is cut into parts ([`parting`]), each with a loop of its own.
 
 mod acceptance;
 #[cfg(test)]
@@ -13,6 +13,9 @@ mod candidate;
 mod commit;
 mod memory;
 mod outlook;
+mod parting;
+#[cfg(test)]
+mod parts_tests;
 #[cfg(test)]
 mod rules_tests;
 mod runner;
@@ -27,7 +30,7 @@ pub(crate) use acceptance::{answer, lapse};
 pub(crate) use candidate::candidate;
 pub use commit::MATCH_WAIT_MS;
 pub(crate) use memory::compile;
-pub(crate) use outlook::offers;
+pub(crate) use outlook::{of_fleet as outlook_of_fleet, offers};
 #[cfg(test)]
 pub(crate) use runner::{Matchmaker, Pass};
 pub(crate) use supervisor::{MAX_MATCHMAKERS, Shards, run};

@@ -163,15 +163,30 @@ impl MatchRecord {
         self.server.map(Id::typed)
     }
 
-    /// Its tickets, each once: those of a party sit next to each other.
+    /// Its tickets, each once.
     pub fn tickets(&self) -> Vec<muster_protocol::id::TicketId> {
-        let mut tickets: Vec<_> = self.seats.iter().filter_map(|seat| seat.ticket).map(Id::typed).collect();
-        tickets.dedup();
-        tickets
+        let mut seen = std::collections::BTreeSet::new();
+        let tickets = self.seats.iter().filter_map(|seat| seat.ticket);
+        tickets.filter(|ticket| seen.insert(ticket.uuid())).map(Id::typed).collect()
+    }
+
+    /// Whether `seat` is there and `ticket`'s.
+    pub fn holds(&self, ticket: Option<Id>, seat: Option<Id>) -> bool {
+        self.seats.iter().any(|held| held.id == seat && held.ticket == ticket)
+    }
+
+    /// How many more seats it has to sell.
+    pub fn free_seats(&self) -> usize {
+        (self.max_players as usize).saturating_sub(self.seats.len())
     }
 }
 
 impl FleetRecord {
+    /// How long a dropped player's seat is kept, in milliseconds.
+    pub fn reconnect_ms(&self) -> u64 {
+        u64::from(self.reconnect_s.unwrap_or(api::DEFAULT_RECONNECT_S)) * 1_000
+    }
+
     /// What was applied, as the API says it.
     pub fn to_spec(&self) -> api::FleetSpec {
         let pod = self.pod.clone().unwrap_or_default();
@@ -179,6 +194,9 @@ impl FleetRecord {
         api::FleetSpec {
             name: self.name.clone(),
             build: self.build.clone(),
+            lobbies: self.lobbies,
+            direct_connect: self.direct_connect,
+            max_players: self.max_players,
             ports: pod.ports.iter().map(Port::to_spec).collect(),
             regions: regions
                 .map(|(name, target)| (name.clone(), api::RegionSpec { warm: target.warm, max: target.max }))
@@ -197,6 +215,7 @@ impl FleetRecord {
                 idle_s: pod.idle_s,
                 drain_s: pod.drain_s,
                 health_s: pod.health_s,
+                reconnect_s: self.reconnect_s.unwrap_or(api::DEFAULT_RECONNECT_S),
             },
         }
     }
@@ -265,6 +284,9 @@ mod tests {
         let spec = api::FleetSpec {
             name: "arena".into(),
             build: "arena:1".into(),
+            lobbies: true,
+            direct_connect: true,
+            max_players: 8,
             ports: vec![api::PortSpec {
                 name: "game".into(),
                 protocol: api::PortProtocol::Ws,
@@ -276,14 +298,25 @@ mod tests {
             limits: api::LimitsSpec { cpu_millis: 250, memory_mib: 64, pids: 32, read_only_root: true },
             env: [("MODE".to_owned(), "duel".to_owned())].into(),
             args: vec!["--fast".into()],
-            timeouts: api::TimeoutsSpec { ready_s: 1, stop_grace_s: 2, idle_s: 3, drain_s: 4, health_s: 5 },
+            timeouts: api::TimeoutsSpec {
+                ready_s: 1,
+                stop_grace_s: 2,
+                idle_s: 3,
+                drain_s: 4,
+                health_s: 5,
+                reconnect_s: 6,
+            },
         };
         let build = BuildRecord { digest: "sha256:aa".into(), size_bytes: 7, ..Default::default() };
         let record = FleetRecord {
             name: "arena".into(),
             build: "arena:1".into(),
+            lobbies: true,
+            direct_connect: true,
+            max_players: 8,
             pod: Some(Pod::from_spec(&spec, &build)),
             regions: [("eu".to_owned(), RegionTarget { warm: 2, max: 9 })].into(),
+            reconnect_s: Some(6),
             ..Default::default()
         };
         assert_eq!(record.to_spec(), spec);

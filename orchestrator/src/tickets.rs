@@ -18,9 +18,10 @@ use crate::lifecycle::standing;
 use crate::matchmaking::{self, Answer, Fate, candidate, compile, dissolve};
 use crate::random;
 use crate::records::{
-    EdgeRecord, MatchRecord, MatchState, QueueMode, ServerRecord, TicketMember, TicketPriority, TicketRecord,
-    TicketState,
+    EdgeRecord, MatchRecord, MatchState, QueueMode, QueueRecord, ServerRecord, TicketMember, TicketPriority,
+    TicketRecord, TicketState,
 };
+use crate::seats;
 use crate::state::tickets::MAX_SEARCHING;
 use crate::state::{StateError, edges, matches, queues, recordings, servers, tickets};
 
@@ -72,6 +73,8 @@ pub struct TicketView {
     pub proposal: Option<Proposal>,
     /// Where its player goes; set once it is assigned.
     pub assignment: Option<AssignmentView>,
+    /// The match of the lobby it has seats in.
+    pub lobby: Option<MatchRecord>,
 }
 
 /// A match that waits until its players have accepted.
@@ -98,8 +101,9 @@ pub struct AssignmentView {
     pub edges: Vec<EdgeRecord>,
 }
 
-/// Takes a ticket into its queue; the hash is of the secret in the ticket's own token. One that the request's idempotency
-/// key made before is answered as it is. What the request looks like by itself was checked before.
+/// Takes a ticket into its queue, or back to the seats its players have, if the request leaves that open; the hash is of the
+/// secret in the ticket's own token. One that the request's idempotency key made before is answered as it is. What the
+/// request looks like by itself was checked before.
 ///
 /// # Errors
 /// [`TicketError`]; nothing is taken then.
@@ -121,6 +125,17 @@ pub async fn create(
             let is_same = made.queue == request.queue && made.player == request.player;
             return if is_same { Ok(made) } else { Err(TicketError::KeyUsed(key.to_owned())) };
         }
+        let mut record = TicketRecord {
+            id: Some(ticket.into()),
+            token_sha256: token_sha256.to_vec(),
+            ..asked(&queue, request, now_ms)
+        };
+        // Who comes back is no newcomer: neither the queue's mode nor its definition is in the way.
+        if request.rejoin
+            && let Some(back) = seats::rejoin(&mut tx, &record, now_ms).await?
+        {
+            return Ok(back);
+        }
         if queue.mode() == QueueMode::Draining {
             return Err(TicketError::Draining(queue.name));
         }
@@ -131,30 +146,34 @@ pub async fn create(
         if searching as usize >= MAX_SEARCHING {
             return Err(TicketError::QueueFull(queue.name));
         }
-        let recorded =
+        if !request.rejoin {
+            seats::give_up(&mut tx, &record, now_ms).await?;
+        }
+        record.recorded =
             spec.recording && recordings::count(&mut tx, namespace, &queue.name).await? < MAX_RECORDED;
-        let record = TicketRecord {
-            id: Some(ticket.into()),
-            namespace: namespace.to_owned(),
-            queue: queue.name,
-            player: request.player.clone(),
-            latencies_ms: request.latencies_ms.clone(),
-            state: TicketState::Searching.into(),
-            created_at_ms: now_ms,
-            expires_at_ms: now_ms + u64::from(queue.ticket_ttl_s) * 1_000,
-            members: players(request).iter().map(TicketMember::from).collect(),
-            filter: request.filter.clone(),
-            blocks: request.blocks.clone(),
-            priority: TicketPriority::from(request.priority).into(),
-            idempotency_key: key.to_owned(),
-            token_sha256: token_sha256.to_vec(),
-            recorded,
-            ..Default::default()
-        };
         tickets::save(&mut tx, None, &record);
         Ok(record)
     })
     .await
+}
+
+/// The ticket that a request asks for, searching.
+fn asked(queue: &QueueRecord, request: &TicketRequest, now_ms: u64) -> TicketRecord {
+    TicketRecord {
+        namespace: queue.namespace.clone(),
+        queue: queue.name.clone(),
+        player: request.player.clone(),
+        latencies_ms: request.latencies_ms.clone(),
+        state: TicketState::Searching.into(),
+        created_at_ms: now_ms,
+        expires_at_ms: now_ms + u64::from(queue.ticket_ttl_s) * 1_000,
+        members: players(request).iter().map(TicketMember::from).collect(),
+        filter: request.filter.clone(),
+        blocks: request.blocks.clone(),
+        priority: TicketPriority::from(request.priority).into(),
+        idempotency_key: request.idempotency_key.clone().unwrap_or_default(),
+        ..Default::default()
+    }
 }
 
 /// The players of a request, the one who asks first.
@@ -225,7 +244,8 @@ async fn view(
         }
         None => in_words(tx, &record, assignment.as_ref(), now_ms).await?,
     };
-    Ok(Some(TicketView { record, explanation, proposal, assignment }))
+    let lobby = lobby(tx, &record).await?;
+    Ok(Some(TicketView { record, explanation, proposal, assignment, lobby }))
 }
 
 async fn assignment(
@@ -242,12 +262,23 @@ async fn assignment(
     else {
         return Ok(None);
     };
+    if !match_record.holds(record.id, record.seat) {
+        return Ok(None);
+    }
     let mut edges = edges::list_in_region(tx, &server.region).await?;
     edges.sort_by_key(|edge| {
         let serves = edge.id.is_some_and(|id| server.routed_edges.contains(&id));
         (!edge.connected, !serves, edge.typed_id().uuid())
     });
     Ok(Some(AssignmentView { match_record, server, edges }))
+}
+
+async fn lobby(tx: &mut Transaction, record: &TicketRecord) -> Result<Option<MatchRecord>, StateError> {
+    let has_seats = matches!(record.state(), TicketState::Matched | TicketState::Assigned);
+    match record.match_id().filter(|_| has_seats && record.queue.is_empty()) {
+        Some(match_id) => Ok(matches::peek(tx, match_id).await?.filter(|found| found.lobby.is_some())),
+        None => Ok(None),
+    }
 }
 
 async fn proposal(tx: &mut Transaction, record: &TicketRecord) -> Result<Option<Proposal>, StateError> {
@@ -312,7 +343,9 @@ async fn in_words(
                 format!("assigned to a server that is over ({})", assignment.server.reason)
             }
             Some(_) => "assigned".to_owned(),
-            None => "assigned to a server that is no longer on record".to_owned(),
+            None => {
+                "assigned to a server that is no longer on record, or to a seat it has no more".to_owned()
+            }
         },
         TicketState::Cancelled if record.detail.is_empty() => "cancelled".to_owned(),
         TicketState::Expired => "no match was found before ticket_ttl_s was over".to_owned(),
@@ -320,8 +353,8 @@ async fn in_words(
     })
 }
 
-/// Withdraws a ticket: the ticket as it is then, or `None` if there is none. One that is over, or has a
-/// server already, stays as it is. If it was in a match that waits for a server, the others search again.
+/// Withdraws a ticket: the ticket as it is then, or `None` if there is none. One that is over stays as it is. If it was in
+/// a match that waits for a server, the others search again; if it has seats in one that goes on, they are free.
 ///
 /// # Errors
 /// The store's.
@@ -334,12 +367,18 @@ pub async fn cancel(
     db.run("cancel_ticket", async |mut tx| {
         let record = tickets::load(&mut tx, ticket).await?.filter(|record| record.namespace == namespace);
         let Some(mut before) = record else { return Ok(None) };
+        // Without a queue there is nothing to search again in: such a match goes on without those who leave.
         if before.state() == TicketState::Matched
+            && !before.queue.is_empty()
             && let Some(match_id) = before.match_id()
             && dissolve(&mut tx, match_id, Fate::Search, now_ms).await?
             && let Some(searching) = tickets::load(&mut tx, ticket).await?
         {
             before = searching;
+        }
+        if matches!(before.state(), TicketState::Matched | TicketState::Assigned) {
+            seats::leave(&mut tx, &before, now_ms).await?;
+            return tickets::load(&mut tx, ticket).await;
         }
         if before.state() != TicketState::Searching {
             return Ok(Some(before));

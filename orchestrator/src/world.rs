@@ -218,6 +218,9 @@ impl World {
         let spec = FleetSpec {
             name: FLEET.into(),
             build: build.into(),
+            lobbies: true,
+            direct_connect: true,
+            max_players: 4,
             ports: vec![PortSpec {
                 name: "game".into(),
                 protocol: PortProtocol::Udp,
@@ -239,11 +242,15 @@ impl World {
             namespace: NAMESPACE.into(),
             name: FLEET.into(),
             build: build.digest.clone(),
+            lobbies: spec.lobbies,
+            direct_connect: spec.direct_connect,
+            max_players: spec.max_players,
             pod: Some(Pod::from_spec(&spec, &build)),
             regions: regions
                 .iter()
                 .map(|(region, warm, max)| ((*region).to_owned(), RegionTarget { warm: *warm, max: *max }))
                 .collect(),
+            reconnect_s: Some(spec.timeouts.reconnect_s),
             ..Default::default()
         };
         let now_ms = self.now_ms();

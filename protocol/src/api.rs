@@ -9,6 +9,7 @@ mod attribute;
 mod build;
 mod explanation;
 mod fleet;
+mod lobby;
 mod node;
 mod population;
 mod queue;
@@ -23,6 +24,7 @@ pub use attribute::*;
 pub use build::*;
 pub use explanation::*;
 pub use fleet::*;
+pub use lobby::*;
 pub use node::*;
 pub use population::*;
 pub use queue::*;
@@ -49,6 +51,12 @@ pub struct Page<T> {
 /// What a count is where nothing is said.
 fn one() -> u32 {
     1
+}
+
+/// Whether a count says nothing.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// Longest name of a namespace part, fleet, queue, port, tag or region, in bytes.

@@ -5,16 +5,20 @@
 
 mod account;
 mod adopt;
+mod lobby;
+mod seats;
 
-use std::collections::BTreeSet;
-
-use muster_protocol::agent::{PortProtocol, ServerExit, ServerFailure, ServerGoal, ServerReport, ServerSpec};
-use muster_protocol::id::{SeatId, ServerId};
+use muster_protocol::agent::{
+    LobbyWish, PortProtocol, ServerExit, ServerFailure, ServerGoal, ServerReport, ServerSpec,
+};
+use muster_protocol::id::ServerId;
 
 use super::{
     Container, ENGINE_WAIT_MS, Effect, Exit, ImageError, LaunchError, ObservedStatus, SdkCall, ServerView,
 };
 use crate::failure;
+use lobby::besides;
+use seats::Seats;
 
 /// Time to become ready, if the specification gives none, in milliseconds.
 const DEFAULT_READY_TIMEOUT_MS: u64 = 60_000;
@@ -22,8 +26,6 @@ const DEFAULT_READY_TIMEOUT_MS: u64 = 60_000;
 const STOP_RETRY_MS: u64 = 5_000;
 /// Times an image may vanish between the check and the launch before that counts as failure.
 const MAX_IMAGE_LOSSES: u32 = 3;
-/// Seats a server may say are connected.
-const MAX_SEATS: usize = 4_096;
 /// Ports of one server: what the tunnel's port index can name.
 const MAX_PORTS: usize = 255;
 
@@ -64,8 +66,9 @@ pub(super) struct Server {
     failure: Option<ServerFailure>,
     /// An end heard of while the launch had not answered yet.
     early_exit: Option<(String, Exit)>,
-    seats: BTreeSet<SeatId>,
+    seats: Seats,
     shutdown_requested: bool,
+    lobby: Option<LobbyWish>,
     uses_sdk: bool,
     /// It has called ready; may come before Docker has answered that it runs.
     said_ready: bool,
@@ -98,8 +101,9 @@ impl Server {
             exit: None,
             failure,
             early_exit: None,
-            seats: BTreeSet::new(),
+            seats: Seats::default(),
             shutdown_requested: false,
+            lobby: None,
             uses_sdk: false,
             said_ready: false,
             last_health_ms: None,
@@ -155,6 +159,7 @@ impl Server {
         }
         self.unwanted = false;
         let changed = spec != self.spec;
+        self.seats.told(self.spec.allocation.as_ref(), spec.allocation.as_ref());
         self.spec = spec;
         changed
     }
@@ -261,14 +266,10 @@ impl Server {
                 }
             }
             SdkCall::Health => self.last_health_ms = Some(now),
-            SdkCall::SeatConnected(seat) => {
-                if self.seats.len() < MAX_SEATS {
-                    self.seats.insert(seat);
-                }
-            }
-            SdkCall::SeatDisconnected(seat) => {
-                self.seats.remove(&seat);
-            }
+            SdkCall::SeatConnected(seat) => self.seats.connect(seat),
+            SdkCall::SeatDisconnected(seat) => self.seats.disconnect(seat),
+            SdkCall::SeatReleased(seat) => self.seats.release(seat),
+            SdkCall::Lobby(wish) => self.lobby = Some(besides(self.lobby.take(), wish)),
             SdkCall::Shutdown => self.shutdown_requested = true,
         }
     }

@@ -1,6 +1,10 @@
 //! What a server is shown of itself by the SDK endpoint. Values only.
 
-use muster_protocol::agent::ServerSpec;
+use std::collections::BTreeMap;
+
+use muster_protocol::agent::{Lobby, ServerSpec};
+use muster_protocol::api::Visibility;
+use muster_protocol::id::SeatId;
 use serde::Serialize;
 
 /// A server, as it sees itself.
@@ -20,6 +24,9 @@ pub struct ServerView {
     pub allocation: Option<AllocationView>,
     /// Seats it has said are connected.
     pub connected_seats: Vec<String>,
+    /// Seats that nobody may sit in again, whatever they show; not shown.
+    #[serde(skip)]
+    pub closed_seats: Vec<SeatId>,
     /// Whether it has been told to finish.
     pub draining: bool,
     /// When it is stopped although players may be on it, Unix milliseconds; absent: no such time.
@@ -36,6 +43,45 @@ pub struct AllocationView {
     pub seats: Vec<SeatView>,
     /// What queue or caller gave along; JSON if it is JSON, else text.
     pub data: serde_json::Value,
+    /// The lobby that the match is; absent if it is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lobby: Option<LobbyView>,
+}
+
+/// A lobby, as the server that hosts it sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LobbyView {
+    /// By which players join.
+    pub code: String,
+    /// Name.
+    pub name: String,
+    /// `public` or `private`.
+    pub visibility: &'static str,
+    /// Whether players are let in.
+    pub open: bool,
+    /// Most players.
+    pub max_players: u32,
+    /// The player who made it.
+    pub owner: String,
+    /// The game's JSON.
+    pub config: serde_json::Value,
+    /// What it can be searched by.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl From<&Lobby> for LobbyView {
+    fn from(lobby: &Lobby) -> Self {
+        Self {
+            code: lobby.code.clone(),
+            name: lobby.name.clone(),
+            visibility: if lobby.public { Visibility::Public } else { Visibility::Private }.as_str(),
+            open: lobby.open,
+            max_players: lobby.max_players,
+            owner: lobby.owner.clone(),
+            config: data(&lobby.config),
+            tags: lobby.tags.clone().into_iter().collect(),
+        }
+    }
 }
 
 /// One player's place.
@@ -70,8 +116,10 @@ impl ServerView {
                     })
                     .collect(),
                 data: data(&allocation.data),
+                lobby: allocation.lobby.as_ref().map(LobbyView::from),
             }),
             connected_seats,
+            closed_seats: Vec::new(),
             draining,
             drain_deadline_ms: Some(spec.drain_deadline_ms).filter(|&at| draining && at != 0),
         }

@@ -1,4 +1,5 @@
-//! `POST /v1/seats/connected` and `/v1/seats/disconnected`: a player is there, or gone.
+//! `POST /v1/seats/connected`, `/v1/seats/disconnected` and `/v1/seats/released`: a player is there, gone for now, or gone
+//! for good.
 
 use axum::Json;
 use axum::extract::State;
@@ -39,6 +40,12 @@ pub(super) async fn connected(
     body: Result<Json<SeatBody>, JsonRejection>,
 ) -> Result<Json<SeatAnswer>, SdkProblem> {
     let answer = seat(&state, &caller, body?.0)?;
+    // A token of theirs may still be valid; the seat is not theirs any more.
+    if caller.view.borrow().closed_seats.contains(&answer.seat) {
+        let detail = format!("{} was given up", answer.seat);
+        let fix = "turn the player away; they have to ask for a match again";
+        return Err(Problem::new(ProblemCode::Forbidden, detail, fix).into());
+    }
     caller.say(&state, SdkCall::SeatConnected(answer.seat)).await?;
     Ok(Json(answer))
 }
@@ -51,6 +58,17 @@ pub(super) async fn disconnected(
 ) -> Result<Json<SeatAnswer>, SdkProblem> {
     let answer = seat(&state, &caller, body?.0)?;
     caller.say(&state, SdkCall::SeatDisconnected(answer.seat)).await?;
+    Ok(Json(answer))
+}
+
+/// `POST /v1/seats/released`.
+pub(super) async fn released(
+    State(state): State<SdkState>,
+    caller: Caller,
+    body: Result<Json<SeatBody>, JsonRejection>,
+) -> Result<Json<SeatAnswer>, SdkProblem> {
+    let answer = seat(&state, &caller, body?.0)?;
+    caller.say(&state, SdkCall::SeatReleased(answer.seat)).await?;
     Ok(Json(answer))
 }
 
@@ -72,8 +90,8 @@ fn by_id(caller: &Caller, text: &str) -> Result<SeatAnswer, SdkProblem> {
     if let Some(known) = known {
         return Ok(SeatAnswer { seat, player: known.player.clone() });
     }
-    // Proven by its token before the allocation came.
-    if view.connected_seats.iter().any(|connected| connected == text) {
+    // Proven by its token before the allocation came, or given up since.
+    if view.connected_seats.iter().any(|connected| connected == text) || view.closed_seats.contains(&seat) {
         return Ok(SeatAnswer { seat, player: String::new() });
     }
     let detail = format!("{seat} is no seat of this server");

@@ -1,14 +1,14 @@
-//! `muster server`: list, show, stop, and follow the log of servers.
+//! `muster server`: list, show, join, stop, and follow the log of servers.
 
 use std::io::Write;
 
 use clap::Subcommand;
 use futures_util::StreamExt;
 use muster_client::ServerFilter;
-use muster_protocol::api::{LogsQuery, Server, ServerState};
+use muster_protocol::api::{LogsQuery, Seat, Server, ServerState};
 use muster_protocol::id::{ServerId, ServerMark, parse_id};
 
-use super::Ops;
+use super::{Ops, lobby, ticket};
 use crate::{context, output};
 
 #[derive(Subcommand)]
@@ -46,6 +46,14 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 100)]
         tail: u32,
     },
+    /// Join a server, of a fleet that allows it, as a game client would
+    Join {
+        /// Its id
+        #[arg(value_parser = parse_id::<ServerMark>)]
+        id: ServerId,
+        #[command(flatten)]
+        guests: lobby::Guests,
+    },
     /// Stop a server: it drains first if players may be on it
     Stop {
         /// Its id
@@ -70,6 +78,9 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
         }
         Command::Show { id } => show(ops, &ops.client.server(&id).await?),
         Command::Logs { id, follow, tail } => logs(ops, &id, &LogsQuery { follow, tail }).await,
+        Command::Join { id, guests } => {
+            ticket::show(ops, &ops.client.join_server(&id, &guests.request()).await?)
+        }
         Command::Stop { id, force } => {
             ops.client.stop_server(&id, force).await?;
             let how = if force { "is told to stop at once" } else { "is told to stop" };
@@ -119,36 +130,38 @@ fn ports(server: &Server) -> String {
 
 fn show(ops: &Ops, server: &Server) -> anyhow::Result<()> {
     let exit = server.exit.as_ref();
-    let lines =
-        [
-            ("server", server.id.to_string()),
-            ("namespace", server.namespace.clone()),
-            ("fleet", server.fleet.clone()),
-            ("region", server.region.clone()),
-            ("node", server.node.map(|node| node.to_string()).unwrap_or_default()),
-            ("build", server.build_digest.clone()),
-            ("state", server.state.as_str().to_owned()),
-            ("why", server.explanation.clone()),
-            ("phases", phases(server)),
-            ("ports", ports(server)),
-            ("match", server.match_id.map(|id| id.to_string()).unwrap_or_default()),
-            (
-                "seats",
-                output::list(server.seats.iter().map(|seat| {
-                    format!("{}{}", seat.player, if seat.connected { " (connected)" } else { "" })
-                })),
-            ),
-            ("flows", server.flows.to_string()),
-            (
-                "exit",
-                exit.map(|exit| {
-                    format!("code {}{}", exit.code, if exit.out_of_memory { ", out of memory" } else { "" })
-                })
-                .unwrap_or_default(),
-            ),
-            ("last lines", exit.map(|exit| exit.log_tail.clone()).unwrap_or_default()),
-        ];
+    let lines = [
+        ("server", server.id.to_string()),
+        ("namespace", server.namespace.clone()),
+        ("fleet", server.fleet.clone()),
+        ("region", server.region.clone()),
+        ("node", server.node.map(|node| node.to_string()).unwrap_or_default()),
+        ("build", server.build_digest.clone()),
+        ("state", server.state.as_str().to_owned()),
+        ("why", server.explanation.clone()),
+        ("phases", phases(server)),
+        ("ports", ports(server)),
+        ("match", server.match_id.map(|id| id.to_string()).unwrap_or_default()),
+        ("seats", output::list(server.seats.iter().map(seat))),
+        ("flows", server.flows.to_string()),
+        (
+            "exit",
+            exit.map(|exit| {
+                format!("code {}{}", exit.code, if exit.out_of_memory { ", out of memory" } else { "" })
+            })
+            .unwrap_or_default(),
+        ),
+        ("last lines", exit.map(|exit| exit.log_tail.clone()).unwrap_or_default()),
+    ];
     output::details(ops.json, server, &lines)
+}
+
+fn seat(seat: &Seat) -> String {
+    match seat.kept_until_ms {
+        _ if seat.connected => format!("{} (connected)", seat.player),
+        Some(until_ms) => format!("{} (dropped out, kept for {})", seat.player, output::until(until_ms)),
+        None => seat.player.clone(),
+    }
 }
 
 /// Each state entered, with the time it took to leave it.

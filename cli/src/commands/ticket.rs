@@ -36,6 +36,9 @@ pub(crate) enum Command {
         /// A player not to play with; may be given several times
         #[arg(long, value_name = "PLAYER")]
         block: Vec<String>,
+        /// Look for another match even if a seat is kept for the player in one that goes on, and give that seat up
+        #[arg(long)]
+        no_rejoin: bool,
         /// Seconds to wait for the assignment
         #[arg(long, default_value_t = 60)]
         wait: u64,
@@ -72,7 +75,7 @@ pub(crate) enum Command {
     },
 }
 
-fn latency(text: &str) -> Result<(String, u32), String> {
+pub(super) fn latency(text: &str) -> Result<(String, u32), String> {
     let (region, ms) = text.split_once('=').ok_or("give REGION=MILLISECONDS")?;
     Ok((region.to_owned(), ms.parse().map_err(|_| "the milliseconds are not a number")?))
 }
@@ -92,7 +95,7 @@ fn attribute(text: &str) -> Result<(String, Value), String> {
 
 pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Create { queue, player, latency, attribute, party, filter, block, wait } => {
+        Command::Create { queue, player, latency, attribute, party, filter, block, no_rejoin, wait } => {
             let attributes: BTreeMap<_, _> = attribute.into_iter().collect();
             let member = |player| PartyMember { player, attributes: attributes.clone() };
             let request = TicketRequest {
@@ -101,6 +104,7 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
                 attributes: attributes.clone(),
                 filter,
                 blocks: block,
+                rejoin: !no_rejoin,
                 ..TicketRequest::new(queue, player)
             };
             let ticket = ops.client.create_ticket(&request).await?;
@@ -118,13 +122,13 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
 }
 
 /// Long-polls until the ticket is in its last state.
-async fn await_end(ops: &Ops, mut ticket: Ticket, wait: Duration) -> anyhow::Result<Ticket> {
+pub(super) async fn await_end(ops: &Ops, mut ticket: Ticket, wait: Duration) -> anyhow::Result<Ticket> {
     let deadline = Instant::now() + wait;
     while !ticket.state.is_final() {
         let left = deadline.saturating_duration_since(Instant::now()).as_secs() as u32;
         if left == 0 {
             bail!(
-                "{} is still {}: {}. It stays in the queue: `muster ticket show` tells how it stands, `muster \
+                "{} is still {}: {}. It goes on waiting: `muster ticket show` tells how it stands, `muster \
                  ticket cancel` withdraws it",
                 ticket.id,
                 ticket.state.as_str(),
@@ -154,7 +158,7 @@ fn explain(ops: &Ops, told: &TicketExplanation) -> anyhow::Result<()> {
     }
 }
 
-fn show(ops: &Ops, ticket: &Ticket) -> anyhow::Result<()> {
+pub(super) fn show(ops: &Ops, ticket: &Ticket) -> anyhow::Result<()> {
     let assignment = ticket.assignment.as_ref();
     let endpoints = assignment.map(|assignment| {
         let endpoint = assignment.endpoints.iter().map(|endpoint| {
@@ -170,6 +174,7 @@ fn show(ops: &Ops, ticket: &Ticket) -> anyhow::Result<()> {
     let lines = [
         ("ticket", ticket.id.to_string()),
         ("queue", ticket.queue.clone()),
+        ("lobby", ticket.lobby.as_ref().map(|lobby| lobby.code.clone()).unwrap_or_default()),
         ("player", ticket.player.clone()),
         ("state", ticket.state.as_str().to_owned()),
         ("why", ticket.explanation.clone()),

@@ -132,12 +132,20 @@ impl World {
             }
             !silent
         });
-        departed
+        departed.into_iter().map(|departed| self.unless_back(departed)).collect()
     }
 
     /// The peer's connection is over.
     pub(crate) fn leave(&mut self, peer: Peer) -> Option<Departure> {
-        self.players.remove(&peer).map(|player| departure(&player, "closed"))
+        let player = self.players.remove(&peer)?;
+        Some(self.unless_back(departure(&player, "closed")))
+    }
+
+    /// A player who came back by another connection before this one was found dead has not left their seat.
+    fn unless_back(&self, departed: Departure) -> Departure {
+        let is_back =
+            departed.seat.is_some() && self.players.values().any(|other| other.seat == departed.seat);
+        Departure { seat: departed.seat.filter(|_| !is_back), ..departed }
     }
 }
 
@@ -196,6 +204,17 @@ mod tests {
         assert_eq!(departed.iter().map(|d| d.player.as_str()).collect::<Vec<_>>(), ["ann"]);
         assert_eq!(world.leave(tcp).map(|d| d.player).as_deref(), Some("ben"));
         assert_eq!(world.leave(tcp), None);
+    }
+
+    #[test]
+    fn who_is_back_by_another_connection_has_not_left_the_seat() {
+        let (mut world, now) = (World::default(), Instant::now());
+        let [old, new] = [1, 2].map(|port| Peer::Tcp(SocketAddr::from(([127, 0, 0, 1], port))));
+        let seated = Move { seat: Some("seat_1".into()), ..says("ann", 1) };
+        world.receive(old, seated.clone(), now).expect("room");
+        world.receive(new, seated, now).expect("room");
+        assert_eq!(world.leave(old).map(|departed| departed.seat), Some(None));
+        assert_eq!(world.leave(new).map(|departed| departed.seat), Some(Some("seat_1".into())));
     }
 
     #[test]

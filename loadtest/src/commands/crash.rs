@@ -116,6 +116,8 @@ fn specs() -> (FleetSpec, QueueSpec) {
     let mut fleet = arena_fleet(FLEET, "arena:crash", REGION, SERVERS.0, SERVERS.1);
     fleet.timeouts.idle_s = IDLE_S;
     fleet.timeouts.stop_grace_s = 1;
+    // Whoever got a server is to be found there in the end, though their game is long over.
+    fleet.timeouts.reconnect_s = 86_400;
     (fleet, queue(QUEUE, FLEET, MATCH_PLAYERS))
 }
 

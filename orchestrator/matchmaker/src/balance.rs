@@ -3,6 +3,7 @@
 //! Small matches are searched through; of large ones the search sees the most promising part, for it places large
 //! parties first and each into the team that is behind.
 
+use crate::opening::Opening;
 use crate::queue::{Asks, Queue, Role, Rule, Team};
 use crate::rules::{has_roles, oldest_wait, spread};
 use crate::ticket::Ticket;
@@ -21,6 +22,27 @@ pub(crate) struct Balanced {
 
 /// Divides `members` into the queue's teams, with at most `left` placements, which are taken off.
 pub(crate) fn balance(queue: &Queue, members: &[&Ticket], now_ms: u64, left: &mut u32) -> Balanced {
+    divide(queue, None, members, oldest_wait(members, now_ms), left)
+}
+
+/// As [`balance`], for `newcomers` to a match that runs: those who play stay in their teams.
+pub(crate) fn balance_into(
+    queue: &Queue,
+    opening: &Opening,
+    newcomers: &[&Ticket],
+    now_ms: u64,
+    left: &mut u32,
+) -> Balanced {
+    divide(queue, Some(opening), newcomers, opening.wait_ms(newcomers, now_ms), left)
+}
+
+fn divide(
+    queue: &Queue,
+    opening: Option<&Opening>,
+    members: &[&Ticket],
+    wait_ms: u64,
+    left: &mut u32,
+) -> Balanced {
     let attribute = queue.rules.iter().find_map(|rule| match rule.asks {
         Asks::Gap { attribute, .. } => Some(attribute),
         _ => None,
@@ -39,11 +61,17 @@ pub(crate) fn balance(queue: &Queue, members: &[&Ticket], now_ms: u64, left: &mu
     let count = queue.teams.len();
     let decided =
         |rule: &&Rule| matches!(rule.asks, Asks::Gap { .. } | Asks::Spread { within: Within::Team, .. });
+    let (mut team_sizes, mut team_sums) = (vec![0; count], vec![0.0; count]);
+    for (ticket, team) in opening.iter().flat_map(|opening| &opening.playing) {
+        team_sizes[*team] += ticket.players.len();
+        team_sums[*team] += weight(ticket);
+    }
     let mut search = Search {
         queue,
+        opening,
         members,
         decided: queue.rules.iter().filter(decided).collect(),
-        wait_ms: oldest_wait(members, now_ms),
+        wait_ms,
         order,
         players: sizes.iter().sum(),
         party: sizes,
@@ -51,8 +79,8 @@ pub(crate) fn balance(queue: &Queue, members: &[&Ticket], now_ms: u64, left: &mu
         has_gap: attribute.is_some(),
         placed: vec![0; members.len()],
         choices: vec![Vec::new(); members.len()],
-        sizes: vec![0; count],
-        sums: vec![0.0; count],
+        sizes: team_sizes,
+        sums: team_sums,
         tried: 0,
         most_tried: MAX_TRIED.min(*left),
         best: None,
@@ -65,6 +93,8 @@ pub(crate) fn balance(queue: &Queue, members: &[&Ticket], now_ms: u64, left: &mu
 
 struct Search<'a> {
     queue: &'a Queue,
+    /// Whom the members join.
+    opening: Option<&'a Opening>,
     members: &'a [&'a Ticket],
     /// The rules that the division decides.
     decided: Vec<&'a Rule>,
@@ -99,7 +129,8 @@ impl Search<'_> {
         let size = self.party[member];
         let missing: usize =
             self.queue.teams.iter().zip(&self.sizes).map(|(team, size)| team.min.saturating_sub(*size)).sum();
-        if missing > self.players {
+        // A match that runs may have teams that others fill later.
+        if missing > self.players && self.opening.is_none() {
             return;
         }
         let mut choices = std::mem::take(&mut self.choices[depth]);
@@ -143,7 +174,9 @@ impl Search<'_> {
         let seats = team.max - self.sizes[at];
         let missing = |role: &Role| {
             let inside = self.order[..=depth].iter().filter(|member| self.placed[**member] == at);
-            let texts = inside.flat_map(|member| self.members[*member].texts(role.attribute));
+            let playing = self.opening.into_iter().flat_map(|opening| opening.in_team(at));
+            let all = inside.map(|member| self.members[*member]).chain(playing);
+            let texts = all.flat_map(|ticket| ticket.texts(role.attribute));
             role.min.saturating_sub(texts.filter(|text| *text == role.is).count())
         };
         team.roles.iter().all(|one| {
@@ -153,6 +186,9 @@ impl Search<'_> {
     }
 
     fn judge(&mut self) {
+        if let Some(opening) = self.opening {
+            return self.judge_joining(opening);
+        }
         for (at, team) in self.queue.teams.iter().enumerate() {
             if self.sizes[at] < team.min {
                 return;
@@ -165,8 +201,7 @@ impl Search<'_> {
                 }
             }
         }
-        let averages = self.sums.iter().zip(&self.sizes).filter(|(_, size)| **size > 0);
-        let gap = if self.has_gap { spread(averages.map(|(sum, size)| sum / *size as f64)) } else { 0.0 };
+        let gap = self.gap();
         if self.best.as_ref().is_some_and(|(best, _)| gap >= *best) {
             return;
         }
@@ -174,5 +209,27 @@ impl Search<'_> {
         if self.decided.iter().all(|rule| self.queue.holds(rule, members, teams, "", self.wait_ms)) {
             self.best = Some((gap, self.placed.clone()));
         }
+    }
+
+    /// That teams are not too small and can have their roles was seen to on the way.
+    fn judge_joining(&mut self, opening: &Opening) {
+        let gap = self.gap();
+        if self.best.as_ref().is_some_and(|(best, _)| gap >= *best) {
+            return;
+        }
+        let joined = opening.joined_by(self.members, &self.placed);
+        if self
+            .decided
+            .iter()
+            .all(|rule| self.queue.holds_joining(rule, &joined, &opening.region, self.wait_ms))
+        {
+            self.best = Some((gap, self.placed.clone()));
+        }
+    }
+
+    /// How far the teams' averages are apart.
+    fn gap(&self) -> f64 {
+        let averages = self.sums.iter().zip(&self.sizes).filter(|(_, size)| **size > 0);
+        if self.has_gap { spread(averages.map(|(sum, size)| sum / *size as f64)) } else { 0.0 }
     }
 }

@@ -1,5 +1,5 @@
-//! Nobody is forgotten: after every turn was taken, no match that is allowed is left in a small pool, whatever came,
-//! left and relaxed before, and wherever there was room.
+//! Nobody is forgotten: after every turn was taken, no match that is allowed is left in a small pool, and nobody who may
+//! join a running one, whatever came, left and relaxed before, and wherever there was room.
 //!
 //! That a match is found is asked of brute force over everybody who waits, which is why the pools are small.
 
@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::filter::Filter;
 use crate::search::FEW;
-use crate::{Offer, Player, Pool, Queue, Ticket, TicketKey};
+use crate::{Offer, Opening, OpeningKey, Player, Pool, Queue, Ticket, TicketKey};
 use muster_protocol::api::{Priority, Value};
 
 /// What all of the queues know of players.
@@ -72,6 +72,8 @@ const QUEUES: [&str; 5] = [
 const REGIONS: [&str; 3] = ["eu", "us", "asia"];
 /// Most tickets that wait: brute force looks at every set of them.
 const MOST: usize = 8;
+/// Most openings at once.
+const MOST_OPENINGS: usize = 3;
 /// Tickets that come at once where many wait.
 const MANY: TicketKey = 18;
 
@@ -148,13 +150,46 @@ fn overlooked(
     None
 }
 
-/// A pool, those who wait in it, and where there is room.
+/// Those who wait and may join an opening in a region that is offered.
+fn overlooked_joining(
+    queue: &Queue,
+    waiting: &BTreeMap<TicketKey, Ticket>,
+    openings: &BTreeMap<OpeningKey, Opening>,
+    offers: &[Offer],
+    now_ms: u64,
+) -> Option<(Vec<TicketKey>, Vec<usize>, Opening)> {
+    let tickets: Vec<&Ticket> = waiting.values().collect();
+    let teams = queue.teams.len();
+    let is_offered = |opening: &&Opening| offers.iter().any(|offer| offer.region == opening.region);
+    for opening in openings.values().filter(is_offered) {
+        let seats = queue.sizes[0] - opening.players();
+        for chosen in (1u32..1 << tickets.len()).filter(|chosen| chosen.count_ones() as usize <= seats) {
+            let of = tickets.iter().enumerate().filter(|(at, _)| chosen >> at & 1 == 1);
+            let members: Vec<&Ticket> = of.map(|(_, ticket)| *ticket).collect();
+            for number in 0..teams.pow(members.len() as u32) {
+                let sides: Vec<usize> =
+                    (0..members.len()).map(|at| number / teams.pow(at as u32) % teams).collect();
+                if queue.allows_joining(opening, &members, &sides, now_ms).is_ok() {
+                    let keys = members.iter().map(|ticket| ticket.key).collect();
+                    return Some((keys, sides, opening.clone()));
+                }
+            }
+        }
+    }
+    None
+}
+
+/// A pool, those who wait in it, those who play, and where there is room.
 struct World {
     queue: Queue,
     pool: Pool,
     waiting: BTreeMap<TicketKey, Ticket>,
     offers: Vec<Offer>,
+    /// Matches whose players are all there.
+    full: Vec<Opening>,
+    openings: BTreeMap<OpeningKey, Opening>,
     matches: usize,
+    joined: usize,
 }
 
 impl World {
@@ -162,35 +197,89 @@ impl World {
     fn form(&mut self, now_ms: u64) {
         while self.pool.next_due_ms().is_some_and(|due_ms| due_ms <= now_ms) {
             for made in self.pool.form(now_ms, &self.offers, 2) {
-                self.matches += 1;
                 let taken =
                     made.members.iter().map(|(key, _)| self.waiting.remove(key).expect("one who waits"));
                 let members: Vec<Ticket> = taken.collect();
                 let teams: Vec<usize> = made.members.iter().map(|(_, team)| *team).collect();
-                let members: Vec<&Ticket> = members.iter().collect();
-                assert_eq!(self.queue.allows(&members, &teams, &made.region, now_ms), Ok(()));
+                let of: Vec<&Ticket> = members.iter().collect();
                 let offer = self.offers.iter_mut().find(|offer| offer.region == made.region);
                 let offer = offer.expect("a region that was offered");
-                offer.capacity = offer.capacity.checked_sub(1).expect("a region with room");
+                if let Some(key) = made.joins {
+                    self.joined += 1;
+                    let mut opening = self.openings.remove(&key).expect("an opening");
+                    assert_eq!(self.queue.allows_joining(&opening, &of, &teams, now_ms), Ok(()));
+                    assert_eq!(opening.region, made.region);
+                    opening.playing.extend(members.into_iter().zip(teams));
+                    self.play(opening);
+                } else {
+                    self.matches += 1;
+                    assert_eq!(self.queue.allows(&of, &teams, &made.region, now_ms), Ok(()));
+                    offer.capacity = offer.capacity.checked_sub(1).expect("a region with room");
+                    let key = 1_000 + self.matches as OpeningKey;
+                    let (priority, since_ms) = (Priority::Normal, now_ms);
+                    let playing = members.into_iter().zip(teams).collect();
+                    self.full.push(Opening { key, region: made.region, playing, since_ms, priority });
+                }
             }
         }
         assert_eq!(self.pool.len(), self.waiting.len());
+        assert_eq!(self.pool.openings(), self.openings.len());
+    }
+
+    /// A match goes on with those who have joined it, of whom the pool knows.
+    fn play(&mut self, opening: Opening) {
+        if opening.players() == self.queue.sizes[0] {
+            self.full.push(opening);
+        } else {
+            self.openings.insert(opening.key, opening);
+        }
+    }
+
+    /// A player leaves a match, which is an opening then, unless nobody is left.
+    fn leave(&mut self, now_ms: u64, random: &mut StdRng) {
+        let keys: Vec<OpeningKey> = self.openings.keys().copied().collect();
+        let mut opening = if self.full.is_empty() || keys.len() >= MOST_OPENINGS {
+            let Some(key) = keys.get(random.random_range(0..keys.len().max(1))) else { return };
+            self.openings.remove(key).expect("it is there")
+        } else {
+            let opening = self.full.swap_remove(random.random_range(0..self.full.len()));
+            let priority = [Priority::Low, Priority::Normal, Priority::High][random.random_range(0..3)];
+            Opening { since_ms: now_ms, priority, ..opening }
+        };
+        let at = random.random_range(0..opening.playing.len());
+        opening.playing[at].0.players.pop();
+        opening.playing.retain(|(ticket, _)| !ticket.players.is_empty());
+        if opening.playing.is_empty() || random.random_bool(0.1) {
+            self.pool.close(opening.key);
+        } else {
+            assert!(self.pool.open(opening.clone()));
+            self.openings.insert(opening.key, opening);
+        }
     }
 }
 
-/// Plays a random life of a pool; how many matches were made.
-fn live(rules: &str, seed: u64) -> usize {
+impl World {
+    fn new(queue: Queue, offers: Vec<Offer>) -> Self {
+        let (pool, waiting, openings) = (Pool::new(queue.clone()), BTreeMap::new(), BTreeMap::new());
+        Self { queue, pool, waiting, offers, full: Vec::new(), openings, matches: 0, joined: 0 }
+    }
+}
+
+/// Plays a random life of a pool; how many matches were made, and how often somebody joined one.
+fn live(rules: &str, seed: u64) -> (usize, usize) {
     let mut random = StdRng::seed_from_u64(seed);
     let queue = queue(rules);
-    let (pool, waiting) = (Pool::new(queue.clone()), BTreeMap::new());
-    let mut world = World { queue, pool, waiting, offers: Vec::new(), matches: 0 };
+    let mut world = World::new(queue, Vec::new());
     let (mut now_ms, mut key) = (100_000, 0);
-    for _ in 0..40 {
+    for _ in 0..60 {
         let until_ms = now_ms + random.random_range(0..3_000);
         while let Some(due_ms) = world.pool.next_due_ms().filter(|due_ms| *due_ms <= until_ms) {
             now_ms = due_ms.max(now_ms);
             world.form(now_ms);
             let left = overlooked(&world.queue, &world.waiting, &world.offers, now_ms);
+            assert_eq!(left, None, "seed {seed} at {now_ms}: {rules}");
+            let World { queue, waiting, openings, offers, .. } = &world;
+            let left = overlooked_joining(queue, waiting, openings, offers, now_ms);
             assert_eq!(left, None, "seed {seed} at {now_ms}: {rules}");
         }
         now_ms = until_ms;
@@ -207,6 +296,7 @@ fn live(rules: &str, seed: u64) -> usize {
                 };
                 world.offers = open.into_iter().map(offer).collect();
             }
+            4 | 5 => world.leave(now_ms, &mut random),
             _ if world.waiting.len() < MOST => {
                 key += 1;
                 let ticket = ticket(&world.queue, key, now_ms, &mut random);
@@ -219,14 +309,14 @@ fn live(rules: &str, seed: u64) -> usize {
         let formed = world.pool.form(now_ms, &world.offers, 0);
         assert!(formed.is_empty());
     }
-    world.matches
+    (world.matches, world.joined)
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(32))]
 
     #[test]
-    fn no_match_is_left_that_is_allowed(seed in any::<u64>()) {
+    fn nothing_is_left_that_is_allowed(seed in any::<u64>()) {
         for rules in QUEUES {
             live(rules, seed);
         }
@@ -234,10 +324,14 @@ proptest! {
 }
 
 #[test]
-fn matches_are_made_in_every_queue() {
+fn matches_are_made_and_joined_in_every_queue() {
     for rules in QUEUES {
-        let matches: usize = (0..15).map(|seed| live(rules, seed)).sum();
-        assert!(matches >= 10, "{matches} matches: {rules}");
+        let (mut matches, mut joined) = (0, 0);
+        for seed in 0..15 {
+            let (more, others) = live(rules, seed);
+            (matches, joined) = (matches + more, joined + others);
+        }
+        assert!(matches >= 10 && joined >= 5, "{matches} matches, {joined} joined: {rules}");
     }
 }
 
@@ -249,8 +343,7 @@ fn overlooked_of_many(rules: &str, pools: u64) -> (u32, u32) {
     for seed in 0..pools {
         let mut random = StdRng::seed_from_u64(seed);
         let offers = REGIONS.map(|region| Offer { region: region.to_owned(), warm: 1, capacity: 100 });
-        let (pool, waiting) = (Pool::new(queue.clone()), BTreeMap::new());
-        let mut world = World { queue: queue.clone(), pool, waiting, offers: offers.to_vec(), matches: 0 };
+        let mut world = World::new(queue.clone(), offers.to_vec());
         for key in 1..=MANY {
             let mut ticket = ticket(&queue, key, now_ms, &mut random);
             // Filters would have everybody see few.

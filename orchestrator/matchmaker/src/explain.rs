@@ -6,6 +6,7 @@
 //! again by itself; an explanation that says a group could be matched may be a moment ahead of it.
 
 mod gather;
+mod openings;
 mod pair;
 #[cfg(test)]
 mod tests;
@@ -16,6 +17,7 @@ use crate::pool::{Pool, Slot};
 use crate::queue::{Asks, Queue, Rule};
 use crate::rules::{Refusal, common};
 use crate::ticket::{FAR, Ticket, TicketKey};
+pub use openings::{MAX_OPENINGS_LOOKED_AT, OpeningsNow};
 use pair::Pairing;
 
 /// Most other tickets that one explanation looks at.
@@ -56,6 +58,8 @@ pub struct Explanation {
     pub best: Option<Group>,
     /// The largest group that has as many players as some match, where the best has not, or is refused.
     pub whole: Option<Group>,
+    /// Running matches with free seats.
+    pub openings: OpeningsNow,
     /// Every offered region, in the offers' order.
     pub regions: Vec<RegionNow>,
 }
@@ -153,7 +157,7 @@ pub enum Exclusion {
 pub struct Excluded {
     /// What.
     pub by: Exclusion,
-    /// How many tickets; at least 1.
+    /// How many tickets, or openings; at least 1.
     pub tickets: usize,
 }
 
@@ -240,6 +244,7 @@ impl Pool {
             missing_for_full: full.saturating_sub(found),
             best,
             whole,
+            openings: self.openings_for(ticket, now_ms, offers),
             regions,
         })
     }

@@ -1,18 +1,21 @@
 //! Forming matches: a ticket leads, and of those near to it the best match that contains it is made.
 //!
 //! Here are the turns, the regions and what becomes of them; which of the neighbours are looked at together is in
-//! `search`.
+//! `search`, and what openings are for a leader, or take by themselves, in `join`.
 
+use crate::join::{Alone, Join};
 use crate::near::Window;
+use crate::opening::OpeningKey;
 use crate::pool::{Pool, Slot};
 use crate::search::{Proposal, Search, Spare};
 use crate::ticket::TicketKey;
+use muster_protocol::api::Priority;
 
 /// Regions of which the best is taken: those nearest to the leader. Of those further away the first will do.
 pub(crate) const MAX_COMPARED_REGIONS: usize = 4;
 /// When one leads again that led in vain though not everything could be looked at: after as long as it has waited, and
 /// this long at least, in milliseconds.
-const MIN_AGAIN_MS: u64 = 1_000;
+pub(crate) const MIN_AGAIN_MS: u64 = 1_000;
 
 /// How often a leader lets others have a better match first that needs one whom it would have played with.
 const MAX_YIELDED: u32 = 3;
@@ -30,7 +33,7 @@ pub struct Offer {
     pub capacity: u32,
 }
 
-/// A match.
+/// A match, or those who join one.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Formed {
     /// Where it is to be played.
@@ -39,6 +42,8 @@ pub struct Formed {
     pub members: Vec<(TicketKey, usize)>,
     /// How good it is, from 0 to 1.
     pub quality: f64,
+    /// The opening that they join; `None`: it is a new match.
+    pub joins: Option<OpeningKey>,
 }
 
 /// An offer while matches are formed: what is left of it, and the region's position in the pool.
@@ -68,31 +73,53 @@ impl Pool {
         let mut rooms: Vec<Room> = rooms.collect();
         let (mut formed, mut spare) = (Vec::new(), std::mem::take(&mut self.spare));
         while formed.len() < limit {
+            if let Some(opening) = self.openings.next(now_ms, true) {
+                formed.extend(self.fill(opening, now_ms, &rooms));
+                continue;
+            }
             let open = open(&rooms);
-            let Some(leader) = self.agenda.next(now_ms, open) else { break };
+            let Some(leader) = self.agenda.next(now_ms, open) else {
+                let Some(opening) = self.openings.next(now_ms, false) else { break };
+                formed.extend(self.fill(opening, now_ms, &rooms));
+                continue;
+            };
+            let mut alone = self.alone(leader, now_ms, &rooms);
+            if let Some(join) = alone.take(Priority::High) {
+                formed.push(self.join(join));
+                continue;
+            }
             let led = self.led_by(leader, now_ms, (&rooms, open), &mut spare);
+            if let Some(join) = joined_rather(&mut alone, led.found.as_ref()) {
+                formed.push(self.join(join));
+                continue;
+            }
             let Some(found) = led.found else {
+                alone.in_company.iter().for_each(|opening| self.openings.wake(*opening));
                 self.led_in_vain(leader, now_ms, open, led.is_whole);
                 continue;
             };
-            if !found.members.contains(&leader) {
-                self.entry_mut(leader).yielded += 1;
-                self.agenda.again(leader, Some(now_ms), 0);
-            }
-            let room = &mut rooms[found.room];
-            (room.capacity, room.warm) = (room.capacity - 1, room.warm.saturating_sub(1));
-            let region = room.name.to_owned();
-            let keys: Vec<TicketKey> =
-                found.members.iter().map(|slot| self.entry(*slot).ticket.key).collect();
-            for key in &keys {
-                self.remove(*key);
-            }
-            let members = keys.into_iter().zip(found.teams).collect();
-            formed.push(Formed { region, members, quality: found.quality });
+            formed.push(self.made(leader, found, &mut rooms, now_ms));
         }
         self.agenda.note(now_ms, open(&rooms));
         self.spare = spare;
         formed
+    }
+
+    /// Has the members of a match leave the pool, and take its room.
+    fn made(&mut self, leader: Slot, found: Proposal, rooms: &mut [Room], now_ms: u64) -> Formed {
+        if !found.members.contains(&leader) {
+            self.entry_mut(leader).yielded += 1;
+            self.agenda.again(leader, Some(now_ms), 0);
+        }
+        let room = &mut rooms[found.room];
+        (room.capacity, room.warm) = (room.capacity - 1, room.warm.saturating_sub(1));
+        let region = room.name.to_owned();
+        let keys: Vec<TicketKey> = found.members.iter().map(|slot| self.entry(*slot).ticket.key).collect();
+        for key in &keys {
+            self.remove(*key);
+        }
+        let members = keys.into_iter().zip(found.teams).collect();
+        Formed { region, members, quality: found.quality, joins: None }
     }
 
     /// Has a leader that found nobody lead again when it may by itself: when something relaxes, when there is room
@@ -150,6 +177,14 @@ impl Pool {
         let is_few = search.is_few();
         spare.candidates = window.candidates;
         (Led { found, is_whole }, is_few)
+    }
+}
+
+/// What a leader joins, if that is no worse than the match `found` for it, or there is none.
+fn joined_rather(alone: &mut Alone, found: Option<&Proposal>) -> Option<Join> {
+    match found {
+        None => alone.take(Priority::Normal).or_else(|| alone.take(Priority::Low)),
+        Some(found) => alone.take(Priority::Normal).filter(|join| join.quality >= found.quality),
     }
 }
 

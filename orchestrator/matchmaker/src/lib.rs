@@ -2,11 +2,14 @@
 //!
 //! No store, no clock, no randomness: the same goes in, the same comes out. A queue is written as a
 //! [`muster_protocol::api::QueueSpec`] and compiled ([`queue`]); tickets wait in a [`Pool`], which forms matches that
-//! [`Queue::allows`]. Why a ticket is not matched, [`explain`] says; what another definition would do for the same
-//! players, [`simulate`] does. What becomes of a match, and what is durable, is the orchestrator's.
+//! [`Queue::allows`] and has them join running ones ([`Opening`]) as [`Queue::allows_joining`] says; of a large queue,
+//! each pool lets only its own part of them lead ([`parts`]). Why a ticket is not matched, [`explain`] says; what another
+//! definition would do for the same players, [`simulate`] does. What becomes of a match, and what is durable, is the
+//! orchestrator's.
 
 pub mod explain;
 pub mod filter;
+pub mod parts;
 pub mod queue;
 pub mod simulate;
 pub mod ticket;
@@ -17,11 +20,17 @@ mod balance;
 mod cases;
 #[cfg(test)]
 mod complete;
+mod filling;
 mod form;
 mod groups;
+mod join;
+#[cfg(test)]
+mod join_tests;
 mod levels;
 mod near;
 mod needs;
+mod opening;
+mod openings;
 mod pool;
 mod quality;
 mod relaxing;
@@ -35,6 +44,7 @@ mod willing;
 
 pub use form::{Formed, Offer};
 pub use near::MAX_REGIONS;
+pub use opening::{Opening, OpeningKey};
 pub use pool::Pool;
 pub use queue::{DefinitionError, Queue};
 pub use relaxing::{MAX_STEPS, Relaxing};

@@ -189,7 +189,7 @@ impl Queue {
     fn tags_allow(&self, pair: [&Ticket; 2]) -> bool {
         self.rules.iter().all(|rule| match &rule.asks {
             Asks::Common { attribute, at_least } => common(&pair, *attribute) as f64 >= at_least.last(),
-            Asks::Apart { attribute } => crate::rules::apart(&pair, *attribute),
+            Asks::Apart { attribute } => crate::rules::shared(&pair, *attribute) == 0,
             _ => true,
         })
     }

@@ -12,10 +12,14 @@ use crate::form::Offer;
 use crate::levels::Levels;
 use crate::near::{Hot, MAX_REGIONS, Near};
 use crate::needs::{Need, needs_of};
+use crate::opening::{Opening, OpeningKey};
+use crate::openings::Openings;
+use crate::parts::Parts;
 use crate::quality::Worth;
 use crate::queue::{Asks, Queue};
 use crate::search::Spare;
 use crate::ticket::{Ticket, TicketError, TicketKey};
+use muster_protocol::api::Priority;
 
 /// Position of a ticket in its pool.
 pub(crate) type Slot = u32;
@@ -37,7 +41,7 @@ pub(crate) struct Bucket {
     pub(crate) near: BTreeMap<(Near, Slot), Hot>,
 }
 
-/// The tickets of one queue that search.
+/// The tickets of one queue that search, and the running matches that they may join.
 #[derive(Debug)]
 pub struct Pool {
     pub(crate) queue: Queue,
@@ -47,6 +51,10 @@ pub struct Pool {
     /// Positions of the rules that more members can only break, other than the primary one.
     pub(crate) breaking: Vec<usize>,
     pub(crate) agenda: Agenda,
+    pub(crate) openings: Openings,
+    /// The parts of the queue, and which of them leads here.
+    parts: Parts,
+    part: usize,
     /// Regions last offered, at the positions by which tickets know them.
     pub(crate) regions: Vec<Option<String>>,
     entries: Vec<Option<Entry>>,
@@ -69,6 +77,9 @@ impl Pool {
             breaking: queue.breaking(),
             queue,
             agenda: Agenda::new(),
+            openings: Openings::default(),
+            parts: Parts::default(),
+            part: 0,
             regions: Vec::new(),
             entries: Vec::new(),
             free: Vec::new(),
@@ -119,9 +130,85 @@ impl Pool {
         }
         self.by_key.insert(ticket.key, slot);
         self.buckets[bucket].near.insert((near, slot), hot);
-        self.agenda.insert(slot, ticket.priority, ticket.entered_ms);
+        let is_led_here = self.schedule(slot, &ticket);
         self.entries[slot as usize] = Some(Entry { ticket, near, bucket, fruitless: 0, yielded: 0 });
+        if is_led_here && !self.openings.is_empty() {
+            self.wake_near(slot, cap_ms);
+        }
         Ok(())
+    }
+
+    /// As [`Pool::insert`], for one that was in a match that is not: it leads once, even if it is led elsewhere, for those
+    /// who led here meanwhile did not see it.
+    ///
+    /// # Errors
+    /// [`TicketError`] if it can never be matched here.
+    pub fn put_back(&mut self, ticket: Ticket) -> Result<(), TicketError> {
+        let key = ticket.key;
+        self.insert(ticket)?;
+        if let Some(slot) = self.by_key.get(&key) {
+            self.agenda.once(*slot);
+        }
+        Ok(())
+    }
+
+    /// Lets only the tickets and openings of `part` take turns from now on, where the queue is in `parts`.
+    pub fn lead(&mut self, parts: Parts, part: usize) {
+        let (parts_before, part_before) = (std::mem::replace(&mut self.parts, parts), self.part);
+        self.part = part;
+        for slot in 0..self.entries.len() as Slot {
+            let Some(entry) = self.entries[slot as usize].take() else { continue };
+            let led_before = parts_before.of(&self.queue, &entry.ticket) == part_before;
+            if led_before != (self.parts.of(&self.queue, &entry.ticket) == part) {
+                self.agenda.remove(slot);
+                self.schedule(slot, &entry.ticket);
+            }
+            self.entries[slot as usize] = Some(entry);
+        }
+        for opening in std::mem::take(&mut self.openings).into_all() {
+            self.open(opening);
+        }
+    }
+
+    /// Gives a ticket that came its turn, if it is led here. Returns whether it is.
+    fn schedule(&mut self, slot: Slot, ticket: &Ticket) -> bool {
+        let is_led_here = self.parts.of(&self.queue, ticket) == self.part;
+        if is_led_here {
+            self.agenda.insert(slot, ticket.priority, ticket.entered_ms);
+        } else {
+            self.agenda.insert_led_elsewhere(slot, ticket.priority, ticket.entered_ms);
+        }
+        is_led_here
+    }
+
+    /// Takes an opening in, in the place of what was known of it. Returns whether anybody can join it: one without
+    /// players or seats, or with a team that the queue has not, is not kept.
+    pub fn open(&mut self, opening: Opening) -> bool {
+        let is_filled_here = self.parts.of_opening(&self.queue, &opening) == self.part;
+        self.openings.insert(&self.queue, opening, is_filled_here)
+    }
+
+    /// Takes an opening out; `None` if it is not there.
+    pub fn close(&mut self, key: OpeningKey) -> Option<Opening> {
+        self.openings.remove(key)
+    }
+
+    /// How many openings there are.
+    pub fn openings(&self) -> usize {
+        self.openings.len()
+    }
+
+    /// Has openings of high priority near a ticket take their turn: they are before new matches.
+    fn wake_near(&mut self, slot: Slot, cap_ms: f64) {
+        let (Entry { ticket, near, .. }, texts) = (self.entry(slot), self.texts(slot));
+        let regions = self.openings.regions(texts);
+        let regions = regions.filter(|region| f64::from(ticket.latency(region)) <= cap_ms);
+        let near = regions.flat_map(|region| self.openings.near(texts, region, *near));
+        let high = near.filter(|open| open.opening.priority == Priority::High);
+        let keys: Vec<OpeningKey> = high.map(|open| open.opening.key).collect();
+        for key in keys {
+            self.openings.wake(key);
+        }
     }
 
     /// Takes a ticket out; `None` if it is not there.
@@ -142,7 +229,8 @@ impl Pool {
 
     /// When the pool has something to do next, or room is to be looked for again, Unix milliseconds.
     pub fn next_due_ms(&self) -> Option<u64> {
-        self.agenda.next_due_ms()
+        let of_openings_ms = self.openings.next_due_ms(self.agenda.now_ms());
+        self.agenda.next_due_ms().into_iter().chain(of_openings_ms).min()
     }
 
     pub(crate) fn entry(&self, slot: Slot) -> &Entry {
@@ -153,15 +241,18 @@ impl Pool {
         self.entries[slot as usize].as_mut().expect("a slot in an index holds a ticket")
     }
 
+    /// What those have in common that share its bucket.
+    pub(crate) fn texts(&self, slot: Slot) -> &[String] {
+        &self.buckets[self.entry(slot).bucket].texts
+    }
+
+    /// Those with texts in common, by their number.
+    pub(crate) fn bucket_with(&self, texts: &[String]) -> Option<&Bucket> {
+        self.by_texts.get(texts).map(|bucket| &self.buckets[*bucket])
+    }
+
     fn bucket_of(&mut self, ticket: &Ticket) -> usize {
-        let mut texts = Vec::new();
-        for rule in &self.queue.rules {
-            if let Asks::Same { attribute } = rule.asks {
-                // A party that differs in itself has more texts than others, and so is in nobody's way.
-                let own: BTreeSet<&str> = ticket.texts(attribute).collect();
-                texts.extend(own.into_iter().map(str::to_owned));
-            }
-        }
+        let texts = self.queue.texts_of(std::iter::once(ticket));
         if let Some(bucket) = self.by_texts.get(&texts) {
             return *bucket;
         }
@@ -202,6 +293,9 @@ impl Pool {
         }
         if !changed.is_empty() {
             self.note_regions(&changed);
+            for name in changed.iter().filter_map(|at| self.regions[*at].as_deref()) {
+                self.openings.wake_region(name);
+            }
         }
         positions
     }
@@ -221,5 +315,21 @@ impl Pool {
                 }
             }
         }
+    }
+}
+
+impl Queue {
+    /// The texts that tickets share with all of a match, by the rules that ask for the same.
+    pub(crate) fn texts_of<'a>(&self, tickets: impl Iterator<Item = &'a Ticket> + Clone) -> Vec<String> {
+        let mut texts = Vec::new();
+        for rule in &self.rules {
+            if let Asks::Same { attribute } = rule.asks {
+                // Those who differ among themselves have more texts than others, and so are in nobody's way.
+                let own: BTreeSet<&str> =
+                    tickets.clone().flat_map(|ticket| ticket.texts(attribute)).collect();
+                texts.extend(own.into_iter().map(str::to_owned));
+            }
+        }
+        texts
     }
 }

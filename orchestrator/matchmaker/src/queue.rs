@@ -84,6 +84,15 @@ impl Asks {
             Self::Same { .. } | Self::Apart { .. } => None,
         }
     }
+
+    /// What [`Queue::measure`] may be at most after a wait in milliseconds.
+    pub(crate) fn bound(&self, wait_ms: u64) -> f64 {
+        match self {
+            // Of tags there must be enough, not few enough.
+            Self::Common { at_least, .. } => -at_least.at(wait_ms),
+            _ => self.limit().map_or(0.0, |limit| limit.at(wait_ms)),
+        }
+    }
 }
 
 impl Queue {

@@ -23,7 +23,7 @@ pub enum Refusal {
 
 /// The wait of the oldest of these, in milliseconds.
 pub(crate) fn oldest_wait(members: &[&Ticket], now_ms: u64) -> u64 {
-    members.iter().map(|ticket| now_ms.saturating_sub(ticket.entered_ms)).max().unwrap_or(0)
+    members.iter().map(|ticket| ticket.wait_ms(now_ms)).max().unwrap_or(0)
 }
 
 impl Queue {
@@ -71,30 +71,32 @@ impl Queue {
         region: &str,
         wait_ms: u64,
     ) -> bool {
+        self.measure(rule, members, teams, region) <= rule.asks.bound(wait_ms)
+    }
+
+    /// Where members stand by a rule: it holds while this is at most its [`Asks::bound`].
+    pub(crate) fn measure(&self, rule: &Rule, members: &[&Ticket], teams: &[usize], region: &str) -> f64 {
         match &rule.asks {
-            Asks::Spread { attribute, most, within, party } => {
-                let limit = most.at(wait_ms);
-                let near = |tickets: &mut dyn Iterator<Item = &Ticket>| {
-                    spread(tickets.map(|ticket| ticket.number(*attribute, *party))) <= limit
+            Asks::Spread { attribute, within, party, .. } => {
+                let apart = |tickets: &mut dyn Iterator<Item = &Ticket>| {
+                    spread(tickets.map(|ticket| ticket.number(*attribute, *party)))
                 };
                 match within {
-                    Within::Match => near(&mut members.iter().copied()),
-                    Within::Team => {
-                        (0..self.teams.len()).all(|team| near(&mut in_team(members, teams, team)))
-                    }
+                    Within::Match => apart(&mut members.iter().copied()),
+                    Within::Team => (0..self.teams.len())
+                        .map(|team| apart(&mut in_team(members, teams, team)))
+                        .fold(0.0, f64::max),
                 }
             }
-            Asks::Gap { attribute, most } => self.gap(*attribute, members, teams) <= most.at(wait_ms),
+            Asks::Gap { attribute, .. } => self.gap(*attribute, members, teams),
             Asks::Same { attribute } => {
                 let mut texts = members.iter().flat_map(|ticket| ticket.texts(*attribute));
-                texts.next().is_none_or(|first| texts.all(|text| text == first))
+                texts.next().map_or(0, |first| texts.filter(|text| *text != first).count()) as f64
             }
-            Asks::Common { attribute, at_least } => {
-                common(members, *attribute) as f64 >= at_least.at(wait_ms)
-            }
-            Asks::Apart { attribute } => apart(members, *attribute),
-            Asks::Latency { most } => {
-                members.iter().all(|ticket| f64::from(ticket.latency(region)) <= most.at(wait_ms))
+            Asks::Common { attribute, .. } => -(common(members, *attribute) as f64),
+            Asks::Apart { attribute } => shared(members, *attribute) as f64,
+            Asks::Latency { .. } => {
+                members.iter().map(|ticket| f64::from(ticket.latency(region))).fold(0.0, f64::max)
             }
         }
     }
@@ -110,7 +112,7 @@ impl Queue {
     }
 }
 
-fn in_team<'a>(
+pub(crate) fn in_team<'a>(
     members: &'a [&'a Ticket],
     teams: &'a [usize],
     team: usize,
@@ -148,11 +150,13 @@ pub(crate) fn common(members: &[&Ticket], attribute: usize) -> usize {
     first.iter().filter(|tag| rest.iter().all(|tags| tags.contains(*tag))).count()
 }
 
-/// Whether no two parties share a tag.
-pub(crate) fn apart(members: &[&Ticket], attribute: usize) -> bool {
+/// How many tags parties have that others of them have too.
+pub(crate) fn shared(members: &[&Ticket], attribute: usize) -> usize {
     let mut seen = BTreeSet::new();
-    members.iter().all(|ticket| {
+    let mut again = 0;
+    for ticket in members {
         let own: BTreeSet<&String> = ticket.tags(attribute).flatten().collect();
-        own.into_iter().all(|tag| seen.insert(tag))
-    })
+        again += own.into_iter().filter(|tag| !seen.insert(*tag)).count();
+    }
+    again
 }

@@ -154,6 +154,11 @@ impl Ticket {
         if self.latencies_ms.is_empty() { 0 } else { self.latencies_ms.get(region).copied().unwrap_or(FAR) }
     }
 
+    /// How long it has searched, in milliseconds.
+    pub(crate) fn wait_ms(&self, now_ms: u64) -> u64 {
+        now_ms.saturating_sub(self.entered_ms)
+    }
+
     pub(crate) fn number(&self, attribute: usize, reduce: Reduce) -> f64 {
         let numbers = self.numbers(attribute);
         match reduce {

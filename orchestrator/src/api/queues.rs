@@ -47,5 +47,6 @@ async fn standing(tx: &mut Transaction, record: &QueueRecord) -> Result<Queue, S
     let status = state::queues::status(tx, namespace, name).await?;
     let searching = state::tickets::count(tx, namespace, name, TicketState::Searching).await?;
     let matched = state::tickets::count(tx, namespace, name, TicketState::Matched).await?;
-    view::queue(record, status, searching, matched)
+    let parts = state::parts::peek(tx, namespace, name).await?;
+    view::queue(record, status, searching, matched, &parts)
 }

@@ -9,9 +9,10 @@ use prost::Message;
 use crate::keyspace::Prefix;
 use crate::records::{
     ApiTokenRecord, AuthorityRecord, BuildRecord, EdgeFlowsRecord, EdgePortRecord, EdgeRecord,
-    FleetHealthRecord, FleetRecord, FlowKeyRecord, JoinTokenRecord, LiveServer, MatchRecord, NamespaceRecord,
-    NodeRecord, Pod, QueueRecord, QueueStatusRecord, RecordedTicketRecord, ReplicaRecord, SearchingTicket,
-    ServerRecord, SigningKeyRecord, TagRecord, TicketRecord, UploadRecord,
+    FleetHealthRecord, FleetRecord, FlowKeyRecord, JoinTokenRecord, LiveServer, MatchRecord, MatchSeats,
+    NamespaceRecord, NodeRecord, PlayerSeat, Pod, PublicLobby, QueuePartsRecord, QueueRecord,
+    QueueStatusRecord, RecordedTicketRecord, ReplicaRecord, SearchingTicket, ServerRecord, SigningKeyRecord,
+    TagRecord, TicketRecord, UploadRecord,
 };
 use crate::state::kv;
 
@@ -103,17 +104,22 @@ pub fn describe(prefix: Prefix, value: &Bytes) -> Result<String, String> {
         Prefix::EdgeFlows => read::<EdgeFlowsRecord>(value),
         Prefix::Replica => read::<ReplicaRecord>(value),
         Prefix::Queue => read::<QueueRecord>(value),
+        Prefix::QueueParts => read::<QueuePartsRecord>(value),
         Prefix::QueueStatus => read::<QueueStatusRecord>(value),
         Prefix::Ticket => read::<TicketRecord>(value),
         Prefix::TicketRecorded => read::<RecordedTicketRecord>(value),
         Prefix::TicketSearching | Prefix::TicketNews => read::<SearchingTicket>(value),
         Prefix::Match => read::<MatchRecord>(value),
+        Prefix::MatchSeats => read::<MatchSeats>(value),
+        Prefix::PlayerSeat => read::<PlayerSeat>(value),
+        Prefix::LobbyPublic => read::<PublicLobby>(value),
         Prefix::ServerCount
         | Prefix::TicketCount
         | Prefix::NodeReserved
         | Prefix::FleetCount
         | Prefix::QueueCount
         | Prefix::RecordedCount
+        | Prefix::LobbyCount
         | Prefix::Revision => {
             if value.len() == size_of::<i64>() {
                 Ok(kv::number(value).to_string())
@@ -134,6 +140,7 @@ pub fn describe(prefix: Prefix, value: &Bytes) -> Result<String, String> {
         | Prefix::EdgeByRegion
         | Prefix::MatchWaiting
         | Prefix::TicketIdempotency
+        | Prefix::LobbyCode
         | Prefix::Timer
         | Prefix::Restoring
         | Prefix::Engine => Ok(hex(value)),

@@ -1,11 +1,11 @@
 //! Keys of queues, tickets and matches.
 
 use foundationdb_tuple::{Uuid, Versionstamp, pack, unpack};
-use muster_protocol::id::{MatchId, TicketId};
+use muster_protocol::id::{MatchId, SeatId, TicketId};
 use muster_store::VERSIONSTAMP_BYTES;
 
 use super::{KeyRange, Prefix, id};
-use crate::records::TicketState;
+use crate::records::{MatchRecord, TicketState};
 
 /// [`crate::records::QueueRecord`].
 pub fn queue(namespace: &str, queue: &str) -> Vec<u8> {
@@ -25,6 +25,21 @@ pub fn all_queues() -> KeyRange {
 /// [`crate::records::QueueStatusRecord`].
 pub fn queue_status(namespace: &str, queue: &str) -> Vec<u8> {
     pack(&(Prefix::QueueStatus as u16, namespace, queue))
+}
+
+/// [`crate::records::QueuePartsRecord`].
+pub fn queue_parts(namespace: &str, queue: &str) -> Vec<u8> {
+    pack(&(Prefix::QueueParts as u16, namespace, queue))
+}
+
+/// The parts of every queue that has several.
+pub fn all_queue_parts() -> KeyRange {
+    KeyRange::under(&(Prefix::QueueParts as u16,))
+}
+
+/// Namespace and queue of a [`queue_parts`] key.
+pub fn split_queue_parts(key: &[u8]) -> Option<(String, String)> {
+    unpack::<(u16, String, String)>(key).ok().map(|(_, namespace, queue)| (namespace, queue))
 }
 
 /// Number of queues of a namespace.
@@ -108,6 +123,16 @@ pub fn match_(match_id: MatchId) -> Vec<u8> {
     pack(&(Prefix::Match as u16, id(match_id)))
 }
 
+/// [`crate::records::MatchSeats`]: a row of seats that the match's record has no room for.
+pub fn match_seats(match_id: MatchId, row: u32) -> Vec<u8> {
+    pack(&(Prefix::MatchSeats as u16, id(match_id), row))
+}
+
+/// All of [`match_seats`] of a match.
+pub fn match_seats_of(match_id: MatchId) -> KeyRange {
+    KeyRange::under(&(Prefix::MatchSeats as u16, id(match_id)))
+}
+
 /// Index of matches that wait for a server, by age.
 pub fn match_waiting(namespace: &str, fleet: &str, region: &str, match_id: MatchId) -> Vec<u8> {
     pack(&(Prefix::MatchWaiting as u16, namespace, fleet, region, id(match_id)))
@@ -124,3 +149,19 @@ pub fn split_match_waiting(key: &[u8]) -> Option<(String, MatchId)> {
         .ok()
         .map(|(_, _, _, region, id)| (region, MatchId::from_uuid(id)))
 }
+
+/// Seats that a player has been in, of a queue's matches that go on; [`crate::records::PlayerSeat`]. A player has one as a
+/// rule, and as many as matches they are held a place in.
+pub fn player_seats(namespace: &str, queue: &str, player: &str) -> KeyRange {
+    KeyRange::under(&(Prefix::PlayerSeat as u16, namespace, OF_QUEUE, queue, player))
+}
+
+/// The row of [`player_seats`] of one seat. Seats of a match without a queue are those of its fleet.
+pub fn player_seat(of: &MatchRecord, player: &str, seat: SeatId) -> Vec<u8> {
+    let (kind, name) = if of.queue.is_empty() { (OF_FLEET, &of.fleet) } else { (OF_QUEUE, &of.queue) };
+    pack(&(Prefix::PlayerSeat as u16, &of.namespace, kind, name, player, id(seat)))
+}
+
+/// What the name in a [`player_seat`] key is of.
+const OF_QUEUE: u16 = 0;
+const OF_FLEET: u16 = 1;

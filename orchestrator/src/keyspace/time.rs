@@ -1,7 +1,7 @@
 //! Keys of timers: what is to be done, sorted by when it is due.
 
 use foundationdb_tuple::{Element, Subspace, pack, unpack};
-use muster_protocol::id::{MatchId, NodeId, ServerId, TicketId};
+use muster_protocol::id::{MatchId, NodeId, SeatId, ServerId, TicketId};
 
 use super::machines::transport;
 use super::{KeyRange, Prefix, id};
@@ -28,6 +28,8 @@ pub enum Timer {
     FleetRetry(String, String),
     /// A port comes out of quarantine: region, protocol (UDP or TCP), port.
     PortRelease(String, PortProtocol, u16),
+    /// A dropped player's seat is kept no longer.
+    SeatRelease(MatchId, SeatId),
 }
 
 /// The timer's key: timers sort by when they are due.
@@ -43,6 +45,7 @@ pub fn timer(due_ms: u64, timer: &Timer) -> Vec<u8> {
         Timer::NodeLoss(node) => all.pack(&(7u16, id(*node))),
         Timer::FleetRetry(namespace, fleet) => all.pack(&(8u16, namespace, fleet)),
         Timer::PortRelease(region, protocol, port) => all.pack(&(9u16, region, transport(*protocol), *port)),
+        Timer::SeatRelease(match_id, seat) => all.pack(&(10u16, id(*match_id), id(*seat))),
     }
 }
 
@@ -72,6 +75,9 @@ pub fn split_timer(key: &[u8]) -> Option<(u64, Timer)> {
         (9, [Element::String(region), Element::Int(space), Element::Int(port)]) => {
             let protocol = if *space == 1 { PortProtocol::Udp } else { PortProtocol::Tcp };
             Timer::PortRelease(region.to_string(), protocol, u16::try_from(*port).ok()?)
+        }
+        (10, [Element::Uuid(match_id), Element::Uuid(seat)]) => {
+            Timer::SeatRelease(MatchId::from_uuid(*match_id), SeatId::from_uuid(*seat))
         }
         _ => return None,
     };

@@ -49,6 +49,11 @@ pub enum Event<'a> {
     CheckReady(&'a [EdgeId]),
     /// A match takes it.
     Claimed(MatchId),
+    /// Seats of its match were given up, or more were sold: it is told.
+    SeatsChanged {
+        /// Whether anybody is to come.
+        sold: bool,
+    },
     /// It is to finish; whoever plays may play on for a while.
     Drain {
         /// Stable code of why.
@@ -151,6 +156,13 @@ pub fn apply(record: &mut ServerRecord, event: &Event<'_>, now_ms: u64) -> Resul
             record.r#match = Some((*match_id).into());
             record.generation += 1;
             enter(record, ServerState::Allocated, now_ms);
+        }
+        Event::SeatsChanged { sold } => {
+            record.generation += 1;
+            // Whoever is on the way has as long to come as the first who were.
+            if *sold && record.idle_since_ms > 0 {
+                record.idle_since_ms = now_ms;
+            }
         }
         Event::Drain { reason } => drain(record, reason, now_ms),
         Event::Stop { reason } => stop(record, reason, now_ms, &mut effects),

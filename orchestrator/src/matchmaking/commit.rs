@@ -1,13 +1,12 @@
 //! Writing one match: tickets, match, seats and server in one serializable transaction.
 
-use muster_protocol::id::{MatchId, SeatMark, TicketId};
+use muster_protocol::id::TicketId;
 use muster_store::Database;
 
 use crate::lifecycle::claim_warm;
 use crate::random;
-use crate::records::{
-    MatchRecord, MatchSeat, MatchState, QueueRecord, ServerRecord, TicketRecord, TicketState,
-};
+use crate::records::{MatchRecord, MatchState, QueueRecord, ServerRecord, TicketRecord, TicketState};
+use crate::seats::{assign_ticket, of_ticket, seated};
 use crate::state::{StateError, matches, tickets};
 
 /// How long a match waits for a server before it is given up and its tickets fail.
@@ -19,6 +18,10 @@ pub(super) struct Making<'a> {
     pub(super) record: &'a QueueRecord,
     /// How long players have to accept, in milliseconds; 0: they are not asked.
     pub(super) accept_ms: u64,
+    /// Most players of a match.
+    pub(super) max_players: u32,
+    /// Other matchmakers have these tickets in memory, too.
+    pub(super) is_shared: bool,
 }
 
 /// What became of a group.
@@ -36,7 +39,7 @@ pub(crate) enum Committed {
 /// is written whole or not at all; a server is claimed with it if one is warm.
 pub(super) async fn commit_group(
     db: &Database,
-    Making { record: queue, accept_ms }: &Making<'_>,
+    Making { record: queue, accept_ms, max_players, is_shared }: &Making<'_>,
     region: &str,
     members: &[(TicketId, String)],
     now_ms: u64,
@@ -50,19 +53,20 @@ pub(super) async fn commit_group(
             }
         }
         let match_id = random::id();
-        let mut afters: Vec<TicketRecord> =
-            befores.iter().map(|before| seated(before, match_id, now_ms)).collect();
-        for (after, (_, team)) in afters.iter_mut().zip(members) {
-            after.team.clone_from(team);
-        }
+        let mut afters: Vec<TicketRecord> = befores
+            .iter()
+            .zip(members)
+            .map(|(before, (_, team))| seated(before, match_id, team, now_ms))
+            .collect();
         let mut record = MatchRecord {
             id: Some(match_id.into()),
             namespace: queue.namespace.clone(),
             queue: queue.name.clone(),
             fleet: queue.fleet.clone(),
             region: region.to_owned(),
-            seats: afters.iter().flat_map(seats).collect(),
+            seats: afters.iter().flat_map(of_ticket).collect(),
             created_at_ms: now_ms,
+            max_players: *max_players,
             ..Default::default()
         };
         await_server(&mut record, now_ms);
@@ -79,38 +83,17 @@ pub(super) async fn commit_group(
         matches::save(&mut tx, None, &record);
         for (before, after) in befores.iter().zip(&mut afters) {
             if let Some(server) = &server {
-                assign_ticket(after, server, now_ms);
+                assign_ticket(after, server.id, now_ms);
             }
             tickets::save(&mut tx, Some(before), after);
+            if *is_shared {
+                tickets::tell_matched(&mut tx, after);
+            }
         }
         let waits_ms = befores.iter().map(|before| now_ms.saturating_sub(before.created_at_ms)).collect();
         Ok(if server.is_some() { Committed::Assigned(waits_ms) } else { Committed::Waiting(waits_ms) })
     })
     .await
-}
-
-/// The ticket with a seat for each of its players.
-fn seated(before: &TicketRecord, match_id: MatchId, now_ms: u64) -> TicketRecord {
-    let mut after = before.clone();
-    after.set_state(TicketState::Matched);
-    after.matched_at_ms = now_ms;
-    after.r#match = Some(match_id.into());
-    after.members = before.players();
-    for member in &mut after.members {
-        member.seat = Some(random::id::<SeatMark>().into());
-    }
-    after.seat = after.members.first().and_then(|member| member.seat);
-    after
-}
-
-/// The seats of a seated ticket's players.
-fn seats(ticket: &TicketRecord) -> impl Iterator<Item = MatchSeat> {
-    ticket.members.iter().map(|member| MatchSeat {
-        id: member.seat,
-        player: member.player.clone(),
-        ticket: ticket.id,
-        team: ticket.team.clone(),
-    })
 }
 
 /// Has a match wait for a server.
@@ -122,13 +105,6 @@ pub(super) fn await_server(record: &mut MatchRecord, now_ms: u64) {
 /// Gives a match its server.
 pub(super) fn assign(record: &mut MatchRecord, server: &ServerRecord, now_ms: u64) {
     record.set_state(MatchState::Assigned);
-    record.server = server.id;
-    record.assigned_at_ms = now_ms;
-}
-
-/// Gives a matched ticket its server.
-pub(super) fn assign_ticket(record: &mut TicketRecord, server: &ServerRecord, now_ms: u64) {
-    record.set_state(TicketState::Assigned);
     record.server = server.id;
     record.assigned_at_ms = now_ms;
 }

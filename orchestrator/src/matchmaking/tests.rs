@@ -192,8 +192,9 @@ async fn cancelling_sends_the_others_back_to_their_place() {
         [TicketState::Assigned, TicketState::Cancelled, TicketState::Assigned]
     );
     let late = tickets::cancel(&world.db, NAMESPACE, ada, world.now_ms()).await.expect("written");
-    assert_eq!(late.map(|record| record.state()), Some(TicketState::Assigned), "too late to cancel");
-    assert_eq!(counted(&world).await, [(TicketState::Assigned, 2), (TicketState::Cancelled, 1)].into());
+    assert_eq!(late.map(|record| record.state()), Some(TicketState::Cancelled), "left the match");
+    assert_eq!(states(&world, &[cyd]).await, [TicketState::Assigned], "which goes on");
+    assert_eq!(counted(&world).await, [(TicketState::Assigned, 1), (TicketState::Cancelled, 2)].into());
 }
 
 #[tokio::test]

@@ -3,9 +3,10 @@
 use muster_protocol::id::{MatchId, TicketId};
 use muster_store::{Database, Transaction};
 
-use super::commit::{assign, assign_ticket};
+use super::commit::assign;
 use crate::lifecycle::claim_warm;
 use crate::records::{MatchRecord, MatchState, TicketRecord, TicketState};
+use crate::seats::assign_ticket;
 use crate::state::{StateError, matches, tickets};
 
 /// Waiting matches served in one transaction.
@@ -100,7 +101,7 @@ pub(super) async fn assign_one(
             && before.state() == TicketState::Matched
         {
             let mut after = before.clone();
-            assign_ticket(&mut after, &server, now_ms);
+            assign_ticket(&mut after, server.id, now_ms);
             tickets::save(tx, Some(&before), &after);
         }
     }
@@ -117,6 +118,12 @@ pub(crate) enum Fate<'a> {
     /// They fail, for this reason.
     Fail(&'a str, &'a str),
 }
+
+/// What a ticket without a queue is over for: there is nothing to search again in.
+const LOBBY_GIVEN_UP: Fate<'static> = Fate::Fail(
+    "given_up",
+    "its fleet was changed or deleted before the lobby had a server; make or find another",
+);
 
 /// Dissolves a match that waits, for a server or for its players to accept; any other is left alone. Returns whether it
 /// was.
@@ -139,6 +146,10 @@ pub(super) async fn dissolve_each<'a>(
     let before = matches::load(tx, match_id).await?;
     let waits = |record: &MatchRecord| matches!(record.state(), MatchState::Waiting | MatchState::Proposed);
     let Some(before) = before.filter(waits) else { return Ok(false) };
+    let fate_of = |ticket| match fate_of(ticket) {
+        Fate::Search if before.queue.is_empty() => LOBBY_GIVEN_UP,
+        fate => fate,
+    };
     let mut after: MatchRecord = before.clone();
     after.set_state(MatchState::Dissolved);
     after.ended_at_ms = now_ms;

@@ -6,7 +6,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use muster_agent::reconcile::{Container, Effect, Exit, Input, LaunchError, Observed, ObservedStatus, Table};
+use muster_agent::reconcile::{
+    Container, Effect, Exit, Input, LaunchError, Observed, ObservedStatus, SdkCall, Table,
+};
 use muster_engine::WorkerId;
 use muster_protocol::agent::{
     AgentHello, DesiredServers, NodeCapacity, ServerExit, ServerFailure, ServerReport, ServerSpec,
@@ -74,6 +76,22 @@ impl Node {
             .filter(running)
             .filter_map(|found| found.spec.server_id.parse().ok())
             .collect()
+    }
+
+    /// The server's process says something by the SDK, until an agent has taken it and kept it, or the process is over.
+    pub(super) async fn say(&self, server: ServerId, call: SdkCall) {
+        let agent = || self.docker.lock().expect("whole").agent.clone();
+        while self.running().contains(&server) {
+            let told = agent();
+            if let Some(told) = &told {
+                // Refused only once the agent is gone.
+                let _ = told.send(Input::Sdk(server, call.clone())).await;
+            }
+            tokio::time::sleep(2 * TICK).await;
+            if told.zip(agent()).is_some_and(|(told, now)| told.same_channel(&now) && !now.is_closed()) {
+                return;
+            }
+        }
     }
 
     /// The server's process ends by itself.
@@ -251,7 +269,7 @@ impl Agent {
                 Effect::Remove(container_id) => self.remove(&container_id),
                 Effect::Report(report) => {
                     if let Ok(server) = report.server_id.parse() {
-                        self.reports.insert(server, report);
+                        self.reports.insert(server, *report);
                         self.unsent.insert(server);
                     }
                 }

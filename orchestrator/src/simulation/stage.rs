@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -108,6 +109,7 @@ pub(super) struct Stage {
     pub(super) forced: Mutex<BTreeSet<ServerId>>,
     pub(super) tickets: Mutex<BTreeMap<TicketId, Known>>,
     games: Mutex<BTreeMap<ServerId, Game>>,
+    names: AtomicU64,
     broken: Mutex<Vec<String>>,
 }
 
@@ -125,6 +127,7 @@ impl Stage {
             forced: Mutex::default(),
             tickets: Mutex::default(),
             games: Mutex::default(),
+            names: AtomicU64::default(),
             broken: Mutex::default(),
         })
     }
@@ -137,6 +140,11 @@ impl Stage {
     /// Any replica that lives.
     pub(super) fn any_replica(&self) -> Option<Arc<Replica>> {
         self.chance.pick(&self.replicas.lock().expect("whole")).cloned()
+    }
+
+    /// A name that no other player has.
+    pub(super) fn unique_name(&self) -> String {
+        format!("only-{}", self.names.fetch_add(1, Ordering::Relaxed))
     }
 
     /// The node on which a server's container runs.

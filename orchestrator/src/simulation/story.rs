@@ -16,7 +16,7 @@ use super::edge::Edge;
 use super::network::Machine;
 use super::node::Node;
 use super::replica::Replica;
-use super::{Planted, Stage, judge, player};
+use super::{Planted, Stage, chooser, judge, player};
 use crate::records::TicketState;
 use crate::state::{StateError, edges, nodes};
 use crate::world::{REGION, World};
@@ -132,7 +132,7 @@ impl Story {
             self.start_edge(&edge);
         }
         self.roll_out().await;
-        self.studio.apply_queue(2).await;
+        self.apply_queue(3).await;
         self.studio.apply_other_queue(player::RIVAL).await;
         self.stage.db.set_commit_faults(self.stage.planted.bad_day());
     }
@@ -175,6 +175,14 @@ impl Story {
         self.stage.db.set_commit_faults(self.stage.planted.bad_day());
     }
 
+    /// Applies the queue of pairs, cut into so many parts.
+    async fn apply_queue(&self, parts: u32) {
+        self.stage.db.set_commit_faults(CommitFaults::default());
+        self.studio.set_time(self.stage.now_ms());
+        self.studio.apply_queue_spec(&player::pairs(parts)).await;
+        self.stage.db.set_commit_faults(self.stage.planted.bad_day());
+    }
+
     /// One thing that happens.
     async fn happen(&mut self) {
         while self.players.try_join_next().is_some() {}
@@ -183,8 +191,13 @@ impl Story {
         match chance.of(0..100) {
             0..50 => {
                 for _ in 0..chance.of(1..4) {
-                    let (edge, number) = (chance.pick(&self.edges).expect("some").clone(), chance.of(0..200));
-                    self.players.spawn(player::play(self.stage.clone(), edge, number));
+                    let (edge, number) =
+                        (chance.pick(&self.edges).expect("some").clone(), chance.of(0..player::MAX_RANK));
+                    if chance.happens(0.2) {
+                        self.players.spawn(chooser::play(self.stage.clone(), edge));
+                    } else {
+                        self.players.spawn(player::play(self.stage.clone(), edge, number));
+                    }
                 }
             }
             50..55 => {
@@ -231,6 +244,7 @@ impl Story {
                     node.end(*server, chance.of(0..2).cast_signed());
                 }
             }
+            93..95 => self.apply_queue(chance.of(0..5) as u32).await,
             _ => {}
         }
     }

@@ -31,8 +31,7 @@ pub async fn peek(
     kv::peek(tx, &keyspace::fleet(namespace, name)).await
 }
 
-/// Applies `wanted`: takes namespace, name, build, pod and regions from it, and counts versions up from
-/// the fleet that is there, if one is. Returns what was written. The same again changes nothing.
+/// Applies `wanted`: takes all but versions and times from it, and counts versions up from the fleet that is there, if one is. Returns what was written. The same again changes nothing.
 pub async fn apply(
     tx: &mut Transaction,
     wanted: FleetRecord,
@@ -51,6 +50,9 @@ pub async fn apply(
             let same = before.build == record.build
                 && before.pod == record.pod
                 && before.regions == record.regions
+                && before.reconnect_ms() == record.reconnect_ms()
+                && (before.lobbies, before.direct_connect) == (record.lobbies, record.direct_connect)
+                && before.max_players == record.max_players
                 && !before.deleting;
             if same {
                 return Ok(before.clone());

@@ -20,7 +20,8 @@ pub(crate) fn note(tx: &mut Transaction, before: Option<&TicketRecord>, after: &
     if !after.recorded {
         return;
     }
-    let gave_up = matches!(after.state(), TicketState::Cancelled | TicketState::Expired);
+    let is_over = matches!(after.state(), TicketState::Cancelled | TicketState::Expired);
+    let gave_up = is_over && after.assigned_at_ms == 0;
     let (is_new, has_left) = (before.is_none(), gave_up && after.ended_at_ms > 0);
     if !is_new && !has_left {
         return;

@@ -1,5 +1,5 @@
 //! The workflow of what is due of things too many and too short-lived for workflows of their own: tickets and
-//! matches expire and are removed, ports come out of quarantine.
+//! matches expire and are removed, kept seats become free, ports come out of quarantine.
 //!
 //! What is due lies in rows sorted by when; one workflow looks at their head. Servers, nodes and fleets have
 //! their own workflows, which rows of older releases are handed to.
@@ -10,6 +10,7 @@ use muster_store::{Bytes, Transaction};
 use crate::keyspace::{self, Timer};
 use crate::matchmaking::{Fate, dissolve, lapse};
 use crate::records::{MatchRecord, TicketRecord, TicketState};
+use crate::seats;
 use crate::state::{StateError, fleets, matches, nodes, ports, servers, tickets, timers, workflows};
 
 /// The timer of the next look.
@@ -48,7 +49,7 @@ impl Machine for Timers {
             cx.again();
         }
         cx.set_timer(TIMER, now_ms + TICK_MS)?;
-        cx.waiting_for("the next ticket, match or port whose time comes");
+        cx.waiting_for("the next ticket, match, seat or port whose time comes");
         Ok(())
     }
 }
@@ -92,6 +93,7 @@ async fn fire(tx: &mut Transaction, key: &Bytes, retention_ms: u64, now_ms: u64)
         Timer::PortRelease(region, protocol, port) => {
             ports::release(tx, region, *protocol, *port, now_ms).await
         }
+        Timer::SeatRelease(match_id, seat) => seats::pass_kept(tx, *match_id, *seat, now_ms).await,
         // Set by older releases only.
         Timer::DrainDeadline(server) | Timer::ServerRemoval(server) => {
             if let Some(record) = servers::peek(tx, *server).await? {
@@ -161,6 +163,6 @@ async fn remove_match(
             tickets::remove(tx, &ticket);
         }
     }
-    matches::remove(tx, record.typed_id());
+    matches::remove(tx, &record);
     Ok(())
 }

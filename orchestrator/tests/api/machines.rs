@@ -150,8 +150,14 @@ async fn obey(
         };
         let code = i64::from(spec.goal() != ServerGoal::Stop);
         let exit = ServerExit { code, out_of_memory: false, log_tail: "cannot open level\n".into() };
-        let report =
-            ServerReport { exit: (phase == ServerPhase::Exited).then_some(exit), ..report(&spec, phase) };
+        // Everybody who has a seat is there at once.
+        let seats = spec.allocation.iter().flat_map(|allocation| &allocation.seats);
+        let report = ServerReport {
+            exit: (phase == ServerPhase::Exited).then_some(exit),
+            uses_sdk: spec.allocation.is_some(),
+            connected_seats: seats.map(|seat| seat.seat_id.clone()).collect(),
+            ..report(&spec, phase)
+        };
         say(writer, agent_message::Body::Report(report)).await;
     }
 }

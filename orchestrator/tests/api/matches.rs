@@ -77,8 +77,6 @@ async fn players_get_a_server_and_tokens_for_it() {
     // What one asks for again is minted again.
     let again: Ticket = api.get(&format!("/v1/tickets/{}", ann.id)).await.ok().await;
     assert_eq!(again.assignment.expect("assigned").seat_id, at.seat_id);
-    // A ticket that has its server is not withdrawn.
-    api.delete(&format!("/v1/tickets/{}", ann.id)).await.problem(ProblemCode::TicketState).await;
 
     // The studio sees the server, its seats and flows.
     let server = eventually("the edge to report flows", async || {
@@ -91,6 +89,27 @@ async fn players_get_a_server_and_tokens_for_it() {
     for state in [ServerState::Pending, ServerState::Placing, ServerState::Ready, ServerState::Allocated] {
         assert!(server.entered_ms.contains_key(&state), "{state:?} in {:?}", server.entered_ms);
     }
+
+    // Who asks again while they have a seat has it again, by another ticket; who does not want it gives it up.
+    let seats = async || {
+        let server: Server = bench.admin.get(&format!("/v1/servers/{}", at.server_id)).await.ok().await;
+        server.seats
+    };
+    eventually("both to be there", async || seats().await.iter().all(|seat| seat.connected).then_some(()))
+        .await;
+    let back = ticket(&api, "bob").await;
+    assert_eq!((back.state, back.token.is_some()), (TicketState::Assigned, true), "{}", back.explanation);
+    let place = back.assignment.expect("assigned");
+    assert_eq!((place.server_id, place.seat_id), (other.server_id, other.seat_id));
+    let older: Ticket = api.get(&format!("/v1/tickets/{}", bob.id)).await.ok().await;
+    assert!(older.state == TicketState::Cancelled && older.assignment.is_none(), "{older:?}");
+    let elsewhere = json!({"queue": "duel", "player": "bob", "rejoin": false});
+    let elsewhere: Ticket = api.post("/v1/tickets", elsewhere).await.ok().await;
+    assert_eq!(elsewhere.state, TicketState::Searching);
+    assert_eq!(seats().await.len(), 1);
+    // To withdraw an assigned ticket is to leave.
+    api.delete(&format!("/v1/tickets/{}", ann.id)).await.done().await;
+    assert!(seats().await.is_empty());
     bench.stop().await;
 }
 

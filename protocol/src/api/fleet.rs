@@ -8,6 +8,8 @@ use super::PortProtocol;
 
 /// Most ports of one server.
 pub const MAX_PORTS: usize = 16;
+/// How long a dropped player's seat is kept unless the fleet says otherwise, in seconds.
+pub const DEFAULT_RECONNECT_S: u32 = 60;
 /// Most warm servers of one fleet in one region.
 pub const MAX_WARM: u32 = 1_000;
 
@@ -20,6 +22,15 @@ pub struct FleetSpec {
     pub name: String,
     /// Tag or digest of a build in the namespace.
     pub build: String,
+    /// Players may make, find and join lobbies on its servers.
+    #[serde(default)]
+    pub lobbies: bool,
+    /// Players may join a server by its id.
+    #[serde(default)]
+    pub direct_connect: bool,
+    /// Most players of a server that is joined in one of these ways; needed for both.
+    #[serde(default)]
+    pub max_players: u32,
     /// Ports the server listens on inside its container.
     pub ports: Vec<PortSpec>,
     /// By region: how many servers.
@@ -123,11 +134,21 @@ pub struct TimeoutsSpec {
     pub drain_s: u32,
     /// Without an SDK health call for this long a server that made one is unhealthy; 0: never.
     pub health_s: u32,
+    /// The seat of a player who was connected, and is no longer, is kept for them for this long; 0: not at all. Changing
+    /// it replaces no server.
+    pub reconnect_s: u32,
 }
 
 impl Default for TimeoutsSpec {
     fn default() -> Self {
-        Self { ready_s: 60, stop_grace_s: 10, idle_s: 300, drain_s: 3_600, health_s: 30 }
+        Self {
+            ready_s: 60,
+            stop_grace_s: 10,
+            idle_s: 300,
+            drain_s: 3_600,
+            health_s: 30,
+            reconnect_s: DEFAULT_RECONNECT_S,
+        }
     }
 }
 

@@ -167,6 +167,9 @@ pub struct Seat {
     pub player: String,
     /// Whether the server says they are connected (SDK).
     pub connected: bool,
+    /// Until when the seat is kept for a player who was connected and is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept_until_ms: Option<u64>,
 }
 
 /// How a container ended.

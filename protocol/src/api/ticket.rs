@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{MatchId, SeatId, ServerId, TicketId};
 
-use super::{Endpoint, Value};
+use super::{Endpoint, Lobby, Value};
 
 /// Longest player name, in bytes.
 pub const MAX_PLAYER_BYTES: usize = 128;
@@ -24,7 +24,7 @@ pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 128;
 pub const MAX_WAIT_S: u32 = 60;
 
 /// Asks for a match (`POST /v1/tickets`).
-#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields)]
 pub struct TicketRequest {
@@ -56,6 +56,31 @@ pub struct TicketRequest {
     /// request whose answer was lost can be sent again.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
+    /// If the players have seats in a match of this queue that goes on, the ticket is theirs at once, on the same server;
+    /// `false`: those seats are given up, and another match is looked for.
+    #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
+    pub rejoin: bool,
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl Default for TicketRequest {
+    fn default() -> Self {
+        Self {
+            queue: String::new(),
+            player: String::new(),
+            attributes: BTreeMap::new(),
+            party: Vec::new(),
+            latencies_ms: BTreeMap::new(),
+            filter: String::new(),
+            blocks: Vec::new(),
+            priority: Priority::default(),
+            idempotency_key: None,
+            rejoin: true,
+        }
+    }
 }
 
 impl TicketRequest {
@@ -102,7 +127,7 @@ pub enum TicketState {
     Matched,
     /// Has a seat and knows where.
     Assigned,
-    /// Withdrawn by its owner.
+    /// Withdrawn by its owner, or its seats were given up; the reason says why.
     Cancelled,
     /// Nobody was found in time.
     Expired,
@@ -136,7 +161,7 @@ pub struct Ticket {
     /// Its id.
     #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub id: TicketId,
-    /// Queue.
+    /// Queue; empty if it is of a lobby, or of a server joined by its id.
     pub queue: String,
     /// Player.
     pub player: String,
@@ -165,6 +190,9 @@ pub struct Ticket {
     /// Where to play; set once assigned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignment: Option<Assignment>,
+    /// The lobby it is of, as it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lobby: Option<Lobby>,
 }
 
 /// Query of `GET /v1/tickets/{id}`: a long poll if `wait_s` is over 0.

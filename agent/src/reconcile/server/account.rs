@@ -4,7 +4,7 @@ use muster_protocol::agent::{ServerGoal, ServerPhase, ServerReport, ServerSpec};
 use muster_protocol::id::ServerId;
 
 use super::super::{Container, Effect, ServerView};
-use super::{Server, State};
+use super::{Seats, Server, State};
 
 impl Server {
     /// The server as an earlier run of the agent left it. Where its container stands is for
@@ -16,6 +16,7 @@ impl Server {
         now: u64,
     ) -> Self {
         let mut server = Self::new(id, spec, now);
+        let seats = Seats::restore(&report);
         let has_container = !report.container_id.is_empty();
         server.state = match report.phase() {
             ServerPhase::Exited | ServerPhase::Failed => State::Ended,
@@ -35,8 +36,9 @@ impl Server {
         server.ended_at_ms = report.ended_at_ms;
         server.exit = report.exit;
         server.failure = report.failure;
-        server.seats = report.connected_seats.iter().filter_map(|seat| seat.parse().ok()).collect();
+        server.seats = seats;
         server.shutdown_requested = report.shutdown_requested;
+        server.lobby = report.lobby;
         server.uses_sdk = report.uses_sdk;
         server
     }
@@ -46,7 +48,7 @@ impl Server {
         let report = self.report();
         let changed = self.told.as_ref() != Some(&report);
         if changed {
-            out.push(Effect::Report(report.clone()));
+            out.push(Effect::Report(Box::new(report.clone())));
             self.told = Some(report);
         }
         let view = self.view();
@@ -78,9 +80,11 @@ impl Server {
             ended_at_ms: self.ended_at_ms,
             exit: self.exit.clone(),
             failure: self.failure.clone(),
-            connected_seats: self.seats.iter().map(ToString::to_string).collect(),
+            connected_seats: self.seats.connected(),
+            released_seats: self.seats.released(),
             shutdown_requested: self.shutdown_requested,
             uses_sdk: self.uses_sdk,
+            lobby: self.lobby.clone(),
         }
     }
 
@@ -93,6 +97,9 @@ impl Server {
             State::Ready => "ready",
             _ => "starting",
         };
-        ServerView::new(&self.spec, state, draining, self.seats.iter().map(ToString::to_string).collect())
+        ServerView {
+            closed_seats: self.seats.closed(),
+            ..ServerView::new(&self.spec, state, draining, self.seats.connected())
+        }
     }
 }

@@ -16,6 +16,7 @@ impl Explanation {
         lines.push(self.needed());
         lines.extend(self.best.as_ref().filter(|best| best.is_whole).map(group));
         lines.extend(self.whole.as_ref().map(group));
+        lines.extend(self.joining());
         if let Some(ms) = self.only_full_for_ms {
             lines.push(format!(
                 "Until it has waited for {} more, only matches of {} players are made.",
@@ -46,20 +47,37 @@ impl Explanation {
         let mut parts = Vec::new();
         for excluded in &self.excluded {
             let by = match &excluded.by {
-                Exclusion::OwnFilter => "its own filter".to_owned(),
-                Exclusion::TheirFilter => "their filter".to_owned(),
-                Exclusion::Block => "a block list".to_owned(),
-                Exclusion::SamePlayer => "a player who is in both".to_owned(),
-                Exclusion::Rule(rule) => format!("rule \"{rule}\""),
                 Exclusion::Sizes => "the size of the parties, which fit into no match together".to_owned(),
                 Exclusion::Roles => {
                     "the roles, which can no longer be filled with both in a match".to_owned()
                 }
+                other => excluded_by(other),
             };
             parts.push(format!("{} excluded by {by}", are(excluded.tickets)));
         }
         parts.push(format!("{} left to play with", are(self.candidates)));
         text + &parts.join(", ") + "."
+    }
+
+    /// What is said of running matches, if there are any.
+    fn joining(&self) -> Option<String> {
+        let openings = &self.openings;
+        let matches = match openings.looked_at {
+            0 => return None,
+            1 => "1 running match with free seats".to_owned(),
+            count => format!("{count} running matches with free seats"),
+        };
+        let mut parts = Vec::new();
+        for excluded in &openings.excluded {
+            let by = match &excluded.by {
+                Exclusion::Sizes => "the size of the party, for which no team has the seats".to_owned(),
+                Exclusion::Roles => "the roles that the free seats are for".to_owned(),
+                other => excluded_by(other),
+            };
+            parts.push(format!("{} excluded by {by}", are(excluded.tickets)));
+        }
+        parts.push(format!("{} open to it", are(openings.joinable)));
+        Some(format!("Of {matches}, {}.", parts.join(", ")))
     }
 
     fn needed(&self) -> String {
@@ -80,6 +98,19 @@ impl Explanation {
 impl fmt::Display for Explanation {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.words().join("\n"))
+    }
+}
+
+/// What excludes, where it is the same for tickets and for openings.
+fn excluded_by(by: &Exclusion) -> String {
+    match by {
+        Exclusion::OwnFilter => "its own filter".to_owned(),
+        Exclusion::TheirFilter => "their filter".to_owned(),
+        Exclusion::Block => "a block list".to_owned(),
+        Exclusion::SamePlayer => "a player who is in both".to_owned(),
+        Exclusion::Rule(rule) => format!("rule \"{rule}\""),
+        Exclusion::Sizes => "the sizes".to_owned(),
+        Exclusion::Roles => "the roles".to_owned(),
     }
 }
 

@@ -53,6 +53,10 @@ pub(super) async fn apply_fleet(
                     .iter()
                     .map(|(region, of)| (region.clone(), RegionTarget { warm: of.warm, max: of.max }))
                     .collect(),
+                reconnect_s: Some(spec.timeouts.reconnect_s),
+                lobbies: spec.lobbies,
+                direct_connect: spec.direct_connect,
+                max_players: spec.max_players,
                 ..FleetRecord::default()
             };
             let record = state::fleets::apply(&mut tx, wanted, now_ms).await?;

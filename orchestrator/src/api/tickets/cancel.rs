@@ -18,8 +18,8 @@ use crate::{clock, tickets};
 
 /// Withdraw a ticket
 ///
-/// If its match still waits for a server, the others of it search again. One that has its server is not
-/// withdrawn.
+/// If its match still waits for a server, the others of it search again. If it has its server, the seats of its players are
+/// free, and the server is told.
 #[utoipa::path(delete, path = "/v1/tickets/{id}", tag = "tickets",
     params(NamespaceParam, ("id" = String, Path, description = "Ticket")), responses((status = 204)))]
 pub(super) async fn cancel_ticket(
@@ -33,8 +33,8 @@ pub(super) async fn cancel_ticket(
     if record.state() == TicketState::Assigned {
         return Err(ApiProblem::new(
             ProblemCode::TicketState,
-            format!("the ticket {id} has its server already"),
-            "do not connect; the seat is given back when the match ends",
+            format!("the match of ticket {id} is over"),
+            "ask for another match; there is nothing left to withdraw from",
         ));
     }
     Ok(StatusCode::NO_CONTENT)

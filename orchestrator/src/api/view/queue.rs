@@ -1,5 +1,6 @@
 //! A queue, as the API tells it.
 
+use muster_matchmaker::parts::{Part, Parts};
 use muster_protocol::api;
 
 use crate::records::{QueueRecord, QueueStatusRecord, RecordedTicketRecord, TicketMember};
@@ -23,12 +24,17 @@ pub(crate) fn recorded(record: RecordedTicketRecord) -> api::RecordedTicket {
     }
 }
 
+fn part(part: Part<'_>) -> api::QueuePart {
+    api::QueuePart { regions: part.regions.to_vec(), from: part.from, to: part.to }
+}
+
 /// A queue, with what the matchmaker last found and how many tickets are in it.
 pub(crate) fn queue(
     record: &QueueRecord,
     status: QueueStatusRecord,
     searching: u32,
     matched: u32,
+    parts: &Parts,
 ) -> Result<api::Queue, StateError> {
     let (wait_p50_ms, wait_p90_ms) = status.expected_waits_ms();
     Ok(api::Queue {
@@ -40,5 +46,6 @@ pub(crate) fn queue(
         wait_p50_ms,
         wait_p90_ms,
         waiting_for: status.waiting_for,
+        parts: if parts.count() > 1 { parts.iter().map(part).collect() } else { Vec::new() },
     })
 }

@@ -47,7 +47,12 @@ pub(crate) fn server(
 fn seats(claimed_by: &MatchRecord, connected: &[Id]) -> Vec<api::Seat> {
     let seat = |seat: &crate::records::MatchSeat| {
         let id: SeatId = seat.typed_id();
-        api::Seat { id, player: seat.player.clone(), connected: connected.contains(&Id::from(id)) }
+        api::Seat {
+            id,
+            player: seat.player.clone(),
+            connected: connected.contains(&Id::from(id)),
+            kept_until_ms: Some(seat.kept_until_ms).filter(|at| *at > 0),
+        }
     };
     claimed_by.seats.iter().map(seat).collect()
 }
@@ -75,8 +80,8 @@ mod tests {
         let (here, away) = (SeatId::new(), SeatId::new());
         let claimed = MatchRecord {
             seats: vec![
-                MatchSeat { id: Some(here.into()), player: "ann".into(), ticket: None, team: String::new() },
-                MatchSeat { id: Some(away.into()), player: "bob".into(), ticket: None, team: String::new() },
+                MatchSeat { id: Some(here.into()), player: "ann".into(), ..MatchSeat::default() },
+                MatchSeat { id: Some(away.into()), player: "bob".into(), ..MatchSeat::default() },
             ],
             ..MatchRecord::default()
         };

@@ -21,7 +21,8 @@ pub(crate) fn ticket(
         None => None,
         Some((at, seat_id)) => {
             let mut party = Vec::new();
-            for member in record.members.iter().skip(1) {
+            let held = |seat| at.match_record.holds(record.id, seat);
+            for member in record.members.iter().skip(1).filter(|member| held(member.seat)) {
                 let seat_id = typed(member.seat);
                 let player = member.player.clone();
                 let endpoints = reached(&at, seat_id, &player, (signer, now_ms, ttl_ms))?;
@@ -51,6 +52,7 @@ pub(crate) fn ticket(
         matched_at_ms: Some(record.matched_at_ms).filter(|at| *at > 0),
         assigned_at_ms: Some(record.assigned_at_ms).filter(|at| *at > 0),
         assignment,
+        lobby: view.lobby.and_then(super::lobby::lobby),
     })
 }
 
