@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use muster_protocol::agent::{
-    BuildRef, DesiredServers, PortProtocol, ServerExit, ServerFailure, ServerReport, ServerSpec,
+    Backfill, BuildRef, DesiredServers, PortProtocol, ServerExit, ServerFailure, ServerReport, ServerSpec,
 };
 use muster_protocol::id::{SeatId, ServerId};
 
@@ -90,6 +90,8 @@ pub enum SdkCall {
     SeatDisconnected(SeatId),
     /// A player is gone and will not be back: their seat is free.
     SeatReleased(SeatId),
+    /// Whether others may join its match.
+    Backfill(Backfill),
     /// It wants to be shut down.
     Shutdown,
 }

@@ -39,6 +39,7 @@ const INDICES: [Prefix; 12] = [
     Prefix::TicketSearching,
     Prefix::TicketIdempotency,
     Prefix::MatchWaiting,
+    Prefix::MatchOpen,
     Prefix::PlayerSeat,
     Prefix::MatchSeats,
 ];

@@ -136,6 +136,10 @@ prefixes! {
     RecordedCount = 71,
     /// Index: seats of players who were there, while their matches go on.
     PlayerSeat = 74,
+    /// Index: matches that their queue fills.
+    MatchOpen = 72,
+    /// What happened to matches that their queue fills, in the order of commits; see [`crate::matchmaking`].
+    MatchNews = 73,
     /// Seats of a match that its record has no room for.
     MatchSeats = 79,
     /// What is to be done at a time.

@@ -145,6 +145,11 @@ pub(crate) async fn release(
     if before.ended_at_ms > 0 || after.seats.len() == before.seats.len() {
         return Ok(before.clone());
     }
+    if before.free_seats() == 0
+        && let Some(opening) = &mut after.opening
+    {
+        opening.since_ms = now_ms;
+    }
     matches::save(tx, Some(before), &after);
     let left = after.tickets();
     for ticket in before.tickets().into_iter().filter(|ticket| !left.contains(ticket)) {

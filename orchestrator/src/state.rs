@@ -17,6 +17,7 @@ pub mod join_tokens;
 pub mod kv;
 pub mod matches;
 pub mod namespaces;
+pub(crate) mod news;
 pub mod nodes;
 pub mod ports;
 pub mod queues;

@@ -7,7 +7,7 @@ mod account;
 mod adopt;
 mod seats;
 
-use muster_protocol::agent::{PortProtocol, ServerExit, ServerFailure, ServerGoal, ServerReport, ServerSpec};
+use muster_protocol::agent::{Backfill, PortProtocol, ServerExit, ServerFailure, ServerGoal, ServerReport, ServerSpec};
 use muster_protocol::id::ServerId;
 
 use super::{
@@ -63,6 +63,7 @@ pub(super) struct Server {
     /// An end heard of while the launch had not answered yet.
     early_exit: Option<(String, Exit)>,
     seats: Seats,
+    backfill: Backfill,
     shutdown_requested: bool,
     uses_sdk: bool,
     /// It has called ready; may come before Docker has answered that it runs.
@@ -97,6 +98,7 @@ impl Server {
             failure,
             early_exit: None,
             seats: Seats::default(),
+            backfill: Backfill::Unspecified,
             shutdown_requested: false,
             uses_sdk: false,
             said_ready: false,
@@ -263,6 +265,7 @@ impl Server {
             SdkCall::SeatConnected(seat) => self.seats.connect(seat),
             SdkCall::SeatDisconnected(seat) => self.seats.disconnect(seat),
             SdkCall::SeatReleased(seat) => self.seats.release(seat),
+            SdkCall::Backfill(backfill) => self.backfill = backfill,
             SdkCall::Shutdown => self.shutdown_requested = true,
         }
     }

@@ -156,6 +156,7 @@ fn fleet(name: &str, warm: u32) -> FleetSpec {
         env: BTreeMap::new(),
         args: Vec::new(),
         timeouts: TimeoutsSpec::default(),
+        backfill: false,
     }
 }
 

@@ -19,6 +19,8 @@ pub(super) struct Outlook {
     pub(super) offers: Vec<Offer>,
     /// In words: what is in the way of matches in other regions, or anywhere.
     pub(super) waiting_for: Vec<String>,
+    /// Whether the fleet wants its matches filled while they run.
+    pub(super) backfill: bool,
 }
 
 /// The outlook of `queue`.
@@ -35,6 +37,7 @@ pub(super) async fn of_queue(
             waiting_for: vec![format!(
                 "fleet {name} does not exist; apply it, or let the queue name another"
             )],
+            backfill: false,
         });
     };
     let machines = regions::list(tx).await?;
@@ -86,7 +89,7 @@ fn judge(
     machines: &BTreeMap<String, RegionMachines>,
     tallies: &BTreeMap<&str, Tally>,
 ) -> Outlook {
-    let mut outlook = Outlook::default();
+    let mut outlook = Outlook { backfill: fleet.backfill, ..Outlook::default() };
     let allowed: Vec<&String> = if queue.regions.is_empty() {
         fleet.regions.keys().collect()
     } else {

@@ -51,6 +51,7 @@ pub async fn apply(
                 && before.pod == record.pod
                 && before.regions == record.regions
                 && before.reconnect_ms() == record.reconnect_ms()
+                && before.backfill == record.backfill
                 && !before.deleting;
             if same {
                 return Ok(before.clone());

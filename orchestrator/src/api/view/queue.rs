@@ -23,12 +23,12 @@ pub(crate) fn recorded(record: RecordedTicketRecord) -> api::RecordedTicket {
     }
 }
 
-/// A queue, with what the matchmaker last found and how many tickets are in it.
+/// A queue, with what the matchmaker last found, how many tickets search and are matched, and how many matches it fills.
 pub(crate) fn queue(
     record: &QueueRecord,
     status: QueueStatusRecord,
-    searching: u32,
-    matched: u32,
+    (searching, matched): (u32, u32),
+    openings: usize,
 ) -> Result<api::Queue, StateError> {
     let (wait_p50_ms, wait_p90_ms) = status.expected_waits_ms();
     Ok(api::Queue {
@@ -37,6 +37,7 @@ pub(crate) fn queue(
         mode: record.mode().into(),
         searching,
         matched,
+        openings: u32::try_from(openings).unwrap_or(u32::MAX),
         wait_p50_ms,
         wait_p90_ms,
         waiting_for: status.waiting_for,
