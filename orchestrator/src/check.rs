@@ -28,7 +28,7 @@ const PAGE: usize = 2_000;
 const MAX_FINDINGS: usize = 1_000;
 
 /// Rows whose presence follows from a server, a ticket or a match, and from nothing else.
-const INDICES: [Prefix; 12] = [
+const INDICES: [Prefix; 13] = [
     Prefix::ServerByNamespace,
     Prefix::ServerLive,
     Prefix::ServerWarm,

@@ -7,7 +7,9 @@ mod account;
 mod adopt;
 mod seats;
 
-use muster_protocol::agent::{Backfill, PortProtocol, ServerExit, ServerFailure, ServerGoal, ServerReport, ServerSpec};
+use muster_protocol::agent::{
+    Backfill, PortProtocol, ServerExit, ServerFailure, ServerGoal, ServerReport, ServerSpec,
+};
 use muster_protocol::id::ServerId;
 
 use super::{

@@ -37,10 +37,7 @@ pub(super) async fn open(
 }
 
 /// `DELETE /v1/backfill`. Whatever the fleet says.
-pub(super) async fn close(
-    State(state): State<SdkState>,
-    caller: Caller,
-) -> Result<StatusCode, SdkProblem> {
+pub(super) async fn close(State(state): State<SdkState>, caller: Caller) -> Result<StatusCode, SdkProblem> {
     caller.say(&state, SdkCall::Backfill(Backfill::Closed)).await?;
     Ok(StatusCode::NO_CONTENT)
 }

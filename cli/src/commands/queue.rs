@@ -169,6 +169,16 @@ async fn list(ops: &Ops) -> anyhow::Result<()> {
             ]
         })
         .collect();
-    let headers = ["queue", "fleet", "players", "mode", "regions", "searching", "matched", "open matches", "waiting for"];
+    let headers = [
+        "queue",
+        "fleet",
+        "players",
+        "mode",
+        "regions",
+        "searching",
+        "matched",
+        "open matches",
+        "waiting for",
+    ];
     output::table(ops.json, &queues, &headers, rows, "no queues; `muster queue apply -f FILE` makes one")
 }

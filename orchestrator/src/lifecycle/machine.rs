@@ -7,7 +7,9 @@
 use muster_protocol::agent::{ServerPhase, ServerReport};
 use muster_protocol::id::{EdgeId, MatchId, NodeId, SeatId};
 
-use crate::records::{Backfill, Goal, Id, Port, PortProtocol, ServerExit, ServerRecord, ServerState, StateEntry};
+use crate::records::{
+    Backfill, Goal, Id, Port, PortProtocol, ServerExit, ServerRecord, ServerState, StateEntry,
+};
 
 /// Longest tail of a log that a record keeps, in bytes.
 pub const MAX_LOG_TAIL_BYTES: usize = 8 * 1024;

@@ -7,7 +7,9 @@ use muster_store::{Database, Transaction};
 
 use crate::lifecycle::claim_warm;
 use crate::random;
-use crate::records::{MatchOpening, MatchRecord, MatchState, QueueRecord, ServerRecord, TicketRecord, TicketState};
+use crate::records::{
+    MatchOpening, MatchRecord, MatchState, QueueRecord, ServerRecord, TicketRecord, TicketState,
+};
 use crate::seats::{self, Newcomer, SellError, assign_ticket, of_ticket, seated};
 use crate::state::{StateError, matches, tickets};
 

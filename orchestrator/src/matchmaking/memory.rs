@@ -141,7 +141,8 @@ impl Memory {
         let read = |match_id: MatchId| {
             let queue = &queue;
             async move {
-                let found = db.read("opening", async |mut tx| opening(&mut tx, queue, match_id).await).await?;
+                let found =
+                    db.read("opening", async |mut tx| opening(&mut tx, queue, match_id).await).await?;
                 Ok::<_, StateError>((match_id, found))
             }
         };

@@ -36,7 +36,9 @@ pub(crate) async fn opening(
     let mut playing = Vec::new();
     for id in record.tickets() {
         let seats = || record.seats.iter().filter(|seat| seat.ticket == Some(id.into()));
-        let Some(team) = seats().next().and_then(|seat| queue.team_named(&seat.team)) else { return Ok(None) };
+        let Some(team) = seats().next().and_then(|seat| queue.team_named(&seat.team)) else {
+            return Ok(None);
+        };
         let known = tickets::peek(tx, id).await?.unwrap_or_default();
         let row = SearchingTicket { members: seated(&record, &known), ..known.searching() };
         let ticket = candidate(queue, id, &row).unwrap_or_else(|_| {

@@ -11,9 +11,7 @@ use prost::Message;
 
 use super::{StateError, fleets, kv, timers};
 use crate::keyspace::{self, Timer};
-use crate::records::{
-    Id, MatchOpening, MatchRecord, MatchSeat, MatchSeats, MatchState, PlayerSeat, typed,
-};
+use crate::records::{Id, MatchOpening, MatchRecord, MatchSeat, MatchSeats, MatchState, PlayerSeat, typed};
 
 /// Most matches of a fleet that wait for servers and that one pass looks at.
 pub const MAX_WAITING: usize = 10_000;
