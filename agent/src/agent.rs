@@ -207,7 +207,15 @@ pub async fn start(config: Config) -> Result<Agent, StartError> {
         keys,
         connection,
     };
-    let watch = EngineWatch { config, node: identity.id.clone(), sdk, registry, status: engine, inputs };
+    let watch = EngineWatch {
+        config,
+        node: identity.id.clone(),
+        sdk,
+        registry,
+        status: engine,
+        inputs,
+        deaths: Arc::default(),
+    };
 
     tasks.spawn(supervisor.run(inbox));
     spawn(&tasks, &cancel, tunnel.run());

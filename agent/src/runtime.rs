@@ -4,6 +4,7 @@
 //! carries this node's label.
 
 mod container;
+mod deaths;
 mod error;
 mod events;
 mod image;
@@ -11,6 +12,7 @@ mod logs;
 mod network;
 mod observe;
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bollard::query_parameters::{
@@ -24,6 +26,7 @@ use crate::failure;
 use crate::reconcile::{Container, LaunchError, ObservedStatus};
 
 pub(crate) use container::SdkAccess;
+pub(crate) use deaths::Deaths;
 pub(crate) use error::EngineError;
 pub(crate) use events::Died;
 pub(crate) use image::{LoadError, image_of};
@@ -48,6 +51,7 @@ pub(crate) struct Engine {
     network: network::Network,
     reach: ContainerReach,
     sdk: SdkAccess,
+    deaths: Arc<Deaths>,
 }
 
 /// An engine that answers, before it is known how containers reach the SDK endpoint.
@@ -78,15 +82,15 @@ impl Connected {
         self.network.gateway
     }
 
-    /// The engine, whose containers reach the SDK endpoint by `sdk`.
-    pub(crate) fn engine(self, node: &str, config: &Config, sdk: SdkAccess) -> Engine {
+    /// The engine, whose containers reach the SDK endpoint by `sdk`, and which knows and remembers `deaths`.
+    pub(crate) fn engine(self, node: &str, config: &Config, sdk: SdkAccess, deaths: Arc<Deaths>) -> Engine {
         let reach = match config.container_reach {
             // The bridge's own address is this machine's only where the bridge is this machine's.
             ContainerReach::Auto if self.network.gateway.is_local => ContainerReach::Bridge,
             ContainerReach::Auto => ContainerReach::Published,
             chosen => chosen,
         };
-        Engine { docker: self.docker, node: node.to_owned(), network: self.network, reach, sdk }
+        Engine { docker: self.docker, node: node.to_owned(), network: self.network, reach, sdk, deaths }
     }
 }
 
@@ -157,6 +161,7 @@ impl Engine {
     /// SIGTERM, `grace_ms` (in whole seconds, rounded up), SIGKILL. Returns when the process has ended;
     /// a container that has ended already, or is gone, is stopped.
     pub(crate) async fn stop(&self, container_id: &str, grace_ms: u64) -> Result<(), EngineError> {
+        self.deaths.will_be_ours(container_id);
         let grace_s = grace_ms.div_ceil(1000).min(MAX_GRACE_S);
         let options = StopContainerOptionsBuilder::default().t(grace_s as i32).build();
         let patient = self.docker.clone().with_timeout(Duration::from_secs(REQUEST_TIMEOUT_S + grace_s));
@@ -168,6 +173,7 @@ impl Engine {
 
     /// Removes a container, running or not; one that is gone is removed.
     pub(crate) async fn remove(&self, container_id: &str) -> Result<(), EngineError> {
+        self.deaths.will_be_ours(container_id);
         let options = RemoveContainerOptionsBuilder::default().force(true).v(true).build();
         match self.docker.remove_container(container_id, Some(options)).await.map_err(EngineError::from) {
             // 409: a removal is under way already.

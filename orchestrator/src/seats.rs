@@ -14,8 +14,7 @@ use std::collections::BTreeSet;
 use muster_protocol::id::{MatchId, SeatId, SeatMark};
 use muster_store::{StoreError, Transaction};
 
-use crate::lifecycle::happen;
-use crate::lifecycle::machine::Event;
+use crate::lifecycle::machine::{self, Event};
 use crate::random;
 use crate::records::{Goal, Id, MatchRecord, MatchSeat, MatchState, ServerState, TicketRecord, TicketState};
 use crate::state::{StateError, matches, servers, tickets};
@@ -195,10 +194,14 @@ async fn tell_server(
     sold: bool,
     now_ms: u64,
 ) -> Result<(), StateError> {
-    match record.server_id() {
-        Some(server) => happen(tx, server, &Event::SeatsChanged { sold }, now_ms).await.map(drop),
-        None => Ok(()),
+    let Some(server) = record.server_id() else { return Ok(()) };
+    let Some(before) = servers::load(tx, server).await? else { return Ok(()) };
+    let mut after = before.clone();
+    // Nothing but the record follows from it, and one that is over has nobody to be told.
+    if machine::apply(&mut after, &Event::SeatsChanged { sold }, now_ms).is_ok() {
+        servers::save(tx, &before, &after);
     }
+    Ok(())
 }
 
 /// The ticket with a seat in a match for each of its players.

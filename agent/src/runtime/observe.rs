@@ -17,7 +17,7 @@ use crate::reconcile::{Container, Exit, Observed, ObservedStatus};
 
 /// Exit code of a process that was killed: 128 and the signal's number.
 const SIGKILLED: i64 = 137;
-/// How often, and after which pause each time, Docker is asked again whether memory was why.
+/// How often, and after which pause each time, it is asked again whether memory was why.
 const OOM_LOOKS: u32 = 3;
 const OOM_PAUSE: Duration = Duration::from_millis(150);
 
@@ -107,25 +107,31 @@ impl Engine {
         }
         let exit = ServerExit {
             code: state.exit_code.unwrap_or_default(),
-            out_of_memory: self.ran_out_of_memory(id, &state).await,
+            out_of_memory: self.ran_out_of_memory(id, &state, at_ms).await,
             log_tail: self.log_tail(id).await,
         };
         Some(Exit { exit, at_ms })
     }
 
-    /// Whether the kernel killed it for its memory limit. Docker hears of that from another source than of the
-    /// exit, and on a busy machine later.
-    async fn ran_out_of_memory(&self, id: &str, state: &ContainerState) -> bool {
-        let mut known = state.oom_killed == Some(true);
+    /// Whether the kernel killed it for its memory limit. If Docker does not say so of a kill that is not ours, the
+    /// kernel is asked, and Docker again: it hears of that later than of the exit.
+    async fn ran_out_of_memory(&self, id: &str, state: &ContainerState, at_ms: u64) -> bool {
+        let mut docker_says = state.oom_killed == Some(true);
+        if docker_says || state.exit_code != Some(SIGKILLED) || self.deaths.is_ours(id) {
+            return docker_says;
+        }
         for _ in 0..OOM_LOOKS {
-            if known || state.exit_code != Some(SIGKILLED) {
-                break;
+            if self.deaths.kernel_killed_at(at_ms) {
+                return true;
             }
             tokio::time::sleep(OOM_PAUSE).await;
             let Ok(again) = self.docker.inspect_container(id, None).await else { break };
-            known = again.state.is_some_and(|state| state.oom_killed == Some(true));
+            docker_says = again.state.is_some_and(|state| state.oom_killed == Some(true));
+            if docker_says {
+                break;
+            }
         }
-        known
+        docker_says
     }
 
     fn ports(&self, inspected: &ContainerInspectResponse, spec: &ServerSpec) -> Vec<SocketAddr> {

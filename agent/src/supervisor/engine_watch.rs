@@ -6,13 +6,13 @@ use std::time::Duration;
 use futures_util::TryStreamExt;
 use muster_transport::Backoff;
 use tokio::sync::{mpsc, watch};
-use tokio::time::{Instant, MissedTickBehavior, interval_at};
+use tokio::time::{Instant, MissedTickBehavior, interval, interval_at};
 
 use crate::clock::now_ms;
 use crate::config::Config;
 use crate::metrics;
 use crate::reconcile::Input;
-use crate::runtime::{Connected, Died, Engine, EngineError, Found};
+use crate::runtime::{Connected, Deaths, Died, Engine, EngineError, Found};
 use crate::sdk::{Endpoint, Registry};
 
 /// First and longest pause between attempts at connecting.
@@ -23,10 +23,8 @@ const LOOK_EVERY: Duration = Duration::from_mins(1);
 const MAX_EXITS: usize = 8;
 /// How far back events are asked for: what happened while looking around is told twice, not never.
 const OVERLAP_MS: u64 = 2_000;
-/// Time for Docker to note that a death was one by lack of memory: the two reach it by separate ways.
-const OOM_SETTLE: Duration = Duration::from_millis(100);
-/// Exit code of a process that SIGKILL ended.
-const KILLED: i64 = 137;
+/// How often the kernel is asked for its count of those it killed for want of memory.
+const COUNT_EVERY: Duration = Duration::from_secs(1);
 
 /// How Docker is.
 #[derive(Clone)]
@@ -66,6 +64,7 @@ pub(crate) struct EngineWatch {
     pub(crate) registry: Arc<Registry>,
     pub(crate) status: watch::Sender<EngineStatus>,
     pub(crate) inputs: mpsc::Sender<Input>,
+    pub(crate) deaths: Arc<Deaths>,
 }
 
 impl EngineWatch {
@@ -91,7 +90,7 @@ impl EngineWatch {
     async fn connect(&self) -> Result<Engine, String> {
         let connected = Connected::open(&self.config).await.map_err(|error| error.to_string())?;
         let sdk = self.sdk.ensure(connected.gateway()).await.map_err(|error| error.to_string())?;
-        Ok(connected.engine(&self.node, &self.config, sdk))
+        Ok(connected.engine(&self.node, &self.config, sdk, Arc::clone(&self.deaths)))
     }
 
     async fn down(&self, why: String) {
@@ -114,11 +113,12 @@ impl EngineWatch {
         metrics::engine_up(true);
         // First: what comes of looking around needs the engine.
         self.status.send_replace(EngineStatus::Up(Arc::clone(engine)));
+        self.deaths.look();
         self.look_around(engine).await?;
         let events = engine.events(since_s).try_for_each_concurrent(
             MAX_EXITS,
             |Died { server, container_id }| async move {
-                if let Some(exit) = exit_of(engine, &container_id).await? {
+                if let Some(exit) = engine.exit_of(&container_id).await? {
                     let _ = self.inputs.send(Input::Exited { server, container_id, exit }).await;
                 }
                 Ok(())
@@ -126,10 +126,13 @@ impl EngineWatch {
         );
         let mut looks = interval_at(Instant::now() + LOOK_EVERY, LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut counts = interval(COUNT_EVERY);
+        counts.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut events = std::pin::pin!(events);
         loop {
             tokio::select! {
                 ended = &mut events => return ended,
+                _ = counts.tick() => self.deaths.look(),
                 _ = looks.tick() => self.look_around(engine).await?,
             }
         }
@@ -147,16 +150,5 @@ impl EngineWatch {
         }
         let _ = self.inputs.send(Input::EngineUp { observed, as_of_ms }).await;
         Ok(())
-    }
-}
-
-async fn exit_of(engine: &Engine, container_id: &str) -> Result<Option<crate::reconcile::Exit>, EngineError> {
-    let exit = engine.exit_of(container_id).await?;
-    match &exit {
-        Some(found) if found.exit.code == KILLED && !found.exit.out_of_memory => {
-            tokio::time::sleep(OOM_SETTLE).await;
-            engine.exit_of(container_id).await
-        }
-        _ => Ok(exit),
     }
 }

@@ -9,7 +9,7 @@ use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, ensure};
-use muster_engine::{Engine, Options, Registry, inspect, signal_or_start};
+use muster_engine::{Engine, Options, Registry, SendError, inspect, signal_or_start};
 use muster_store::{Database, OpenOptions, StoreError, Transaction};
 use serde::{Deserialize, Serialize};
 
@@ -136,8 +136,8 @@ async fn signals(db: &Database) -> anyhow::Result<Latencies> {
         let baton = Baton { probe, ..Baton::default() };
         let mut watch = db
             .run("probe", async |mut tx: Transaction| {
-                signal_or_start::<Relay>(&mut tx, &address, &baton).expect("a baton is small");
-                Ok::<_, StoreError>(tx.watch(PROBED))
+                signal_or_start::<Relay>(&mut tx, &address, &baton).await?;
+                Ok::<_, SendError>(tx.watch(PROBED))
             })
             .await?;
         let began = Instant::now();
@@ -157,9 +157,9 @@ async fn hand_out(db: &Database) -> anyhow::Result<()> {
             for number in first..first + 256 {
                 let baton = Baton { hops: u64::MAX, relays: RELAYS, ..Baton::default() };
                 let address = relay(number % RELAYS).expect("a number is a good key");
-                signal_or_start::<Relay>(&mut tx, &address, &baton).expect("a baton is small");
+                signal_or_start::<Relay>(&mut tx, &address, &baton).await?;
             }
-            Ok::<_, StoreError>(())
+            Ok::<_, SendError>(())
         })
         .await?;
     }
@@ -197,9 +197,9 @@ async fn put_to_sleep(path: &Path) -> anyhow::Result<Duration> {
         db.run("put_to_sleep", async |mut tx: Transaction| {
             for number in first..first + SLEEPERS_PER_TRANSACTION {
                 let address = relay(number).expect("a number is a good key");
-                signal_or_start::<Relay>(&mut tx, &address, &baton).expect("a baton is small");
+                signal_or_start::<Relay>(&mut tx, &address, &baton).await?;
             }
-            Ok::<_, StoreError>(())
+            Ok::<_, SendError>(())
         })
         .await?;
         if first % BACKLOG == 0 {
@@ -254,8 +254,8 @@ pub async fn rest(path: PathBuf) -> anyhow::Result<()> {
     let address = relay(0)?;
     let mut watch = db
         .run("first", async |mut tx: Transaction| {
-            signal_or_start::<Relay>(&mut tx, &address, &baton).expect("a baton is small");
-            Ok::<_, StoreError>(tx.watch(PROBED))
+            signal_or_start::<Relay>(&mut tx, &address, &baton).await?;
+            Ok::<_, SendError>(tx.watch(PROBED))
         })
         .await?;
     let engine = engine(&db);

@@ -49,7 +49,7 @@ impl Machine for Relay {
             let next =
                 (*count).wrapping_mul(0x9e37_79b9_7f4a_7c15) ^ baton.hops.wrapping_mul(0xd6e8_feb8_6659_fd93);
             let to = relay(next % baton.relays.max(1))?;
-            cx.signal::<Self>(&to, &Baton { hops: baton.hops - 1, ..baton })?;
+            cx.signal::<Self>(&to, &Baton { hops: baton.hops - 1, ..baton }).await?;
         }
         Ok(())
     }

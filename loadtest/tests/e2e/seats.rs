@@ -107,7 +107,6 @@ async fn a_dropped_player_comes_back_to_the_same_seat_until_it_is_free() {
     let late = ask(&stack, "bob").await;
     assert_ne!(late.state, TicketState::Assigned, "the seat is not his any more: {}", late.explanation);
     stack.player.cancel_ticket(&late.id).await.expect("withdrawn");
-    stack.check_store().await.expect("records agree");
     stack.stop(&[FLEET]).await.expect("everything stops in order");
 }
 

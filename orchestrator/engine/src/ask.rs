@@ -11,7 +11,7 @@ use prost::Message;
 
 use crate::address::Address;
 use crate::clock::Clock;
-use crate::error::AskError;
+use crate::error::{AskError, SendError};
 use crate::keyspace;
 use crate::kind::Kind;
 use crate::members::reply_bucket;
@@ -36,8 +36,8 @@ pub async fn ask<K: Kind, A: Message + Default>(
             .run("engine_ask", async |mut tx| {
                 let reply_key = Bytes::copy_from_slice(&key);
                 let envelope = Envelope { reply_key, ..send::signal_of(payload.clone()) };
-                send::send(&mut tx, address, envelope);
-                Ok::<_, StoreError>(tx.watch(&key))
+                send::try_send(&mut tx, address, envelope).await?;
+                Ok::<_, SendError>(tx.watch(&key))
             })
             .await?;
         loop {
@@ -52,14 +52,14 @@ pub async fn ask<K: Kind, A: Message + Default>(
                 })
                 .await?;
             match answer {
-                Some(row) => return Ok(row),
+                Some(row) => return Ok::<_, AskError>(row),
                 None => changed?,
             }
             watch = db.watch(&key).await?;
         }
     };
     let row = match tokio::time::timeout(timeout, waiting).await {
-        Ok(answered) => answered.map_err(|error: StoreError| AskError::Store(error))?,
+        Ok(answered) => answered?,
         Err(_) => return Err(AskError::TimedOut(address.clone())),
     };
     let not_an_answer = |error: prost::DecodeError| AskError::NotAnAnswer {

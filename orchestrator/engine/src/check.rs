@@ -9,7 +9,7 @@ use bytes::Bytes;
 use foundationdb_tuple::{Element, pack, unpack};
 use prost::Message;
 
-use crate::address::Address;
+use crate::address::{Address, ShardIndex};
 use crate::keyspace::{self, RowKind};
 use crate::records::{
     Envelope, EnvelopeKind, JournalRecord, LeaseRecord, ReplyRecord, Status, WorkerRecord, WorkflowRecord,
@@ -24,6 +24,9 @@ pub struct Check {
     /// What waits with each workflow, as its record says and as there is.
     parked: BTreeMap<Vec<u8>, u64>,
     waiting: BTreeMap<Vec<u8>, u64>,
+    /// Signals that wait in a zone, as its number says and as there are.
+    counted: BTreeMap<Vec<u8>, i64>,
+    there: BTreeMap<Vec<u8>, i64>,
     /// Zones that have rows in an inbox or nudges, and those that are pointed at.
     zones_needed: BTreeSet<Vec<u8>>,
     zones: BTreeSet<Vec<u8>>,
@@ -44,16 +47,31 @@ impl Check {
             }
             Some(RowKind::Parked) => {
                 let whose = key[..key.len().saturating_sub(8)].to_vec();
+                if let Some(address) = keyspace::split_address(&whose) {
+                    self.waits(address.shard(), address.namespace());
+                }
                 *self.waiting.entry(whose).or_default() += 1;
             }
-            Some(RowKind::Inbox | RowKind::Nudge) => {
+            Some(kind @ (RowKind::Inbox | RowKind::Nudge)) => {
                 self.zones_needed.extend(keyspace::zone_of(key));
+                if kind == RowKind::Inbox
+                    && let Some((shard, namespace)) = keyspace::inbox_of(key)
+                {
+                    self.waits(shard, &namespace);
+                }
+            }
+            Some(RowKind::Waiting) => {
+                self.counted.insert(key.to_vec(), number(value).unwrap_or(0));
             }
             Some(RowKind::Zone) => {
                 self.zones.insert(key.to_vec());
             }
             _ => {}
         }
+    }
+
+    fn waits(&mut self, shard: ShardIndex, namespace: &str) {
+        *self.there.entry(keyspace::waiting(shard, namespace)).or_default() += 1;
     }
 
     fn workflow(&mut self, key: &[u8], value: &Bytes) {
@@ -89,6 +107,13 @@ impl Check {
         for key in self.zones_needed.difference(&self.zones) {
             let what = "is missing, though signals or nudges wait in its zone, which nobody will look at";
             findings.push((key.clone(), what.to_owned()));
+        }
+        // Fewer than there are is what an older release leaves, which counts none of what it sends.
+        for (key, counted) in &self.counted {
+            let there = self.there.get(key).copied().unwrap_or(0);
+            if *counted > there {
+                findings.push((key.clone(), format!("it says that {counted} signals wait, and {there} do")));
+            }
         }
         for key in self.parked.keys().chain(self.waiting.keys()).collect::<BTreeSet<_>>() {
             let (says, are) = (self.parked.get(key).unwrap_or(&0), self.waiting.get(key).unwrap_or(&0));
@@ -140,6 +165,11 @@ fn hex(bytes: &[u8]) -> String {
     })
 }
 
+fn number(value: &Bytes) -> Result<i64, String> {
+    let number = value.as_ref().try_into().map_err(|_| format!("{} bytes, not 8", value.len()))?;
+    Ok(i64::from_le_bytes(number))
+}
+
 fn value_words(key: &[u8], value: &Bytes) -> Result<String, String> {
     fn read<M: Message + Default>(value: &Bytes) -> Result<M, String> {
         M::decode(value.clone()).map_err(|error| error.to_string())
@@ -171,11 +201,7 @@ fn value_words(key: &[u8], value: &Bytes) -> Result<String, String> {
             format!("{} {:?} done {} attempts {}", step.what, step.name, step.done, step.attempts)
         }
         Some(RowKind::Reply) => format!("{} bytes", read::<ReplyRecord>(value)?.payload.len()),
-        Some(RowKind::Bell | RowKind::Members) => {
-            let number: [u8; 8] =
-                value.as_ref().try_into().map_err(|_| format!("{} bytes, not 8", value.len()))?;
-            i64::from_le_bytes(number).to_string()
-        }
+        Some(RowKind::Bell | RowKind::Members | RowKind::Waiting) => number(value)?.to_string(),
         Some(RowKind::Zone | RowKind::Timer | RowKind::Aside | RowKind::Awake | RowKind::Nudge) => hex(value),
     })
 }
@@ -219,6 +245,27 @@ mod tests {
             check.note(&zone, &Bytes::new());
             assert_eq!(check.findings(), []);
         }
+    }
+
+    #[test]
+    fn a_number_of_those_who_wait_that_is_too_high_is_told() {
+        let (shard, namespace) = (address().shard(), address().namespace().to_owned());
+        let envelope = Bytes::from(Envelope::default().encode_to_vec());
+        let findings = |says: i64| {
+            let mut check = Check::default();
+            for (key, value) in rows() {
+                check.note(&key, &value);
+            }
+            check.note(&keyspace::inbox_row(shard, &namespace, 7).0, &envelope);
+            check.note(&keyspace::zone(shard, &namespace), &Bytes::new());
+            check.note(&keyspace::waiting(shard, &namespace), &Bytes::from(says.to_le_bytes().to_vec()));
+            check.findings()
+        };
+        // One in the inbox, and one with its workflow.
+        assert_eq!(findings(2), []);
+        assert_eq!(findings(-4), []);
+        let found = findings(3);
+        assert!(found.len() == 1 && found[0].1 == "it says that 3 signals wait, and 2 do", "{found:?}");
     }
 
     #[test]

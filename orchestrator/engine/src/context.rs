@@ -8,7 +8,7 @@ use muster_store::Transaction;
 use prost::Message;
 
 use crate::address::Address;
-use crate::error::Invalid;
+use crate::error::{Invalid, SendError};
 use crate::keyspace;
 use crate::kind::{Kind, ReplyTo};
 use crate::limits::{MAX_NAME_BYTES, MAX_TEXT_BYTES, MAX_TIMERS};
@@ -58,27 +58,30 @@ impl Context<'_> {
     /// Starts the workflow at `address`, unless it is there.
     ///
     /// # Errors
-    /// [`Invalid::TooLarge`].
-    pub fn start<K: Kind>(&mut self, address: &Address, input: &K::Input) -> Result<(), Invalid> {
-        send::start::<K>(self.tx, address, input)
+    /// [`SendError`]; with [`SendError::Full`] this transition is tried again later.
+    pub async fn start<K: Kind>(&mut self, address: &Address, input: &K::Input) -> Result<(), SendError> {
+        send::start::<K>(self.tx, address, input).await
     }
 
     /// As [`Self::start`]; this workflow is told when that one is over.
     ///
     /// # Errors
-    /// [`Invalid::TooLarge`].
-    pub fn start_child<K: Kind>(&mut self, address: &Address, input: &K::Input) -> Result<(), Invalid> {
+    /// As [`Self::start`].
+    pub async fn start_child<K: Kind>(
+        &mut self,
+        address: &Address,
+        input: &K::Input,
+    ) -> Result<(), SendError> {
         let payload = send::payload("input", input)?;
-        send::send(self.tx, address, send::start_of(payload, Some(self.address.into())));
-        Ok(())
+        send::try_send(self.tx, address, send::start_of(payload, Some(self.address.into()))).await
     }
 
     /// Tells another workflow something.
     ///
     /// # Errors
-    /// [`Invalid::TooLarge`].
-    pub fn signal<K: Kind>(&mut self, address: &Address, signal: &K::Signal) -> Result<(), Invalid> {
-        send::signal::<K>(self.tx, address, signal)
+    /// As [`Self::start`].
+    pub async fn signal<K: Kind>(&mut self, address: &Address, signal: &K::Signal) -> Result<(), SendError> {
+        send::signal::<K>(self.tx, address, signal).await
     }
 
     /// Answers a question, once; a second answer replaces the first if nobody has fetched it.

@@ -32,6 +32,35 @@ pub enum Invalid {
     TooManyTimers,
 }
 
+/// Too many signals wait already, so that one more was not sent.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "{waiting} signals wait already in {namespace}, in the shard of {address}, and {limit} may; `muster workflow ls` says \
+     what stands still there: resume or retry it, or send again later",
+    namespace = .address.namespace(),
+    limit = crate::limits::MAX_WAITING
+)]
+pub struct Full {
+    /// For whom it was.
+    pub address: Address,
+    /// How many wait for the workflows of its namespace in its shard.
+    pub waiting: u64,
+}
+
+/// Why something was not sent. Nothing was written.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SendError {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// It cannot be sent to anybody.
+    #[error(transparent)]
+    Invalid(#[from] Invalid),
+    /// It cannot be sent now.
+    #[error(transparent)]
+    Full(#[from] Full),
+}
+
 /// Why a transition did not happen. The workflow is tried again, later and later, and in the end set
 /// aside with this as the reason.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -54,6 +83,16 @@ impl From<Invalid> for Failure {
     }
 }
 
+impl From<SendError> for Failure {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Store(error) => Self::Store(error),
+            SendError::Invalid(invalid) => invalid.into(),
+            SendError::Full(full) => Self::Because(full.to_string()),
+        }
+    }
+}
+
 /// Why a request of a workflow was not answered as it should.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AskError {
@@ -63,6 +102,9 @@ pub enum AskError {
     /// The question cannot be sent.
     #[error(transparent)]
     Invalid(#[from] Invalid),
+    /// The question cannot be sent now.
+    #[error(transparent)]
+    Full(#[from] Full),
     /// No answer in time. The signal may still be handled.
     #[error("{0} did not answer in time; `muster workflow show` says what it waits for")]
     TimedOut(Address),
@@ -82,4 +124,14 @@ pub enum AskError {
         /// What is wrong with it.
         reason: String,
     },
+}
+
+impl From<SendError> for AskError {
+    fn from(error: SendError) -> Self {
+        match error {
+            SendError::Store(error) => Self::Store(error),
+            SendError::Invalid(invalid) => Self::Invalid(invalid),
+            SendError::Full(full) => Self::Full(full),
+        }
+    }
 }

@@ -56,6 +56,8 @@ row_kinds! {
     Members = 13,
     /// That a workflow is to look at its matters.
     Nudge = 14,
+    /// How many signals wait for the workflows of a namespace, in its inbox and with them.
+    Waiting = 15,
 }
 
 impl RowKind {
@@ -128,6 +130,11 @@ pub(crate) fn nudges(shard: ShardIndex, namespace: &str) -> KeyRange {
     KeyRange::under(pack(&(ROOT, RowKind::Nudge as u16, u16::from(shard), namespace)))
 }
 
+/// How many signals wait for the workflows of a namespace in a shard.
+pub(crate) fn waiting(shard: ShardIndex, namespace: &str) -> Vec<u8> {
+    pack(&(ROOT, RowKind::Waiting as u16, u16::from(shard), namespace))
+}
+
 /// Says that a namespace may have something in a shard's inbox, or be nudged there.
 pub(crate) fn zone(shard: ShardIndex, namespace: &str) -> Vec<u8> {
     pack(&(ROOT, RowKind::Zone as u16, u16::from(shard), namespace))
@@ -138,10 +145,16 @@ pub(crate) fn zone_of(key: &[u8]) -> Option<Vec<u8>> {
     if let Some(address) = split_address(key) {
         return Some(zone(address.shard(), address.namespace()));
     }
+    let (shard, namespace) = inbox_of(key)?;
+    Some(zone(shard, &namespace))
+}
+
+/// The shard and namespace of an [`inbox_row`].
+pub(crate) fn inbox_of(key: &[u8]) -> Option<(ShardIndex, String)> {
     let stamped = VERSIONSTAMP_BYTES + size_of::<u64>();
     let (_, _, shard, namespace) =
         unpack::<(u16, u16, u16, String)>(key.get(..key.len().checked_sub(stamped)?)?).ok()?;
-    Some(pack(&(ROOT, RowKind::Zone as u16, shard, namespace.as_str())))
+    Some((ShardIndex::try_from(shard).ok()?, namespace))
 }
 
 /// The namespaces that may have something in a shard's inbox.
@@ -279,6 +292,11 @@ pub(crate) fn asides(shard: ShardIndex) -> KeyRange {
 /// What waits with a workflow.
 pub(crate) fn parked(address: &Address) -> KeyRange {
     KeyRange::under(of_workflow(RowKind::Parked, address))
+}
+
+/// What waits with the workflows of a namespace in a shard.
+pub(crate) fn parked_in(shard: ShardIndex, namespace: &str) -> KeyRange {
+    KeyRange::under(pack(&(ROOT, RowKind::Parked as u16, u16::from(shard), namespace)))
 }
 
 /// One of what waits with a workflow.

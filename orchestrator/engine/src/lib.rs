@@ -50,7 +50,7 @@ pub use ask::ask;
 pub use clock::{Clock, SystemClock, TokioClock};
 pub use context::Context;
 pub use engine::{Engine, Options};
-pub use error::{AskError, Failure, Invalid};
+pub use error::{AskError, Failure, Full, Invalid, SendError};
 pub use keyspace::ROOT;
 pub use kind::{Event, Kind, Machine, ReplyTo, RetryPolicy};
 pub use members::WorkerId;

@@ -15,6 +15,10 @@ pub const MAX_KEY_BYTES: usize = 512;
 pub const MAX_PAYLOAD_BYTES: usize = 64 * 1024;
 /// Largest state of a workflow, in bytes: with its record it must fit a value of the store.
 pub const MAX_STATE_BYTES: usize = 80 * 1024;
+/// Signals that wait for the workflows of one namespace in one shard, in its inbox or with those that stand still. Who
+/// sends more is refused with [`Full`](crate::Full); the ends of children and what operators ask are let through, one
+/// each. Senders do not conflict, so that those who send at the same moment may go beyond it together.
+pub const MAX_WAITING: u64 = 10_000;
 /// Timers of one workflow.
 pub const MAX_TIMERS: usize = 16;
 /// Transitions that a workflow's record remembers, the last ones.

@@ -8,6 +8,7 @@ const TRANSITIONS: &str = "muster_engine_transitions_total";
 const FAILURES: &str = "muster_engine_failures_total";
 const DEAD: &str = "muster_engine_dead_letters_total";
 const REFUSED: &str = "muster_engine_refused_signals_total";
+const FULL: &str = "muster_engine_full_inboxes_total";
 const TURN_SECONDS: &str = "muster_engine_turn_seconds";
 const TURN_ITEMS: &str = "muster_engine_turn_items";
 const SHARDS: &str = "muster_engine_shards_held";
@@ -21,6 +22,7 @@ pub(crate) fn describe() {
     describe_counter!(FAILURES, Unit::Count, "Transitions that failed and are tried again, by kind");
     describe_counter!(DEAD, Unit::Count, "Workflows that failed too often and were set aside, by kind");
     describe_counter!(REFUSED, Unit::Count, "Signals to workflows that are not there, by kind");
+    describe_counter!(FULL, Unit::Count, "Signals not sent because too many wait already, by kind");
     describe_histogram!(TURN_SECONDS, Unit::Seconds, "Time of one turn of a shard, its commit included");
     describe_histogram!(TURN_ITEMS, Unit::Count, "Signals and timers handled in one turn of a shard");
     describe_gauge!(SHARDS, Unit::Count, "Shards whose work this process does");
@@ -43,6 +45,10 @@ pub(crate) fn died(kind: &str) {
 
 pub(crate) fn refused(kind: &str) {
     counter!(REFUSED, "kind" => kind.to_owned()).increment(1);
+}
+
+pub(crate) fn full(kind: &str) {
+    counter!(FULL, "kind" => kind.to_owned()).increment(1);
 }
 
 pub(crate) fn turn(items: usize, elapsed: Duration) {

@@ -17,6 +17,7 @@ use crate::error::Failure;
 use crate::keyspace;
 use crate::limits::{BATCH_TIME, PARKED_PER_TURN, ZONES_PER_TURN};
 use crate::records::{Envelope, EnvelopeKind, Status, WorkflowRecord};
+use crate::send;
 use crate::shard::cache::Cache;
 use crate::shard::working::{DRAIN, REMOVE, RETRY, WAKE, Working};
 use crate::shard::{Lease, Shared, Unleased};
@@ -243,6 +244,7 @@ impl<'a> Batch<'a> {
             self.done.empty_zones.push(namespace.to_owned());
         }
         self.done.more |= rows.len() == share;
+        let mut taken = 0;
         for (key, row) in rows {
             if self.is_full() {
                 self.done.more = true;
@@ -250,6 +252,7 @@ impl<'a> Batch<'a> {
             }
             self.tx.clear(&key);
             self.done.taken += 1;
+            taken += 1;
             let envelope = Envelope::decode(row).ok();
             let address = envelope.as_ref().and_then(|envelope| envelope.address.clone());
             let Some((envelope, Ok(address))) = envelope.zip(address.map(Address::try_from)) else {
@@ -259,6 +262,9 @@ impl<'a> Batch<'a> {
             let mut working = self.take(&address).await?;
             self.receive(&address, &mut working, envelope).await?;
             self.put(address, working);
+        }
+        if taken > 0 {
+            self.tx.atomic_add(&keyspace::waiting(self.turn.lease.shard, namespace), -taken);
         }
         Ok(())
     }
@@ -272,6 +278,7 @@ impl<'a> Batch<'a> {
                 return Ok(());
             }
             self.tx.clear(&key);
+            send::count_waiting(&mut self.tx, address, -1);
             working.record.parked = working.record.parked.saturating_sub(1);
             self.done.taken += 1;
             let Ok(envelope) = Envelope::decode(row) else { continue };

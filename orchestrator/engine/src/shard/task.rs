@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::address::Address;
 use crate::error::Failure;
-use crate::keyspace;
+use crate::keyspace::{self, KeyRange};
 use crate::limits::{
     BATCH, CACHE_BYTES_PER_SHARD, CLOCK_POLL, MAX_PAGE, SLOW_POLL, STORE_PAUSE, ZONE_LINGER,
 };
@@ -216,8 +216,8 @@ impl Task {
         }
     }
 
-    /// Removes the pointers to zones that have had nothing for a while. Whoever sends meanwhile either
-    /// makes this conflict or sets the pointer again.
+    /// Removes the pointers to zones that have had nothing for a while, and the number of those who wait there, if nobody
+    /// does. Whoever sends meanwhile either makes this conflict or sets both again.
     async fn clear_empty_zones(&mut self) -> Result<(), Unleased> {
         let now = Instant::now();
         let old: Vec<String> = self
@@ -232,12 +232,18 @@ impl Task {
                 .db
                 .run("engine_clear_zone", async |mut tx| {
                     shared.fence(&mut tx, lease).await?;
-                    let inbox = keyspace::inbox(lease.shard, &zone);
-                    let nudges = keyspace::nudges(lease.shard, &zone);
-                    if tx.get_range(&inbox.begin, &inbox.end, 1, false).await?.is_empty()
-                        && tx.get_range(&nudges.begin, &nudges.end, 1, false).await?.is_empty()
+                    let mut empty = async |range: KeyRange| {
+                        let rows = tx.get_range(&range.begin, &range.end, 1, false).await?;
+                        Ok::<_, Unleased>(rows.is_empty())
+                    };
+                    if empty(keyspace::inbox(lease.shard, &zone)).await?
+                        && empty(keyspace::nudges(lease.shard, &zone)).await?
                     {
+                        let nothing_waits = empty(keyspace::parked_in(lease.shard, &zone)).await?;
                         tx.clear(&keyspace::zone(lease.shard, &zone));
+                        if nothing_waits {
+                            tx.clear(&keyspace::waiting(lease.shard, &zone));
+                        }
                     }
                     Ok::<_, Unleased>(())
                 })

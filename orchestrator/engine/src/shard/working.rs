@@ -91,6 +91,7 @@ impl Working {
         // The row's key says for whom.
         envelope.address = None;
         tx.set(&keyspace::parked_row(address, self.record.next_parked), &envelope.encode_to_vec());
+        send::count_waiting(tx, address, 1);
         self.record.next_parked += 1;
         self.record.parked += 1;
     }

@@ -21,6 +21,7 @@ use crate::keyspace;
 use crate::kind::ReplyTo;
 use crate::limits::MAX_STEPS;
 use crate::records::{Envelope, EnvelopeKind, JournalRecord};
+use crate::send::count_waiting;
 use crate::shard::panic_text;
 use crate::steps::journal::{Change, Exit, Journal};
 use crate::steps::{IdempotencyKey, StepError, StepPolicy};
@@ -275,6 +276,7 @@ impl StepContext {
                 change.working.record.receiving = false;
                 if let Some((key, row)) = rows.into_iter().next() {
                     change.tx.clear(&key);
+                    count_waiting(&mut change.tx, address, -1);
                     change.working.record.parked = change.working.record.parked.saturating_sub(1);
                     entry.result = row;
                     entry.done = true;

@@ -4,7 +4,7 @@ use muster_engine::{Address, Context, Event, Failure, Kind, Machine, Registry, S
 use muster_store::Database;
 use prost::Message;
 
-use crate::support::{account, balance, look, order, send, tell, until, worker, worker_with};
+use crate::support::{account, balance, look, order, post, send, until, worker, worker_with};
 
 /// Counters of release 1 counted in units.
 struct First;
@@ -75,7 +75,9 @@ fn counter() -> Address {
 }
 
 async fn count(db: &Database, units: u64) {
-    tell(db, |tx| muster_engine::signal_or_start::<First>(tx, &counter(), &units).expect("small")).await;
+    post(db, async |tx| muster_engine::signal_or_start::<First>(tx, &counter(), &units).await)
+        .await
+        .expect("room");
 }
 
 async fn hundreds(db: &Database) -> f64 {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use muster_store::{Database, OpenOptions};
 
-use crate::support::{Account, HANDLED, account, balance, number, order, send, tell, until, worker};
+use crate::support::{Account, HANDLED, account, balance, number, order, post, send, until, worker};
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn work_goes_on_where_it_was_cut_off() {
@@ -16,7 +16,9 @@ async fn work_goes_on_where_it_was_cut_off() {
         let engine = worker(&db, round);
         for key in 0..7 {
             let address = account(&i32::to_string(&key));
-            tell(&db, |tx| muster_engine::start::<Account>(tx, &address, &0).expect("small")).await;
+            post(&db, async |tx| muster_engine::start::<Account>(tx, &address, &0).await)
+                .await
+                .expect("room");
         }
         for transfer in 0..60 {
             let (from, to) = (transfer % 7, (transfer * 3 + 1) % 7);

@@ -13,7 +13,7 @@ use muster_engine::{
 use muster_store::{Database, StoreError};
 
 use crate::rows::{self, Row};
-use crate::support::{Account, HANDLED, balance, look, number, options, order, send, tell, until};
+use crate::support::{Account, HANDLED, balance, look, number, options, order, post, send, until};
 
 type Outside = Arc<Mutex<Vec<String>>>;
 
@@ -104,10 +104,9 @@ async fn write() {
     let engine = worker(&db, 1, &outside);
     for (key, input) in [("table", "table"), ("nothing", "nothing")] {
         let address = booking(key);
-        tell(&db, |tx| {
-            muster_engine::start::<Booking>(tx, &address, &input.to_owned()).expect("small");
-        })
-        .await;
+        post(&db, async |tx| muster_engine::start::<Booking>(tx, &address, &input.to_owned()).await)
+            .await
+            .expect("room");
     }
     send(&db, "ann", &order("credit", 5, "")).await;
     send(&db, "bob", &order("credit", 0, "")).await;
@@ -121,10 +120,10 @@ async fn write() {
     drop(engine);
     // What nobody has handled yet.
     send(&db, "ann", &order("send", 3, "bob")).await;
-    tell(&db, |tx| {
-        muster_engine::signal::<Booking>(tx, &booking("table"), &"now".to_owned()).expect("small");
-    })
-    .await;
+    let table = booking("table");
+    post(&db, async |tx| muster_engine::signal::<Booking>(tx, &table, &"now".to_owned()).await)
+        .await
+        .expect("room");
     let rows = all_rows(&db).await;
     assert!(rows.len() > 10, "{} rows", rows.len());
     rows::write_if_asked(&directory(), &rows);

@@ -14,5 +14,6 @@ mod rows;
 mod steps;
 mod support;
 mod timers;
+mod waiting;
 mod workers;
 mod zones;

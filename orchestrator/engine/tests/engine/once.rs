@@ -8,7 +8,7 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::support::{
-    Account, HANDLED, account, bad_day, balance, number, options, order, send, tell, until,
+    Account, HANDLED, account, bad_day, balance, number, options, order, post, send, until,
 };
 
 const ACCOUNTS: usize = 12;
@@ -26,8 +26,9 @@ async fn storm(seed: u64, fenced: bool) -> (i64, i64) {
     let mut workers = vec![worker(1), worker(2)];
     let mut next = 3;
     for key in 0..ACCOUNTS {
-        tell(&db, |tx| muster_engine::start::<Account>(tx, &account(&key.to_string()), &0).expect("small"))
-            .await;
+        post(&db, async |tx| muster_engine::start::<Account>(tx, &account(&key.to_string()), &0).await)
+            .await
+            .expect("room");
     }
     db.set_commit_faults(bad_day());
     for _ in 0..TRANSFERS {
@@ -82,13 +83,15 @@ async fn signals_of_one_sender_come_in_order() {
         send(&db, "a", &order("remember", amount, "")).await;
     }
     // Several of one transaction, too.
-    tell(&db, |tx| {
+    post(&db, async |tx| {
         for amount in 200..300 {
             let order = order("remember", amount, "");
-            muster_engine::signal::<Account>(tx, &account("a"), &order).expect("small");
+            muster_engine::signal::<Account>(tx, &account("a"), &order).await?;
         }
+        Ok(())
     })
-    .await;
+    .await
+    .expect("room");
     let all = async || balance(&db, "a").await.is_some_and(|balance| balance.memory.len() == 300);
     until("all are remembered", all).await;
     let memory = balance(&db, "a").await.expect("there").memory;
@@ -100,9 +103,9 @@ async fn of_many_that_start_one_begins() {
     let db = Database::memory(4);
     let _workers = [crate::support::worker(&db, 1), crate::support::worker(&db, 2)];
     db.set_commit_faults(bad_day());
-    let starts = (0..50)
-        .map(|_| tell(&db, |tx| muster_engine::start::<Account>(tx, &account("a"), &7).expect("small")));
-    futures_util::future::join_all(starts).await;
+    let starts =
+        (0..50).map(|_| post(&db, async |tx| muster_engine::start::<Account>(tx, &account("a"), &7).await));
+    futures_util::future::try_join_all(starts).await.expect("room");
     send(&db, "a", &order("remember", 1, "")).await;
     let done = async || balance(&db, "a").await.is_some_and(|balance| balance.memory.len() == 1);
     until("it has begun", done).await;

@@ -10,13 +10,18 @@ pub(crate) type Row = (Vec<u8>, Vec<u8>);
 /// How the files' names end.
 const SUFFIX: &str = "rows";
 
-/// The files of all releases in `directory`, of which there is at least one.
+/// The files of all releases in `directory`, of which this one is one: a version is not raised without its file.
 pub(crate) fn releases(directory: &Path) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(directory).expect("there");
     let paths = entries.map(|entry| entry.expect("readable").path());
     let found: Vec<PathBuf> =
         paths.filter(|path| path.extension().is_some_and(|extension| extension == SUFFIX)).collect();
-    assert!(!found.is_empty(), "{} has nothing of an earlier release", directory.display());
+    let this = directory.join(concat!(env!("CARGO_PKG_VERSION"), ".rows"));
+    assert!(
+        found.contains(&this),
+        "there is no {}; README.md beside it says how it is written",
+        this.display()
+    );
     found
 }
 

@@ -10,7 +10,7 @@ use muster_engine::{
 };
 use muster_store::Database;
 
-use crate::support::{HANDLED, bad_day, look, number, options, tell, until};
+use crate::support::{HANDLED, bad_day, look, number, options, post, tell, until};
 
 /// What the outside saw.
 type Outside = Arc<Mutex<Vec<String>>>;
@@ -108,14 +108,15 @@ fn changed_worker(db: &Database, number: u8, outside: &Outside, first: &'static 
 }
 
 async fn begin(db: &Database, input: &str) {
-    tell(db, |tx| {
-        muster_engine::start::<Job>(tx, &job(), &input.to_owned()).expect("small");
-    })
-    .await;
+    post(db, async |tx| muster_engine::start::<Job>(tx, &job(), &input.to_owned()).await)
+        .await
+        .expect("room");
 }
 
 async fn go(db: &Database) {
-    tell(db, |tx| muster_engine::signal::<Job>(tx, &job(), &"now".to_owned()).expect("small")).await;
+    post(db, async |tx| muster_engine::signal::<Job>(tx, &job(), &"now".to_owned()).await)
+        .await
+        .expect("room");
 }
 
 async fn status(db: &Database) -> Option<Status> {
@@ -291,7 +292,9 @@ async fn a_newer_release_goes_on_with_what_an_older_one_began() {
     until("the newer one has the work", async || newer.shards_held() == all).await;
     go(&db).await;
     let other = Job::address("n", "k").expect("valid");
-    tell(&db, |tx| muster_engine::start::<NextJob>(tx, &other, &"y".to_owned()).expect("small")).await;
+    post(&db, async |tx| muster_engine::start::<NextJob>(tx, &other, &"y".to_owned()).await)
+        .await
+        .expect("room");
     until("it is over", async || status(&db).await == Some(Status::Finished)).await;
     let output = async |address: &Address| {
         let output =

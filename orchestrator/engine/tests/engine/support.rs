@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use muster_engine::{
-    Address, Context, Engine, Event, Failure, Kind, Machine, Options, Registry, RetryPolicy, TokioClock,
-    WorkerId, inspect,
+    Address, Context, Engine, Event, Failure, Kind, Machine, Options, Registry, RetryPolicy, SendError,
+    TokioClock, WorkerId, inspect,
 };
 use muster_store::{CommitFaults, Database, StoreError, Transaction};
 
@@ -87,7 +87,7 @@ impl Machine for Account {
                         state.amount -= order.amount;
                         let to = Self::address(cx.address().namespace(), &order.other)?;
                         let credit = Order { what: "credit".into(), ..order };
-                        cx.signal::<Self>(&to, &credit)?;
+                        cx.signal::<Self>(&to, &credit).await?;
                     }
                     "remember" => state.memory.push(order.amount.to_string()),
                     "fail" => {
@@ -106,8 +106,9 @@ impl Machine for Account {
                     "finish" => cx.finish(&state.amount)?,
                     "child" => {
                         let child = Self::address(cx.address().namespace(), &order.other)?;
-                        cx.start_child::<Self>(&child, &order.amount)?;
-                        cx.signal::<Self>(&child, &Order { what: "finish".into(), ..Order::default() })?;
+                        cx.start_child::<Self>(&child, &order.amount).await?;
+                        cx.signal::<Self>(&child, &Order { what: "finish".into(), ..Order::default() })
+                            .await?;
                     }
                     "ask" => cx.reply(&reply.expect("it was a question"), &state.amount)?,
                     other => return Err(Failure::Final(format!("what is {other}?"))),
@@ -161,9 +162,19 @@ where
     .expect("committed");
 }
 
+/// Runs `body`, which sends, in a transaction.
+pub(crate) async fn post<F>(db: &Database, body: F) -> Result<(), SendError>
+where
+    F: AsyncFn(&mut Transaction) -> Result<(), SendError>,
+{
+    db.run("post", async |mut tx: Transaction| body(&mut tx).await).await
+}
+
 /// Sends an order to the account `key`, which is made if it is not there.
 pub(crate) async fn send(db: &Database, key: &str, order: &Order) {
-    tell(db, |tx| muster_engine::signal_or_start::<Account>(tx, &account(key), order).expect("small")).await;
+    post(db, async |tx| muster_engine::signal_or_start::<Account>(tx, &account(key), order).await)
+        .await
+        .expect("room");
 }
 
 /// The workflow at `address`.

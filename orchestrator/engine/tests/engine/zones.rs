@@ -6,7 +6,7 @@ use std::time::Duration;
 use muster_engine::{Address, Context, Event, Failure, Kind, Machine, Registry};
 use muster_store::Database;
 
-use crate::support::{options, tell, until};
+use crate::support::{options, post, until};
 
 /// Remembers whose signals were handled, in which order.
 struct Witness(Arc<Mutex<Vec<String>>>);
@@ -38,12 +38,14 @@ fn witness(namespace: &str) -> Address {
 async fn send(db: &Database, namespace: &str, count: usize) {
     let address = witness(namespace);
     for chunk in vec![(); count].chunks(500) {
-        tell(db, |tx| {
+        post(db, async |tx| {
             for () in chunk {
-                muster_engine::signal_or_start::<Witness>(tx, &address, &()).expect("small");
+                muster_engine::signal_or_start::<Witness>(tx, &address, &()).await?;
             }
+            Ok(())
         })
-        .await;
+        .await
+        .expect("room");
     }
 }
 

@@ -17,7 +17,7 @@ use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
 
 use crate::support::{
-    Account, HANDLED, TRUTH, account, bad_day, balance, number, options, order, send, tell,
+    Account, HANDLED, TRUTH, account, bad_day, balance, number, options, order, post, send, tell,
 };
 
 /// How long a world lives under faults, in simulated time.
@@ -151,7 +151,9 @@ impl World {
     async fn begin(&mut self) {
         for key in 0..ACCOUNTS {
             let address = account(&key.to_string());
-            tell(&self.db, |tx| muster_engine::start::<Account>(tx, &address, &0).expect("small")).await;
+            post(&self.db, async |tx| muster_engine::start::<Account>(tx, &address, &0).await)
+                .await
+                .expect("room");
         }
         for _ in 0..WORKERS {
             self.hire();
@@ -199,7 +201,9 @@ impl World {
             80..84 => {
                 self.jobs += 1;
                 let (job, input) = (job(self.jobs), self.jobs);
-                tell(&self.db, |tx| muster_engine::start::<Job>(tx, &job, &input).expect("small")).await;
+                post(&self.db, async |tx| muster_engine::start::<Job>(tx, &job, &input).await)
+                    .await
+                    .expect("room");
             }
             84..90 => {
                 // As kill -9 would.
