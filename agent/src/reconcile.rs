@@ -15,12 +15,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use muster_protocol::agent::{
-    Backfill, BuildRef, DesiredServers, PortProtocol, ServerExit, ServerFailure, ServerReport, ServerSpec,
+    Backfill, BuildRef, DesiredServers, LobbyWish, PortProtocol, ServerExit, ServerFailure, ServerReport,
+    ServerSpec,
 };
 use muster_protocol::id::{SeatId, ServerId};
 
 use server::Server;
-pub use view::{AllocationView, ServerView};
+pub use view::{AllocationView, LobbyView, ServerView};
 
 /// Servers one node keeps track of, ended ones included. More than fit a machine by far; a bound on
 /// what a broken orchestrator can make an agent hold.
@@ -76,7 +77,7 @@ pub struct Observed {
 }
 
 /// What a server said by the SDK.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub enum SdkCall {
     /// Anything that changes nothing: it has used the SDK.
     Used,
@@ -92,6 +93,8 @@ pub enum SdkCall {
     SeatReleased(SeatId),
     /// Whether others may join its match.
     Backfill(Backfill),
+    /// It wants its lobby to be another; what it does not say stays as it said before.
+    Lobby(LobbyWish),
     /// It wants to be shut down.
     Shutdown,
 }
@@ -214,7 +217,7 @@ pub enum Effect {
     /// Remove the container; its end is recorded.
     Remove(String),
     /// Tell the orchestrator.
-    Report(ServerReport),
+    Report(Box<ServerReport>),
     /// Tell the server.
     Show(ServerId, Box<ServerView>),
     /// Nobody will ask about the server again.

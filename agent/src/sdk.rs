@@ -9,6 +9,7 @@ mod calls;
 mod endpoint;
 mod events;
 mod listener;
+mod lobby;
 mod problem;
 mod registry;
 mod seats;
@@ -17,7 +18,7 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
-use axum::routing::{get, post};
+use axum::routing::{get, post, put};
 use muster_protocol::token::TokenVerifier;
 use tokio::sync::{mpsc, watch};
 
@@ -50,6 +51,7 @@ fn router(state: SdkState) -> Router {
         .route("/v1/seats/disconnected", post(seats::disconnected))
         .route("/v1/seats/released", post(seats::released))
         .route("/v1/backfill", post(backfill::open).delete(backfill::close))
+        .route("/v1/lobby", put(lobby::lobby))
         .route("/v1/events", get(events::events))
         .fallback(problem::not_found)
         .method_not_allowed_fallback(problem::method_not_allowed)

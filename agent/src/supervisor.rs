@@ -184,7 +184,7 @@ impl Supervisor {
                 self.running.stop(server, container_id, grace_ms);
             }
             Effect::Remove(container_id) => self.running.remove(container_id),
-            Effect::Report(report) => self.report(report),
+            Effect::Report(report) => self.report(*report),
             Effect::Show(server, view) => self.parts.registry.show(server, *view),
             Effect::Forget(server) => {
                 self.shut(server);

@@ -57,7 +57,10 @@ pub(crate) enum Command {
     /// Apply and list matchmaking queues
     #[command(subcommand)]
     Queue(commands::queue::Command),
-    /// See, follow and stop servers
+    /// Make, list, find and join lobbies, as a game client would
+    #[command(subcommand)]
+    Lobby(commands::lobby::Command),
+    /// See, follow, join and stop servers
     #[command(subcommand)]
     Server(commands::server::Command),
     /// See nodes

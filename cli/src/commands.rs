@@ -6,6 +6,7 @@ pub(crate) mod completion;
 pub(crate) mod doctor;
 pub(crate) mod edges;
 pub(crate) mod fleet;
+pub(crate) mod lobby;
 pub(crate) mod namespace;
 pub(crate) mod node;
 pub(crate) mod queue;
@@ -42,6 +43,7 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Build(command) => ops(global, async |ops| build::run(&ops, command).await),
         Command::Fleet(command) => ops(global, async |ops| fleet::run(&ops, command).await),
         Command::Queue(command) => on_runtime(queue::run(global, command)),
+        Command::Lobby(command) => ops(global, async |ops| lobby::run(&ops, command).await),
         Command::Server(command) => ops(global, async |ops| server::run(&ops, command).await),
         Command::Node(command) => ops(global, async |ops| node::run(&ops, command).await),
         Command::Edges(command) => ops(global, async |ops| edges::run(&ops, command).await),

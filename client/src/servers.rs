@@ -1,8 +1,8 @@
-//! Servers: list, show, stop, logs.
+//! Servers: list, show, join, stop, logs.
 
 use std::time::Duration;
 
-use muster_protocol::api::{LogsQuery, Page, Server, ServerState};
+use muster_protocol::api::{JoinRequest, LogsQuery, Page, Server, ServerState, Ticket};
 use muster_protocol::id::ServerId;
 use reqwest::Method;
 use serde::Serialize;
@@ -43,6 +43,11 @@ impl Client {
     /// Stops a server: told to drain if players may be on it, at once if `force`.
     pub async fn stop_server(&self, id: &ServerId, force: bool) -> Result<Server, ClientError> {
         self.call(Method::POST, &["servers", &id.to_string(), "stop"]).query(&[("force", force)]).read().await
+    }
+
+    /// Joins a server, of a fleet that says `direct_connect`: a ticket that is assigned.
+    pub async fn join_server(&self, id: &ServerId, request: &JoinRequest) -> Result<Ticket, ClientError> {
+        self.call(Method::POST, &["servers", &id.to_string(), "join"]).json(request).read().await
     }
 
     /// A server's output; ends with the log, or never while `query.follow` and the server runs.

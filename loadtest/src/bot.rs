@@ -1,11 +1,12 @@
 //! One bot: measures, asks for a match, connects, plays, and says what came of it.
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, bail};
 use muster_client::{Client, ClientError};
-use muster_protocol::api::{Assignment, PortProtocol, Ticket, TicketRequest, TicketState};
+use muster_protocol::api::{Assignment, JoinRequest, PortProtocol, Ticket, TicketRequest, TicketState};
 use muster_protocol::id::{ServerId, TicketId};
 use tokio::sync::watch;
 
@@ -20,13 +21,22 @@ const AGAIN_AFTER: Duration = Duration::from_millis(250);
 /// How long answers may come after the last message was sent.
 const STRAGGLERS: Duration = Duration::from_secs(2);
 
+/// How a bot comes to its match.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Way {
+    /// It asks in a queue.
+    Queue(String),
+    /// It joins a lobby by its code.
+    Lobby(String),
+}
+
 /// What one bot is to do.
 #[derive(Clone, Debug)]
 pub struct BotPlan {
     /// Client with the token and namespace of the players.
     pub client: Client,
-    /// Queue to ask in.
-    pub queue: String,
+    /// How to come to a match.
+    pub way: Way,
     /// Name.
     pub player: String,
     /// What to play over.
@@ -126,8 +136,7 @@ async fn live(
     let latencies_ms = beacons::measure(&regions.items).await;
     outcome.times.measured_ms = now_ms();
 
-    let request = TicketRequest { latencies_ms, ..TicketRequest::new(&plan.queue, &plan.player) };
-    let (ticket, assignment) = find_match(plan, &request).await?;
+    let (ticket, assignment) = find_match(plan, latencies_ms).await?;
     outcome.times.assigned_ms = now_ms();
     outcome.server = Some(assignment.server_id);
     outcome.region = Some(assignment.region.clone());
@@ -155,9 +164,12 @@ async fn live(
 }
 
 /// Asks for a match and waits for it, through restarts of the orchestrator.
-async fn find_match(plan: &BotPlan, request: &TicketRequest) -> anyhow::Result<(TicketId, Assignment)> {
+async fn find_match(
+    plan: &BotPlan,
+    latencies_ms: BTreeMap<String, u32>,
+) -> anyhow::Result<(TicketId, Assignment)> {
     let deadline = Instant::now() + plan.match_deadline;
-    let mut ticket = create_ticket(plan, request, deadline).await?;
+    let mut ticket = create_ticket(plan, latencies_ms, deadline).await?;
     loop {
         match ticket.state {
             TicketState::Assigned => {
@@ -179,9 +191,23 @@ async fn find_match(plan: &BotPlan, request: &TicketRequest) -> anyhow::Result<(
 }
 
 /// A ticket is asked for again only if the request cannot have arrived: two tickets would be two players.
-async fn create_ticket(plan: &BotPlan, request: &TicketRequest, deadline: Instant) -> anyhow::Result<Ticket> {
+async fn create_ticket(
+    plan: &BotPlan,
+    latencies_ms: BTreeMap<String, u32>,
+    deadline: Instant,
+) -> anyhow::Result<Ticket> {
     loop {
-        match plan.client.create_ticket(request).await {
+        let asked = match &plan.way {
+            Way::Queue(queue) => {
+                let request = TicketRequest {
+                    latencies_ms: latencies_ms.clone(),
+                    ..TicketRequest::new(queue, &plan.player)
+                };
+                plan.client.create_ticket(&request).await
+            }
+            Way::Lobby(code) => plan.client.join_lobby(code, &JoinRequest::new(&plan.player)).await,
+        };
+        match asked {
             Ok(ticket) => return Ok(ticket),
             Err(error) => {
                 let unsent = match &error {

@@ -10,7 +10,7 @@ use muster_protocol::api::PortProtocol;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
-use crate::bot::{self, BotOutcome, BotPlan, Progress};
+use crate::bot::{self, BotOutcome, BotPlan, Progress, Way};
 
 /// Most bots of one run: each needs a socket and a connection to the API.
 pub const MAX_PLAYERS: usize = 10_000;
@@ -60,8 +60,8 @@ impl FromStr for Protocols {
 pub struct BotsPlan {
     /// Client with the token and namespace of the players.
     pub client: Client,
-    /// Queue they ask in.
-    pub queue: String,
+    /// How they come to their matches.
+    pub way: Way,
     /// How many, at most [`MAX_PLAYERS`].
     pub players: usize,
     /// What they play over.
@@ -100,7 +100,7 @@ impl Bots {
         for number in 0..plan.players.min(MAX_PLAYERS) {
             let bot = BotPlan {
                 client: plan.client.clone(),
-                queue: plan.queue.clone(),
+                way: plan.way.clone(),
                 player: format!("bot-{number:04}"),
                 protocol: plan.protocols.of(number),
                 play: plan.play,

@@ -100,7 +100,10 @@ pub async fn allocate(
             let match_id = random::id();
             for region in &order {
                 if let Some(server) = claim_warm(&mut tx, namespace, fleet, region, match_id, now_ms).await? {
-                    let match_record = claimed(match_id, &server, players, data, now_ms);
+                    let mut match_record = claimed(match_id, &server, players, data, now_ms);
+                    if record.direct_connect {
+                        match_record.max_players = record.max_players;
+                    }
                     matches::save(&mut tx, None, &match_record);
                     return Ok(Allocation { match_record, server });
                 }

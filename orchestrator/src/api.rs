@@ -14,6 +14,7 @@ mod fleets;
 mod image;
 mod installation;
 mod limits;
+mod lobbies;
 mod machines;
 mod middleware;
 mod namespaces;
@@ -64,6 +65,7 @@ const DOCUMENT_PATH: &str = "/v1/openapi.json";
         (name = "builds", description = "Game-server artifacts, and the uploads that make them"),
         (name = "fleets", description = "A build, and how many servers of it to keep where"),
         (name = "queues", description = "Matchmaking modes"),
+        (name = "lobbies", description = "Matches that players choose"),
         (name = "servers", description = "Game servers, one by one"),
         (name = "tickets", description = "A player's request for a match"),
         (name = "workflows", description = "What the orchestrator does over time, and what it waits for"),
@@ -100,6 +102,7 @@ pub(crate) fn router(app: Arc<App>) -> Router {
         .merge(builds::router())
         .merge(fleets::router())
         .merge(queues::router())
+        .merge(lobbies::router())
         .merge(servers::router())
         .merge(tickets::router())
         .merge(machines::router())

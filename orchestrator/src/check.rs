@@ -16,7 +16,7 @@ use muster_store::{Bytes, Database, StoreError, Transaction, successor};
 use crate::keyspace::{self, Prefix, Reserved};
 use crate::records::{EdgePortRecord, MatchRecord, ServerRecord, TicketRecord, typed};
 use crate::state::servers::Derived;
-use crate::state::{kv, matches, servers, tickets};
+use crate::state::{kv, lobbies, matches, servers, tickets};
 
 pub use rows::{Row, describe};
 
@@ -28,7 +28,7 @@ const PAGE: usize = 2_000;
 const MAX_FINDINGS: usize = 1_000;
 
 /// Rows whose presence follows from a server, a ticket or a match, and from nothing else.
-const INDICES: [Prefix; 13] = [
+const INDICES: [Prefix; 15] = [
     Prefix::ServerByNamespace,
     Prefix::ServerLive,
     Prefix::ServerWarm,
@@ -42,9 +42,12 @@ const INDICES: [Prefix; 13] = [
     Prefix::MatchOpen,
     Prefix::PlayerSeat,
     Prefix::MatchSeats,
+    Prefix::LobbyCode,
+    Prefix::LobbyPublic,
 ];
-/// Numbers that follow from servers and tickets.
-const COUNTERS: [Prefix; 3] = [Prefix::ServerCount, Prefix::TicketCount, Prefix::NodeReserved];
+/// Numbers that follow from servers, tickets and matches.
+const COUNTERS: [Prefix; 4] =
+    [Prefix::ServerCount, Prefix::TicketCount, Prefix::NodeReserved, Prefix::LobbyCount];
 
 /// Something that does not agree.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -240,7 +243,14 @@ impl Seen {
         if record.seat_rows > 0 {
             self.large.push(record);
         } else {
-            self.expected.extend(matches::rows(&record));
+            self.expect_match(&record);
+        }
+    }
+
+    fn expect_match(&mut self, record: &MatchRecord) {
+        self.expected.extend(matches::rows(record));
+        if let Some(key) = lobbies::count_key(record) {
+            *self.counted.entry(key).or_default() += 1;
         }
     }
 
@@ -250,7 +260,7 @@ impl Seen {
             let range = keyspace::match_seats_of(record.typed_id());
             let rows = self.found.range(range.begin..range.end);
             matches::add(&mut record, rows.filter_map(|(key, value)| kv::decode(key, value).ok()));
-            self.expected.extend(matches::rows(&record));
+            self.expect_match(&record);
         }
     }
 

@@ -7,6 +7,7 @@
 mod builds;
 mod fleets;
 mod installation;
+mod lobbies;
 mod machines;
 mod matchmaking;
 mod revisions;
@@ -16,6 +17,7 @@ mod time;
 pub use builds::*;
 pub use fleets::*;
 pub use installation::*;
+pub use lobbies::*;
 pub use machines::*;
 pub use matchmaking::*;
 pub use revisions::*;
@@ -140,6 +142,12 @@ prefixes! {
     MatchOpen = 72,
     /// What happened to matches that their queue fills, in the order of commits; see [`crate::matchmaking`].
     MatchNews = 73,
+    /// Index: the lobby of a code.
+    LobbyCode = 75,
+    /// Index: lobbies that are listed and found.
+    LobbyPublic = 76,
+    /// Number of lobbies of a namespace.
+    LobbyCount = 77,
     /// Seats of a match that its record has no room for.
     MatchSeats = 79,
     /// What is to be done at a time.

@@ -28,6 +28,7 @@ pub mod keyspace;
 pub mod lifecycle;
 pub mod links;
 mod listener;
+pub mod lobbies;
 pub mod matchmaking;
 pub mod metrics;
 pub mod placement;

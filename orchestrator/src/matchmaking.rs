@@ -31,7 +31,7 @@ pub(crate) use candidate::candidate;
 pub use commit::MATCH_WAIT_MS;
 pub(crate) use memory::compile;
 pub(crate) use opening::opening;
-pub(crate) use outlook::offers;
+pub(crate) use outlook::{of_fleet as outlook_of_fleet, offers};
 #[cfg(test)]
 pub(crate) use runner::{Matchmaker, Pass};
 pub(crate) use supervisor::{MAX_MATCHMAKERS, Shards, run};

@@ -240,6 +240,9 @@ impl FleetRecord {
         api::FleetSpec {
             name: self.name.clone(),
             build: self.build.clone(),
+            lobbies: self.lobbies,
+            direct_connect: self.direct_connect,
+            max_players: self.max_players,
             ports: pod.ports.iter().map(Port::to_spec).collect(),
             regions: regions
                 .map(|(name, target)| (name.clone(), api::RegionSpec { warm: target.warm, max: target.max }))
@@ -328,6 +331,9 @@ mod tests {
         let spec = api::FleetSpec {
             name: "arena".into(),
             build: "arena:1".into(),
+            lobbies: true,
+            direct_connect: true,
+            max_players: 8,
             ports: vec![api::PortSpec {
                 name: "game".into(),
                 protocol: api::PortProtocol::Ws,
@@ -353,6 +359,9 @@ mod tests {
         let record = FleetRecord {
             name: "arena".into(),
             build: "arena:1".into(),
+            lobbies: true,
+            direct_connect: true,
+            max_players: 8,
             pod: Some(Pod::from_spec(&spec, &build)),
             regions: [("eu".to_owned(), RegionTarget { warm: 2, max: 9 })].into(),
             reconnect_s: Some(6),

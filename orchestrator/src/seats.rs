@@ -20,7 +20,7 @@ use crate::records::{Goal, Id, MatchRecord, MatchSeat, MatchState, ServerState, 
 use crate::state::{StateError, matches, servers, tickets};
 
 pub(crate) use follow::{follow, pass_kept};
-pub(crate) use rejoin::{give_up, rejoin};
+pub(crate) use rejoin::{give_up, rejoin, rejoin_match};
 
 /// Whose ticket is to be seated.
 #[derive(Clone, Debug)]
@@ -138,7 +138,7 @@ pub(crate) async fn release(
     why: Why,
     now_ms: u64,
 ) -> Result<MatchRecord, StateError> {
-    let gone: BTreeSet<_> = seats.iter().map(|seat| seat.uuid()).collect();
+    let gone: BTreeSet<_> = seats.iter().map(SeatId::uuid).collect();
     let mut after = before.clone();
     after.seats.retain(|seat| !gone.contains(&seat.typed_id().uuid()));
     if before.ended_at_ms > 0 || after.seats.len() == before.seats.len() {
@@ -148,6 +148,12 @@ pub(crate) async fn release(
         && let Some(opening) = &mut after.opening
     {
         opening.since_ms = now_ms;
+    }
+    // Nobody waits for its server any more, and without a queue nobody would come.
+    if after.seats.is_empty() && after.state() == MatchState::Waiting {
+        after.set_state(MatchState::Dissolved);
+        after.ended_at_ms = now_ms;
+        why.0.clone_into(&mut after.reason);
     }
     matches::save(tx, Some(before), &after);
     let left = after.tickets();
@@ -188,7 +194,8 @@ fn end_ticket(tx: &mut Transaction, before: &TicketRecord, Why(reason, detail): 
     tickets::save(tx, Some(before), &after);
 }
 
-async fn tell_server(
+/// Has the match's server, if it has one, told what the record says by now; `sold`: somebody is to come.
+pub(crate) async fn tell_server(
     tx: &mut Transaction,
     record: &MatchRecord,
     sold: bool,

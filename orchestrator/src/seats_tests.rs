@@ -5,7 +5,7 @@ use muster_protocol::api::{MAX_PLAYER_BYTES, TicketRequest};
 use muster_protocol::id::{MatchId, SeatId, ServerId, TicketId};
 
 use crate::allocate::{MAX_DATA_BYTES, MAX_PLAYERS, allocate};
-use crate::records::{Id, MatchRecord, ServerRecord, TicketRecord, TicketState};
+use crate::records::{Id, MatchRecord, MatchSeat, ServerRecord, TicketRecord, TicketState};
 use crate::seats::{self, Newcomer, Sale, SellError};
 use crate::state::{StateError, matches, tickets as stored};
 use crate::world::{FLEET, NAMESPACE, QUEUE, RETENTION_MS, World, report};
@@ -235,7 +235,7 @@ async fn a_match_of_a_thousand_with_the_longest_names_is_kept_whole() {
     let stand = Stand { world, match_id, server: claimed.server.typed_id() };
     assert_eq!(stand.record().await, claimed.match_record);
     assert_eq!(stand.told().await.len(), MAX_PLAYERS);
-    let seats: Vec<SeatId> = claimed.match_record.seats.iter().map(|seat| seat.typed_id()).collect();
+    let seats: Vec<SeatId> = claimed.match_record.seats.iter().map(MatchSeat::typed_id).collect();
     stand.says(&seats, &[]).await;
     stand.agrees().await;
     stand.says(&[], &seats[..500]).await;

@@ -7,6 +7,7 @@
 //! again. Played are only Docker and the wire under the links. It says nothing of the engine by itself, which
 //! has a simulation of its own.
 
+mod chooser;
 mod edge;
 mod judge;
 mod network;

@@ -15,6 +15,7 @@ pub mod flows;
 pub mod health;
 pub mod join_tokens;
 pub mod kv;
+pub mod lobbies;
 pub mod matches;
 pub mod namespaces;
 pub(crate) mod news;

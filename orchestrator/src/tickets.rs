@@ -73,6 +73,8 @@ pub struct TicketView {
     pub proposal: Option<Proposal>,
     /// Where its player goes; set once it is assigned.
     pub assignment: Option<AssignmentView>,
+    /// The match of the lobby it has seats in.
+    pub lobby: Option<MatchRecord>,
 }
 
 /// A match that waits until its players have accepted.
@@ -242,7 +244,8 @@ async fn view(
         }
         None => in_words(tx, &record, assignment.as_ref(), now_ms).await?,
     };
-    Ok(Some(TicketView { record, explanation, proposal, assignment }))
+    let lobby = lobby(tx, &record).await?;
+    Ok(Some(TicketView { record, explanation, proposal, assignment, lobby }))
 }
 
 async fn assignment(
@@ -268,6 +271,14 @@ async fn assignment(
         (!edge.connected, !serves, edge.typed_id().uuid())
     });
     Ok(Some(AssignmentView { match_record, server, edges }))
+}
+
+async fn lobby(tx: &mut Transaction, record: &TicketRecord) -> Result<Option<MatchRecord>, StateError> {
+    let has_seats = matches!(record.state(), TicketState::Matched | TicketState::Assigned);
+    match record.match_id().filter(|_| has_seats && record.queue.is_empty()) {
+        Some(match_id) => Ok(matches::peek(tx, match_id).await?.filter(|found| found.lobby.is_some())),
+        None => Ok(None),
+    }
 }
 
 async fn proposal(tx: &mut Transaction, record: &TicketRecord) -> Result<Option<Proposal>, StateError> {

@@ -221,6 +221,9 @@ impl World {
         let spec = FleetSpec {
             name: FLEET.into(),
             build: build.into(),
+            lobbies: true,
+            direct_connect: true,
+            max_players: 4,
             ports: vec![PortSpec {
                 name: "game".into(),
                 protocol: PortProtocol::Udp,
@@ -243,6 +246,9 @@ impl World {
             namespace: NAMESPACE.into(),
             name: FLEET.into(),
             build: build.digest.clone(),
+            lobbies: spec.lobbies,
+            direct_connect: spec.direct_connect,
+            max_players: spec.max_players,
             pod: Some(Pod::from_spec(&spec, &build)),
             regions: regions
                 .iter()

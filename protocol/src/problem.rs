@@ -90,6 +90,16 @@ codes! {
     TicketUnknown, "ticket_unknown", 404, "No such ticket";
     /// The ticket is past the point where this is possible.
     TicketState, "ticket_state", 409, "Ticket is in the wrong state";
+    /// No such lobby, or it is over; or none fits.
+    LobbyUnknown, "lobby_unknown", 404, "No such lobby";
+    /// The lobby has fewer free seats than players who want in.
+    LobbyFull, "lobby_full", 409, "Lobby is full";
+    /// The lobby takes nobody in.
+    LobbyClosed, "lobby_closed", 409, "Lobby is closed";
+    /// The server has fewer free seats than players who want in.
+    ServerFull, "server_full", 409, "Server is full";
+    /// The fleet does not say that its servers may be used so.
+    FleetDisallows, "fleet_disallows", 409, "Fleet does not allow this";
     /// No such node.
     NodeUnknown, "node_unknown", 404, "No such node";
     /// The agent that would have to answer is not connected.

@@ -5,10 +5,11 @@
 
 mod account;
 mod adopt;
+mod lobby;
 mod seats;
 
 use muster_protocol::agent::{
-    Backfill, PortProtocol, ServerExit, ServerFailure, ServerGoal, ServerReport, ServerSpec,
+    Backfill, LobbyWish, PortProtocol, ServerExit, ServerFailure, ServerGoal, ServerReport, ServerSpec,
 };
 use muster_protocol::id::ServerId;
 
@@ -16,6 +17,7 @@ use super::{
     Container, ENGINE_WAIT_MS, Effect, Exit, ImageError, LaunchError, ObservedStatus, SdkCall, ServerView,
 };
 use crate::failure;
+use lobby::besides;
 use seats::Seats;
 
 /// Time to become ready, if the specification gives none, in milliseconds.
@@ -67,6 +69,7 @@ pub(super) struct Server {
     seats: Seats,
     backfill: Backfill,
     shutdown_requested: bool,
+    lobby: Option<LobbyWish>,
     uses_sdk: bool,
     /// It has called ready; may come before Docker has answered that it runs.
     said_ready: bool,
@@ -102,6 +105,7 @@ impl Server {
             seats: Seats::default(),
             backfill: Backfill::Unspecified,
             shutdown_requested: false,
+            lobby: None,
             uses_sdk: false,
             said_ready: false,
             last_health_ms: None,
@@ -268,6 +272,7 @@ impl Server {
             SdkCall::SeatDisconnected(seat) => self.seats.disconnect(seat),
             SdkCall::SeatReleased(seat) => self.seats.release(seat),
             SdkCall::Backfill(backfill) => self.backfill = backfill,
+            SdkCall::Lobby(wish) => self.lobby = Some(besides(self.lobby.take(), wish)),
             SdkCall::Shutdown => self.shutdown_requested = true,
         }
     }

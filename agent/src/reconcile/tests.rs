@@ -121,7 +121,7 @@ impl World {
                     self.reports.remove(&server);
                 }
                 Effect::Report(report) => {
-                    self.reports.insert(report.server_id.parse().expect("an id"), report);
+                    self.reports.insert(report.server_id.parse().expect("an id"), *report);
                 }
                 Effect::CancelFetch(server) => {
                     self.under_way
@@ -269,7 +269,7 @@ impl World {
         self.table = table;
         for effect in effects {
             if let Effect::Report(report) = effect {
-                self.reports.insert(report.server_id.parse().expect("an id"), report);
+                self.reports.insert(report.server_id.parse().expect("an id"), *report);
             }
         }
         self.engine_up = false;

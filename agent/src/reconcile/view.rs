@@ -1,6 +1,9 @@
 //! What a server is shown of itself by the SDK endpoint. Values only.
 
-use muster_protocol::agent::ServerSpec;
+use std::collections::BTreeMap;
+
+use muster_protocol::agent::{Lobby, ServerSpec};
+use muster_protocol::api::Visibility;
 use muster_protocol::id::SeatId;
 use serde::Serialize;
 
@@ -40,6 +43,45 @@ pub struct AllocationView {
     pub seats: Vec<SeatView>,
     /// What queue or caller gave along; JSON if it is JSON, else text.
     pub data: serde_json::Value,
+    /// The lobby that the match is; absent if it is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lobby: Option<LobbyView>,
+}
+
+/// A lobby, as the server that hosts it sees it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct LobbyView {
+    /// By which players join.
+    pub code: String,
+    /// Name.
+    pub name: String,
+    /// `public` or `private`.
+    pub visibility: &'static str,
+    /// Whether players are let in.
+    pub open: bool,
+    /// Most players.
+    pub max_players: u32,
+    /// The player who made it.
+    pub owner: String,
+    /// The game's JSON.
+    pub config: serde_json::Value,
+    /// What it can be searched by.
+    pub tags: BTreeMap<String, String>,
+}
+
+impl From<&Lobby> for LobbyView {
+    fn from(lobby: &Lobby) -> Self {
+        Self {
+            code: lobby.code.clone(),
+            name: lobby.name.clone(),
+            visibility: if lobby.public { Visibility::Public } else { Visibility::Private }.as_str(),
+            open: lobby.open,
+            max_players: lobby.max_players,
+            owner: lobby.owner.clone(),
+            config: data(&lobby.config),
+            tags: lobby.tags.clone().into_iter().collect(),
+        }
+    }
 }
 
 /// One player's place.
@@ -74,6 +116,7 @@ impl ServerView {
                     })
                     .collect(),
                 data: data(&allocation.data),
+                lobby: allocation.lobby.as_ref().map(LobbyView::from),
             }),
             connected_seats,
             closed_seats: Vec::new(),

@@ -1,7 +1,9 @@
 //! What a server says and hears by the SDK endpoint.
 
 use futures_util::StreamExt;
-use muster_protocol::agent::{AllocatedSeat, Allocation, Backfill, ServerGoal, ServerPhase, ServerSpec};
+use muster_protocol::agent::{
+    AllocatedSeat, Allocation, Backfill, Lobby, ServerGoal, ServerPhase, ServerReport, ServerSpec,
+};
 use muster_protocol::id::{SeatId, ServerId};
 use muster_protocol::token::SessionClaims;
 use muster_transport::Profile;
@@ -90,6 +92,28 @@ async fn a_server_that_uses_the_sdk_says_itself_when_it_is_ready() {
     let large = call(format!("POST /v1/seats/connected {{\"seat\":\"{}\"}}", "x".repeat(20_000))).await;
     assert!(large.starts_with("HTTP/1.1 413") && large.contains("too_large"), "{large}");
 
+    // A lobby is changed once there is one, part by part.
+    let refused = call("PUT /v1/lobby {\"open\":false}".to_owned()).await;
+    assert!(refused.starts_with("HTTP/1.1 409") && refused.contains("no lobby"), "{refused}");
+    let lobby = Lobby { code: "KQXBTZ".into(), open: true, max_players: 4, ..Lobby::default() };
+    let allocation = Allocation { match_id: "match_1".into(), lobby: Some(lobby), ..Allocation::default() };
+    node.orchestrator.want(vec![ServerSpec { generation: 2, allocation: Some(allocation), ..spec.clone() }]);
+    node.orchestrator.report(&spec.server_id, "the lobby taken in", |report| report.generation == 2).await;
+    let shown = call("GET /v1/server".to_owned()).await;
+    assert!(shown.contains("\"code\":\"KQXBTZ\"") && shown.contains("\"visibility\":\"private\""), "{shown}");
+    for body in ["{\"open\":false}", "{\"tags\":{\"map\":\"ice\"},\"config\":{\"round\":2}}"] {
+        let taken = call(format!("PUT /v1/lobby {body}")).await;
+        assert!(taken.starts_with("HTTP/1.1 204"), "{taken}");
+    }
+    let whole = |report: &ServerReport| {
+        report.lobby.as_ref().is_some_and(|wish| {
+            wish.open == Some(false) && wish.config.as_deref() == Some("{\"round\":2}") && wish.name.is_none()
+        })
+    };
+    node.orchestrator.report(&spec.server_id, "what it wants of its lobby", whole).await;
+    let refused = call("PUT /v1/lobby {\"nmae\":\"x\"}".to_owned()).await;
+    assert!(refused.starts_with("HTTP/1.1 4") && refused.contains("nmae"), "{refused}");
+
     call("POST /v1/shutdown".to_owned()).await;
     node.orchestrator.report(&spec.server_id, "a wish to stop", |report| report.shutdown_requested).await;
 }
@@ -135,6 +159,7 @@ async fn events_tell_of_allocation_and_drain_and_need_the_servers_token() {
         match_id: "match_1".into(),
         seats: vec![seat.clone()],
         data: r#"{"map":"dust"}"#.into(),
+        lobby: None,
     };
     let allocated = ServerSpec { generation: 2, allocation: Some(allocation), ..spec.clone() };
     node.orchestrator.want(vec![allocated.clone()]);

@@ -1,4 +1,4 @@
-//! `muster server`: list, show, stop, and follow the log of servers.
+//! `muster server`: list, show, join, stop, and follow the log of servers.
 
 use std::io::Write;
 
@@ -8,7 +8,7 @@ use muster_client::ServerFilter;
 use muster_protocol::api::{LogsQuery, Seat, Server, ServerState};
 use muster_protocol::id::{ServerId, ServerMark, parse_id};
 
-use super::Ops;
+use super::{Ops, lobby, ticket};
 use crate::{context, output};
 
 #[derive(Subcommand)]
@@ -46,6 +46,14 @@ pub(crate) enum Command {
         #[arg(long, default_value_t = 100)]
         tail: u32,
     },
+    /// Join a server, of a fleet that allows it, as a game client would
+    Join {
+        /// Its id
+        #[arg(value_parser = parse_id::<ServerMark>)]
+        id: ServerId,
+        #[command(flatten)]
+        guests: lobby::Guests,
+    },
     /// Stop a server: it drains first if players may be on it
     Stop {
         /// Its id
@@ -70,6 +78,9 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
         }
         Command::Show { id } => show(ops, &ops.client.server(&id).await?),
         Command::Logs { id, follow, tail } => logs(ops, &id, &LogsQuery { follow, tail }).await,
+        Command::Join { id, guests } => {
+            ticket::show(ops, &ops.client.join_server(&id, &guests.request()).await?)
+        }
         Command::Stop { id, force } => {
             ops.client.stop_server(&id, force).await?;
             let how = if force { "is told to stop at once" } else { "is told to stop" };

@@ -75,7 +75,7 @@ pub(crate) enum Command {
     },
 }
 
-fn latency(text: &str) -> Result<(String, u32), String> {
+pub(super) fn latency(text: &str) -> Result<(String, u32), String> {
     let (region, ms) = text.split_once('=').ok_or("give REGION=MILLISECONDS")?;
     Ok((region.to_owned(), ms.parse().map_err(|_| "the milliseconds are not a number")?))
 }
@@ -122,13 +122,13 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
 }
 
 /// Long-polls until the ticket is in its last state.
-async fn await_end(ops: &Ops, mut ticket: Ticket, wait: Duration) -> anyhow::Result<Ticket> {
+pub(super) async fn await_end(ops: &Ops, mut ticket: Ticket, wait: Duration) -> anyhow::Result<Ticket> {
     let deadline = Instant::now() + wait;
     while !ticket.state.is_final() {
         let left = deadline.saturating_duration_since(Instant::now()).as_secs() as u32;
         if left == 0 {
             bail!(
-                "{} is still {}: {}. It stays in the queue: `muster ticket show` tells how it stands, `muster \
+                "{} is still {}: {}. It goes on waiting: `muster ticket show` tells how it stands, `muster \
                  ticket cancel` withdraws it",
                 ticket.id,
                 ticket.state.as_str(),
@@ -158,7 +158,7 @@ fn explain(ops: &Ops, told: &TicketExplanation) -> anyhow::Result<()> {
     }
 }
 
-fn show(ops: &Ops, ticket: &Ticket) -> anyhow::Result<()> {
+pub(super) fn show(ops: &Ops, ticket: &Ticket) -> anyhow::Result<()> {
     let assignment = ticket.assignment.as_ref();
     let endpoints = assignment.map(|assignment| {
         let endpoint = assignment.endpoints.iter().map(|endpoint| {
@@ -174,6 +174,7 @@ fn show(ops: &Ops, ticket: &Ticket) -> anyhow::Result<()> {
     let lines = [
         ("ticket", ticket.id.to_string()),
         ("queue", ticket.queue.clone()),
+        ("lobby", ticket.lobby.as_ref().map(|lobby| lobby.code.clone()).unwrap_or_default()),
         ("player", ticket.player.clone()),
         ("state", ticket.state.as_str().to_owned()),
         ("why", ticket.explanation.clone()),

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 use muster_client::Client;
+use muster_loadtest::bot::Way;
 use muster_loadtest::bots::{Bots, BotsPlan, MAX_PLAYERS, Protocols};
 use muster_loadtest::harness::steps::Steps;
 use muster_loadtest::report::Report;
@@ -76,7 +77,7 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
     )?;
     let plan = BotsPlan {
         client,
-        queue: options.queue,
+        way: Way::Queue(options.queue),
         players: options.players,
         protocols: options.protocol,
         play: Duration::from_secs(options.seconds),

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{bail, ensure};
-use muster_loadtest::bot::BotOutcome;
+use muster_loadtest::bot::{BotOutcome, Way};
 use muster_loadtest::bots::{Bots, BotsPlan, Protocols};
 use muster_loadtest::harness::specs::{ARENA_CPU_MILLIS, arena_fleet, queue};
 use muster_loadtest::harness::stack::{REGION, Stack, StackOptions};
@@ -117,7 +117,7 @@ async fn show(options: &Options, steps: &mut Steps) -> anyhow::Result<Shown> {
 
     let plan = BotsPlan {
         client: stack.player.clone(),
-        queue: QUEUE.to_owned(),
+        way: Way::Queue(QUEUE.to_owned()),
         players: options.players as usize,
         protocols: Protocols::Mix,
         play: Duration::from_secs(options.seconds),

@@ -150,6 +150,9 @@ fn fleet(name: &str, warm: u32) -> FleetSpec {
     FleetSpec {
         name: name.to_owned(),
         build: BUILD.to_owned(),
+        lobbies: false,
+        direct_connect: false,
+        max_players: 0,
         ports,
         regions: BTreeMap::from([(REGION.to_owned(), RegionSpec { warm, max: 1 })]),
         limits: LimitsSpec { memory_mib: MEMORY_MIB, ..LimitsSpec::default() },

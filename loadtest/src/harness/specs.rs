@@ -6,6 +6,8 @@ use muster_protocol::api::{
     FleetSpec, LimitsSpec, PortProtocol, PortSpec, QueueSpec, RegionSpec, TimeoutsSpec, TokenMode,
 };
 
+/// Most players of one arena that is joined as a lobby, or by its id.
+pub const ARENA_PLAYERS: u32 = 8;
 /// CPU of one arena, in thousandths: a match of four needs far less.
 pub const ARENA_CPU_MILLIS: u32 = 100;
 /// Memory of one arena, in MiB.
@@ -23,6 +25,9 @@ pub fn arena_fleet(name: &str, build: &str, region: &str, warm: u32, max: u32) -
     FleetSpec {
         name: name.to_owned(),
         build: build.to_owned(),
+        lobbies: true,
+        direct_connect: true,
+        max_players: ARENA_PLAYERS,
         ports: vec![
             port("game-udp", PortProtocol::Udp, 7777),
             port("game-tcp", PortProtocol::Tcp, 7778),

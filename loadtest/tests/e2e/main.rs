@@ -6,6 +6,7 @@ mod backup;
 mod bad_input;
 mod failures;
 mod full_disk;
+mod lobbies;
 mod play;
 mod seats;
 mod support;

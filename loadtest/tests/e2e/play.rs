@@ -18,7 +18,7 @@ const AWAY: Duration = Duration::from_secs(7);
 /// How long bots may take until all of them play.
 const PLAYING_DEADLINE: Duration = Duration::from_mins(2);
 
-fn assert_flawless(outcomes: &[BotOutcome], protocols: Protocols) {
+pub(crate) fn assert_flawless(outcomes: &[BotOutcome], protocols: Protocols) {
     let report = Report::new(outcomes, protocols.list());
     assert!(report.ok, "{report:#?}\n{}", summary::failures(outcomes));
     for bot in outcomes {
@@ -35,7 +35,7 @@ pub(crate) async fn play(stack: &Stack, players: usize, protocols: Protocols) {
 }
 
 /// Waits until all of `count` bots have had their first answer.
-async fn all_playing(running: &Bots, count: usize) {
+pub(crate) async fn all_playing(running: &Bots, count: usize) {
     let mut progress = running.progress();
     let playing = progress.wait_for(|progress| progress.playing == count || progress.finished > 0);
     let seen =

@@ -5,6 +5,7 @@ use std::process::Output;
 use std::time::Duration;
 
 use muster_client::ClientError;
+use muster_loadtest::bot::Way;
 use muster_loadtest::bots::{BotsPlan, Protocols};
 use muster_loadtest::harness::docker::require_image;
 use muster_loadtest::harness::specs::{arena_fleet, queue};
@@ -62,7 +63,7 @@ pub(crate) async fn open_for_players(stack: &Stack) {
 pub(crate) fn bots(stack: &Stack, players: usize, protocols: Protocols, seconds: u64) -> BotsPlan {
     BotsPlan {
         client: stack.player.clone(),
-        queue: QUEUE.to_owned(),
+        way: Way::Queue(QUEUE.to_owned()),
         players,
         protocols,
         play: Duration::from_secs(seconds),

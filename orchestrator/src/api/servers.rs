@@ -1,5 +1,6 @@
 //! `/v1/servers`: game servers, one by one.
 
+mod join;
 mod list;
 mod logs;
 mod show;
@@ -28,6 +29,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(list::list_servers))
         .routes(routes!(show::show_server))
+        .routes(routes!(join::join_server))
         .routes(routes!(stop::stop_server))
         .routes(routes!(logs::server_logs))
 }

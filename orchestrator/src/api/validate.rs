@@ -6,12 +6,14 @@
 
 mod build;
 mod fleet;
+mod lobby;
 mod queue;
 mod ticket;
 mod token;
 
 pub(crate) use build::{BuildSource, build_request, upload_request};
 pub(crate) use fleet::{allocate_request, fleet_spec};
+pub(crate) use lobby::{find_lobby_request, join_request, lobby_request, lobby_tags};
 pub(crate) use queue::queue_spec;
 pub(crate) use ticket::ticket_request;
 pub(crate) use token::{api_token_request, join_token_request};

@@ -10,8 +10,9 @@ use crate::keyspace::Prefix;
 use crate::records::{
     ApiTokenRecord, AuthorityRecord, BuildRecord, EdgeFlowsRecord, EdgePortRecord, EdgeRecord,
     FleetHealthRecord, FleetRecord, FlowKeyRecord, JoinTokenRecord, LiveServer, MatchRecord, MatchSeats,
-    NamespaceRecord, NodeRecord, PlayerSeat, Pod, QueueRecord, QueueStatusRecord, RecordedTicketRecord,
-    ReplicaRecord, SearchingTicket, ServerRecord, SigningKeyRecord, TagRecord, TicketRecord, UploadRecord,
+    NamespaceRecord, NodeRecord, PlayerSeat, Pod, PublicLobby, QueueRecord, QueueStatusRecord,
+    RecordedTicketRecord, ReplicaRecord, SearchingTicket, ServerRecord, SigningKeyRecord, TagRecord,
+    TicketRecord, UploadRecord,
 };
 use crate::state::kv;
 
@@ -110,12 +111,14 @@ pub fn describe(prefix: Prefix, value: &Bytes) -> Result<String, String> {
         Prefix::Match => read::<MatchRecord>(value),
         Prefix::MatchSeats => read::<MatchSeats>(value),
         Prefix::PlayerSeat => read::<PlayerSeat>(value),
+        Prefix::LobbyPublic => read::<PublicLobby>(value),
         Prefix::ServerCount
         | Prefix::TicketCount
         | Prefix::NodeReserved
         | Prefix::FleetCount
         | Prefix::QueueCount
         | Prefix::RecordedCount
+        | Prefix::LobbyCount
         | Prefix::Revision => {
             if value.len() == size_of::<i64>() {
                 Ok(kv::number(value).to_string())
@@ -138,6 +141,7 @@ pub fn describe(prefix: Prefix, value: &Bytes) -> Result<String, String> {
         | Prefix::EdgeByRegion
         | Prefix::MatchWaiting
         | Prefix::TicketIdempotency
+        | Prefix::LobbyCode
         | Prefix::Timer
         | Prefix::Restoring
         | Prefix::Engine => Ok(hex(value)),

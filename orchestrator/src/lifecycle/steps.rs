@@ -13,6 +13,7 @@ use muster_store::{Database, StoreError, Transaction};
 
 use super::backoff;
 use super::machine::{self, Effect, Event};
+use crate::lobbies;
 use crate::records::{EdgeRecord, MatchState, ServerRecord, ServerState};
 use crate::seats;
 use crate::state::{self, StateError, health, matches, ports, servers};
@@ -67,10 +68,25 @@ pub(crate) async fn happen(
             to = after.state().as_str_name(), reason = after.reason, "server changes state"
         );
     }
+    if before.state() == ServerState::Allocated && after.state() == ServerState::Draining {
+        close_lobby(tx, &after).await?;
+    }
     for effect in effects {
         settle(tx, &after, effect, now_ms).await?;
     }
     Ok(Some(after))
+}
+
+/// Takes the lobby on `server`, which is to finish, out of what is found.
+async fn close_lobby(tx: &mut Transaction, server: &ServerRecord) -> Result<(), StateError> {
+    let Some(match_id) = server.match_id() else { return Ok(()) };
+    let Some(before) = matches::load(tx, match_id).await? else { return Ok(()) };
+    let mut after = before.clone();
+    if let Some(lobby) = &mut after.lobby {
+        lobby.ending = true;
+        matches::save(tx, Some(&before), &after);
+    }
+    Ok(())
 }
 
 async fn settle(
@@ -162,6 +178,9 @@ pub async fn server_reported(
         if let Some(record) = happen(&mut tx, server, &Event::Reported(report), now_ms).await? {
             check_ready(&mut tx, &record, now_ms).await?;
             seats::follow(&mut tx, &record, &report.released_seats, now_ms).await?;
+            if let Some(wish) = &report.lobby {
+                lobbies::server_wishes(&mut tx, &record, wish, now_ms).await?;
+            }
         }
         Ok(())
     })

@@ -1,4 +1,4 @@
-//! What a queue's matches can hope for: where servers are or could be, and what is in the way.
+//! What matches of a queue, or of lobbies, can hope for: where servers are or could be, and what is in the way.
 //!
 //! Read from the store without conflict; commits check again what matters.
 
@@ -12,15 +12,15 @@ use crate::records::{FleetRecord, QueueRecord, ServerState};
 use crate::state::regions::{self, RegionMachines};
 use crate::state::{StateError, fleets, health, matches, servers};
 
-/// Where a queue's matches can be hosted now.
+/// Where matches can be hosted now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Outlook {
+pub(crate) struct Outlook {
     /// Regions that can host matches, by name; those that are full with a capacity of 0.
-    pub(super) offers: Vec<Offer>,
+    pub(crate) offers: Vec<Offer>,
     /// In words: what is in the way of matches in other regions, or anywhere.
-    pub(super) waiting_for: Vec<String>,
+    pub(crate) waiting_for: Vec<String>,
     /// Whether the fleet wants its matches filled while they run.
-    pub(super) backfill: bool,
+    pub(crate) backfill: bool,
 }
 
 /// The outlook of `queue`.
@@ -40,6 +40,17 @@ pub(super) async fn of_queue(
             backfill: false,
         });
     };
+    of_fleet(tx, &fleet, &queue.regions, now_ms).await
+}
+
+/// The outlook of matches of `fleet` that may be in `regions`, in any of the fleet's if that is empty.
+pub(crate) async fn of_fleet(
+    tx: &mut Transaction,
+    fleet: &FleetRecord,
+    regions: &[String],
+    now_ms: u64,
+) -> Result<Outlook, StateError> {
+    let (namespace, name) = (&fleet.namespace, &fleet.name);
     let machines = regions::list(tx).await?;
     let live = servers::live(tx, namespace, name).await?;
     let waiting = matches::waiting(tx, namespace, name).await?;
@@ -53,7 +64,7 @@ pub(super) async fn of_queue(
     for (region, _) in &waiting {
         tallies.entry(region).or_default().waiting += 1;
     }
-    let mut outlook = judge(queue, &fleet, &machines, &tallies);
+    let mut outlook = judge(fleet, regions, &machines, &tallies);
     for (region, health) in health::of_fleet(tx, namespace, name).await? {
         let warm = tallies.get(region.as_str()).is_some_and(|tally| tally.warm > 0);
         let offered = outlook.offers.iter().any(|offer| offer.region == region);
@@ -84,25 +95,21 @@ struct Tally {
 }
 
 fn judge(
-    queue: &QueueRecord,
     fleet: &FleetRecord,
+    allowed: &[String],
     machines: &BTreeMap<String, RegionMachines>,
     tallies: &BTreeMap<&str, Tally>,
 ) -> Outlook {
     let mut outlook = Outlook { backfill: fleet.backfill, ..Outlook::default() };
-    let allowed: Vec<&String> = if queue.regions.is_empty() {
-        fleet.regions.keys().collect()
-    } else {
-        queue.regions.iter().collect()
-    };
+    let allowed: Vec<&String> =
+        if allowed.is_empty() { fleet.regions.keys().collect() } else { allowed.iter().collect() };
     if allowed.is_empty() {
         outlook.waiting_for.push(format!("fleet {} is in no region; add one to its regions", fleet.name));
     }
     for region in allowed {
         let Some(target) = fleet.regions.get(region) else {
             outlook.waiting_for.push(format!(
-                "the queue allows region {region}, but fleet {} is not there; add {region} to the fleet's \
-                 regions",
+                "region {region} is allowed, but fleet {} is not there; add {region} to the fleet's regions",
                 fleet.name
             ));
             continue;
@@ -134,8 +141,7 @@ mod tests {
     use super::*;
     use crate::records::{EdgeRecord, NodeRecord, RegionTarget};
 
-    fn fixture() -> (QueueRecord, FleetRecord, BTreeMap<String, RegionMachines>) {
-        let queue = QueueRecord { name: "duel".into(), fleet: "arena".into(), ..Default::default() };
+    fn fixture() -> (FleetRecord, BTreeMap<String, RegionMachines>) {
         let target = RegionTarget { warm: 1, max: 4 };
         let regions = [("eu".to_owned(), target), ("us".to_owned(), target)].into();
         let fleet = FleetRecord { name: "arena".into(), regions, ..Default::default() };
@@ -143,13 +149,13 @@ mod tests {
             nodes: vec![NodeRecord { connected: true, ..Default::default() }],
             edges: vec![EdgeRecord { connected: true, ..Default::default() }],
         };
-        (queue, fleet, [("eu".to_owned(), served)].into())
+        (fleet, [("eu".to_owned(), served)].into())
     }
 
     #[test]
     fn an_unserved_region_is_named_with_the_way_out() {
-        let (queue, fleet, machines) = fixture();
-        let outlook = judge(&queue, &fleet, &machines, &BTreeMap::new());
+        let (fleet, machines) = fixture();
+        let outlook = judge(&fleet, &[], &machines, &BTreeMap::new());
         assert_eq!(outlook.offers, [Offer { region: "eu".into(), warm: 0, capacity: 4 }]);
         assert_eq!(outlook.waiting_for.len(), 1);
         assert!(outlook.waiting_for[0].contains("region us has no node; join an agent"), "{outlook:?}");
@@ -157,20 +163,20 @@ mod tests {
 
     #[test]
     fn a_region_the_fleet_is_not_in_is_named() {
-        let (mut queue, fleet, machines) = fixture();
-        queue.regions = vec!["eu".into(), "mars".into()];
-        let outlook = judge(&queue, &fleet, &machines, &BTreeMap::new());
+        let (fleet, machines) = fixture();
+        let allowed = ["eu".to_owned(), "mars".to_owned()];
+        let outlook = judge(&fleet, &allowed, &machines, &BTreeMap::new());
         assert!(outlook.waiting_for[0].contains("add mars to the fleet's regions"), "{outlook:?}");
     }
 
     #[test]
     fn waiting_matches_have_the_first_claim_on_servers() {
-        let (queue, fleet, machines) = fixture();
+        let (fleet, machines) = fixture();
         let tally = Tally { live: 4, warm: 2, unclaimed: 3, waiting: 2 };
-        let outlook = judge(&queue, &fleet, &machines, &[("eu", tally)].into());
+        let outlook = judge(&fleet, &[], &machines, &[("eu", tally)].into());
         assert_eq!(outlook.offers, [Offer { region: "eu".into(), warm: 0, capacity: 1 }]);
         let full = Tally { waiting: 3, ..tally };
-        let outlook = judge(&queue, &fleet, &machines, &[("eu", full)].into());
+        let outlook = judge(&fleet, &[], &machines, &[("eu", full)].into());
         assert!(
             outlook.offers[0].capacity == 0
                 && outlook.waiting_for.iter().any(|w| w.contains("raise regions.eu.max"))

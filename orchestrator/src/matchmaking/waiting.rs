@@ -119,6 +119,12 @@ pub(crate) enum Fate<'a> {
     Fail(&'a str, &'a str),
 }
 
+/// What a ticket without a queue is over for: there is nothing to search again in.
+const LOBBY_GIVEN_UP: Fate<'static> = Fate::Fail(
+    "given_up",
+    "its fleet was changed or deleted before the lobby had a server; make or find another",
+);
+
 /// Dissolves a match that waits, for a server or for its players to accept; any other is left alone. Returns whether it
 /// was.
 pub(crate) async fn dissolve(
@@ -140,6 +146,10 @@ pub(super) async fn dissolve_each<'a>(
     let before = matches::load(tx, match_id).await?;
     let waits = |record: &MatchRecord| matches!(record.state(), MatchState::Waiting | MatchState::Proposed);
     let Some(before) = before.filter(waits) else { return Ok(false) };
+    let fate_of = |ticket| match fate_of(ticket) {
+        Fate::Search if before.queue.is_empty() => LOBBY_GIVEN_UP,
+        fate => fate,
+    };
     let mut after: MatchRecord = before.clone();
     after.set_state(MatchState::Dissolved);
     after.ended_at_ms = now_ms;

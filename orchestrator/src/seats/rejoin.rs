@@ -6,7 +6,7 @@ use muster_protocol::id::SeatId;
 use muster_store::Transaction;
 
 use super::{LEFT, Why, assign_ticket, end_ticket, release, runs, tell_server};
-use crate::records::{Id, MatchRecord, MatchSeat, MatchState, TicketRecord};
+use crate::records::{Id, MatchRecord, MatchSeat, MatchState, TicketRecord, TicketState};
 use crate::state::{StateError, fleets, matches, tickets};
 
 /// Most matches of one player that are looked at, those of their newest seats.
@@ -33,6 +33,22 @@ pub(crate) async fn rejoin(
     Ok(None)
 }
 
+/// As [`rejoin`], to one match, which has its server or awaits it.
+pub(crate) async fn rejoin_match(
+    tx: &mut Transaction,
+    record: &MatchRecord,
+    ticket: &TicketRecord,
+    now_ms: u64,
+) -> Result<Option<TicketRecord>, StateError> {
+    let Some(seats) = seats_of(record, ticket) else { return Ok(None) };
+    let goes_on = match record.state() {
+        MatchState::Waiting => true,
+        MatchState::Assigned => runs(tx, record).await?,
+        _ => false,
+    };
+    if goes_on { come_back(tx, record, &seats, ticket, now_ms).await.map(Some) } else { Ok(None) }
+}
+
 /// The seat of each of the ticket's players; `None` if one has none.
 fn seats_of(record: &MatchRecord, ticket: &TicketRecord) -> Option<Vec<MatchSeat>> {
     let seat = |player: &str| record.seats.iter().find(|seat| seat.player == player).cloned();
@@ -47,8 +63,11 @@ async fn come_back(
     now_ms: u64,
 ) -> Result<TicketRecord, StateError> {
     let mut back = ticket.clone();
-    assign_ticket(&mut back, before.server, now_ms);
+    back.set_state(TicketState::Matched);
     back.matched_at_ms = now_ms;
+    if before.server.is_some() {
+        assign_ticket(&mut back, before.server, now_ms);
+    }
     back.r#match = before.id;
     back.members = ticket.players();
     for (member, seat) in back.members.iter_mut().zip(seats) {

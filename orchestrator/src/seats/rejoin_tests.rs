@@ -5,7 +5,7 @@ use muster_protocol::api::{PartyMember, TicketRequest};
 use muster_protocol::id::{SeatId, TicketId};
 
 use crate::matchmaking::Matchmaker;
-use crate::records::{MatchRecord, QueueMode, TicketRecord, TicketState};
+use crate::records::{MatchRecord, MatchSeat, QueueMode, TicketRecord, TicketState};
 use crate::state::{matches, queues};
 use crate::world::{NAMESPACE, QUEUE, World, report};
 use crate::{check, lifecycle, tickets};
@@ -33,7 +33,7 @@ impl Game {
         let mut matchmaker = Matchmaker::new(world.db.clone(), NAMESPACE.into(), QUEUE.into());
         matchmaker.pass(world.now_ms()).await.expect("a pass").expect("a queue");
         let game = Self { world, pair, cat };
-        let all: Vec<SeatId> = game.record().await.seats.iter().map(|seat| seat.typed_id()).collect();
+        let all: Vec<SeatId> = game.record().await.seats.iter().map(MatchSeat::typed_id).collect();
         game.there(&all).await;
         game
     }
@@ -59,7 +59,7 @@ impl Game {
     async fn gone(&self, players: &[&str]) {
         let seats = self.record().await.seats;
         let left = seats.iter().filter(|seat| !players.contains(&seat.player.as_str()));
-        self.there(&left.map(|seat| seat.typed_id()).collect::<Vec<_>>()).await;
+        self.there(&left.map(MatchSeat::typed_id).collect::<Vec<_>>()).await;
     }
 
     async fn asks(&self, request: &TicketRequest) -> TicketRecord {

@@ -117,6 +117,9 @@ fn seats(stage: &Stage, id: MatchId, found: &MatchRecord, records: &Records) {
     if found.state() == MatchState::Dissolved {
         return;
     }
+    if found.max_players > 0 && found.seats.len() > found.max_players as usize {
+        stage.broken(format!("{id} has {} seats of {}", found.seats.len(), found.max_players));
+    }
     for seat in found.seats.iter().filter_map(|seat| seat.ticket) {
         let here = records.tickets.iter().find(|ticket| ticket.id == Some(seat));
         if here.is_some_and(|ticket| ticket.match_id() != Some(id)) {

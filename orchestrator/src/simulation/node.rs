@@ -85,7 +85,7 @@ impl Node {
             let told = agent();
             if let Some(told) = &told {
                 // Refused only once the agent is gone.
-                let _ = told.send(Input::Sdk(server, call)).await;
+                let _ = told.send(Input::Sdk(server, call.clone())).await;
             }
             tokio::time::sleep(2 * TICK).await;
             if told.zip(agent()).is_some_and(|(told, now)| told.same_channel(&now) && !now.is_closed()) {
@@ -269,7 +269,7 @@ impl Agent {
                 Effect::Remove(container_id) => self.remove(&container_id),
                 Effect::Report(report) => {
                     if let Ok(server) = report.server_id.parse() {
-                        self.reports.insert(server, report);
+                        self.reports.insert(server, *report);
                         self.unsent.insert(server);
                     }
                 }

@@ -23,7 +23,7 @@ const ARRIVAL: Duration = Duration::from_secs(20);
 
 /// Where a player plays.
 #[derive(Clone, Copy, Debug)]
-struct Place {
+pub(super) struct Place {
     server: ServerId,
     of: MatchId,
     seat: SeatId,
@@ -80,7 +80,7 @@ async fn come_back(stage: &Arc<Stage>, edge: &Edge, request: &TicketRequest, bef
 }
 
 /// Plays for a while, if the server is there.
-async fn sit(stage: &Arc<Stage>, edge: &Edge, Place { server, of, seat }: Place) {
+pub(super) async fn sit(stage: &Arc<Stage>, edge: &Edge, Place { server, of, seat }: Place) {
     let arrival = Instant::now() + ARRIVAL;
     let node = loop {
         if let Some(node) = stage.host(server) {
@@ -118,12 +118,12 @@ async fn sit(stage: &Arc<Stage>, edge: &Edge, Place { server, of, seat }: Place)
 }
 
 /// The time at some replica, which is where a request goes.
-fn time(stage: &Stage) -> Option<u64> {
+pub(super) fn time(stage: &Stage) -> Option<u64> {
     stage.any_replica().map(|replica| replica.clock.now_ms())
 }
 
 /// Waits for a server; `None` once there will be none.
-async fn wait(stage: &Stage, ticket: TicketId, patience: Duration) -> Option<Place> {
+pub(super) async fn wait(stage: &Stage, ticket: TicketId, patience: Duration) -> Option<Place> {
     let began = Instant::now();
     loop {
         tokio::time::sleep(ASK).await;
@@ -152,7 +152,7 @@ async fn wait(stage: &Stage, ticket: TicketId, patience: Duration) -> Option<Pla
     }
 }
 
-fn note(stage: &Stage, ticket: TicketId, change: impl FnOnce(&mut Known)) {
+pub(super) fn note(stage: &Stage, ticket: TicketId, change: impl FnOnce(&mut Known)) {
     if let Some(known) = stage.tickets.lock().expect("whole").get_mut(&ticket) {
         change(known);
     }

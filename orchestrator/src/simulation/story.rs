@@ -16,7 +16,7 @@ use super::edge::Edge;
 use super::network::Machine;
 use super::node::Node;
 use super::replica::Replica;
-use super::{Planted, Stage, judge, player};
+use super::{Planted, Stage, chooser, judge, player};
 use crate::records::TicketState;
 use crate::state::{StateError, edges, nodes};
 use crate::world::{REGION, World};
@@ -187,7 +187,11 @@ impl Story {
             0..50 => {
                 for _ in 0..chance.of(1..4) {
                     let (edge, number) = (chance.pick(&self.edges).expect("some").clone(), chance.of(0..200));
-                    self.players.spawn(player::play(self.stage.clone(), edge, number));
+                    if chance.happens(0.2) {
+                        self.players.spawn(chooser::play(self.stage.clone(), edge));
+                    } else {
+                        self.players.spawn(player::play(self.stage.clone(), edge, number));
+                    }
                 }
             }
             50..55 => {

@@ -96,6 +96,16 @@ fn spec(record: &ServerRecord, pod: Pod, claimed: Option<&MatchRecord>) -> wire:
                 })
                 .collect(),
             data: claimed.data.clone(),
+            lobby: claimed.lobby.as_ref().map(|lobby| wire::Lobby {
+                code: lobby.code.clone(),
+                name: lobby.name.clone(),
+                public: lobby.public,
+                open: !lobby.closed,
+                max_players: claimed.max_players,
+                owner: lobby.owner.clone(),
+                config: lobby.config.clone(),
+                tags: lobby.tags.clone().into_iter().collect(),
+            }),
         }),
         region: record.region.clone(),
         health_timeout_ms: ms(pod.health_s),

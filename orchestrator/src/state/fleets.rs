@@ -52,6 +52,8 @@ pub async fn apply(
                 && before.regions == record.regions
                 && before.reconnect_ms() == record.reconnect_ms()
                 && before.backfill == record.backfill
+                && (before.lobbies, before.direct_connect) == (record.lobbies, record.direct_connect)
+                && before.max_players == record.max_players
                 && !before.deleting;
             if same {
                 return Ok(before.clone());

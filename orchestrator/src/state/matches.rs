@@ -9,7 +9,7 @@ use muster_protocol::id::MatchId;
 use muster_store::Transaction;
 use prost::Message;
 
-use super::{StateError, fleets, kv, timers};
+use super::{StateError, fleets, kv, lobbies, timers};
 use crate::keyspace::{self, Timer};
 use crate::records::{Id, MatchOpening, MatchRecord, MatchSeat, MatchSeats, MatchState, PlayerSeat, typed};
 
@@ -84,6 +84,11 @@ pub(crate) fn save(tx: &mut Transaction, before: Option<&MatchRecord>, after: &M
         tx.set_versionstamped_key(&key, hole, b"");
         kv::bump(tx, &keyspace::queue_revision(&after.namespace, &after.queue));
     }
+    let (counted, counts) = (before.and_then(lobbies::count_key), lobbies::count_key(after));
+    if counted != counts {
+        counted.inspect(|key| tx.atomic_add(key, -1));
+        counts.inspect(|key| tx.atomic_add(key, 1));
+    }
     let waits = |record: &MatchRecord| record.state() == MatchState::Waiting;
     if before.is_some_and(waits) != waits(after) {
         fleets::touch(tx, &after.namespace, &after.fleet);
@@ -103,7 +108,7 @@ fn offered(record: &MatchRecord) -> Option<(Option<MatchOpening>, Vec<(Option<Id
 /// What must be there besides `record`: rows of the indices it is in, and timers.
 pub(crate) fn rows(record: &MatchRecord) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let id = record.typed_id();
-    let mut rows = BTreeMap::new();
+    let mut rows = lobbies::rows(record);
     for (number, seats) in (0..).zip(further(record)) {
         let seats = MatchSeats { seats: seats.to_vec() };
         rows.insert(keyspace::match_seats(id, number), seats.encode_to_vec());

@@ -5,6 +5,7 @@
 mod access;
 mod document;
 mod installation;
+mod lobbies;
 mod machines;
 mod matches;
 mod pushes;

@@ -22,6 +22,15 @@ pub struct FleetSpec {
     pub name: String,
     /// Tag or digest of a build in the namespace.
     pub build: String,
+    /// Players may make, find and join lobbies on its servers.
+    #[serde(default)]
+    pub lobbies: bool,
+    /// Players may join a server by its id.
+    #[serde(default)]
+    pub direct_connect: bool,
+    /// Most players of a server that is joined in one of these ways; needed for both.
+    #[serde(default)]
+    pub max_players: u32,
     /// Ports the server listens on inside its container.
     pub ports: Vec<PortSpec>,
     /// By region: how many servers.

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::id::{MatchId, SeatId, ServerId, TicketId};
 
-use super::{Endpoint, Value};
+use super::{Endpoint, Lobby, Value};
 
 /// Longest player name, in bytes.
 pub const MAX_PLAYER_BYTES: usize = 128;
@@ -161,7 +161,7 @@ pub struct Ticket {
     /// Its id.
     #[cfg_attr(feature = "schema", schema(value_type = String))]
     pub id: TicketId,
-    /// Queue.
+    /// Queue; empty if it is of a lobby, or of a server joined by its id.
     pub queue: String,
     /// Player.
     pub player: String,
@@ -190,6 +190,9 @@ pub struct Ticket {
     /// Where to play; set once assigned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub assignment: Option<Assignment>,
+    /// The lobby it is of, as it is now.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lobby: Option<Lobby>,
 }
 
 /// Query of `GET /v1/tickets/{id}`: a long poll if `wait_s` is over 0.

@@ -38,6 +38,7 @@ impl Server {
         server.failure = report.failure;
         (server.seats, server.backfill) = (seats, backfill);
         server.shutdown_requested = report.shutdown_requested;
+        server.lobby = report.lobby;
         server.uses_sdk = report.uses_sdk;
         server
     }
@@ -47,7 +48,7 @@ impl Server {
         let report = self.report();
         let changed = self.told.as_ref() != Some(&report);
         if changed {
-            out.push(Effect::Report(report.clone()));
+            out.push(Effect::Report(Box::new(report.clone())));
             self.told = Some(report);
         }
         let view = self.view();
@@ -84,6 +85,7 @@ impl Server {
             backfill: self.backfill.into(),
             shutdown_requested: self.shutdown_requested,
             uses_sdk: self.uses_sdk,
+            lobby: self.lobby.clone(),
         }
     }
 

@@ -55,6 +55,9 @@ pub(super) async fn apply_fleet(
                     .collect(),
                 reconnect_s: Some(spec.timeouts.reconnect_s),
                 backfill: spec.backfill,
+                lobbies: spec.lobbies,
+                direct_connect: spec.direct_connect,
+                max_players: spec.max_players,
                 ..FleetRecord::default()
             };
             let record = state::fleets::apply(&mut tx, wanted, now_ms).await?;

@@ -16,6 +16,7 @@ use crate::api::problem::{ApiProblem, ApiResult};
 use crate::api::{NamespaceParam, queues, validate};
 use crate::app::App;
 use crate::clock;
+use crate::records::TicketRecord;
 use crate::tickets::{self, RETRY_AFTER_S, TicketError};
 
 /// Ask for a match
@@ -36,11 +37,22 @@ pub(super) async fn create_ticket(
     let secret = TicketSecret::new();
     let (namespace, sha256) = (&scope.namespace, secret.sha256());
     let record = tickets::create(&app.db, namespace, &request, &sha256, now_ms).await.map_err(refusal)?;
+    made(&app, namespace, &record, &secret, now_ms).await
+}
+
+/// Answers with a ticket that was made for whoever is told its secret.
+pub(crate) async fn made(
+    app: &App,
+    namespace: &str,
+    record: &TicketRecord,
+    secret: &TicketSecret,
+    now_ms: u64,
+) -> ApiResult<Json<Ticket>> {
     let id = record.typed_id();
     let view = tickets::get(&app.db, namespace, id, now_ms).await?.ok_or_else(|| unknown(id))?;
-    let mut ticket = tell(&app, view, now_ms)?;
+    let mut ticket = tell(app, view, now_ms)?;
     // One that an idempotency key made before has the token of then, which nobody can tell again.
-    ticket.token = (record.token_sha256 == sha256).then(|| secret.token(id));
+    ticket.token = (record.token_sha256 == secret.sha256()).then(|| secret.token(id));
     Ok(Json(ticket))
 }
 

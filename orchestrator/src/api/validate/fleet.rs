@@ -54,6 +54,16 @@ pub(crate) fn fleet_spec(path_name: &str, spec: &FleetSpec) -> Result<(), ApiPro
     limits(&mut faults, &spec.limits);
     environment(&mut faults, &spec.env, &spec.args);
     timeouts(&mut faults, &spec.timeouts);
+    faults.check(
+        spec.max_players <= MAX_PLAYERS,
+        "max_players",
+        format_args!("{} is over the limit of {MAX_PLAYERS}", spec.max_players),
+    );
+    faults.check(
+        spec.max_players > 0 || !(spec.lobbies || spec.direct_connect),
+        "max_players",
+        "0; say how many players a server that is joined by lobby or id takes",
+    );
     faults.into_result(ProblemCode::InvalidSpec)
 }
 
@@ -168,18 +178,23 @@ fn timeouts(faults: &mut Faults, timeouts: &TimeoutsSpec) {
     faults.within("timeouts.reconnect_s", timeouts.reconnect_s, 0, MAX_TIMEOUT_S);
 }
 
+/// Checks the regions that a request names.
+pub(super) fn region_names(faults: &mut Faults, regions: &[String]) {
+    faults.check(
+        regions.len() <= MAX_REGIONS,
+        "regions",
+        format_args!("{} are over the limit of {MAX_REGIONS}", regions.len()),
+    );
+    faults.unique("regions", regions.iter().map(String::as_str));
+    for (index, region) in regions.iter().enumerate() {
+        faults.name(&format!("regions[{index}]"), region);
+    }
+}
+
 /// Checks what an allocation asks for.
 pub(crate) fn allocate_request(request: &AllocateRequest) -> Result<(), ApiProblem> {
     let mut faults = Faults::default();
-    faults.check(
-        request.regions.len() <= MAX_REGIONS,
-        "regions",
-        format_args!("{} are over the limit of {MAX_REGIONS}", request.regions.len()),
-    );
-    faults.unique("regions", request.regions.iter().map(String::as_str));
-    for (index, region) in request.regions.iter().enumerate() {
-        faults.name(&format!("regions[{index}]"), region);
-    }
+    region_names(&mut faults, &request.regions);
     faults.check(
         request.players.len() <= MAX_PLAYERS as usize,
         "players",
@@ -208,6 +223,9 @@ mod tests {
         FleetSpec {
             name: "arena".into(),
             build: "arena:1.0".into(),
+            lobbies: true,
+            direct_connect: true,
+            max_players: 8,
             ports: vec![port("game", PortProtocol::Udp, 7777), port("web", PortProtocol::Ws, 7777)],
             regions: BTreeMap::from([("local".into(), RegionSpec { warm: 1, max: 4 })]),
             limits: LimitsSpec::default(),
@@ -240,6 +258,8 @@ mod tests {
         let cases: Vec<(&str, String)> = vec![
             ("name: \"Arena\" is no name", fault(|s| s.name = "Arena".into())),
             ("differs from \"arena\" in the path", fault(|s| s.name = "other".into())),
+            ("max_players: 0; say how many", fault(|s| s.max_players = 0)),
+            ("max_players: 1001 is over", fault(|s| s.max_players = 1_001)),
             ("build: \"arena\" is neither", fault(|s| s.build = "arena".into())),
             ("ports: none", fault(|s| s.ports.clear())),
             ("ports[1].port: 0 is no port", fault(|s| s.ports[1].port = 0)),

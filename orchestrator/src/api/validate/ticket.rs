@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_protocol::api::{
     MAX_ATTRIBUTES, MAX_BLOCKS, MAX_FILTER_BYTES, MAX_IDEMPOTENCY_KEY_BYTES, MAX_LATENCIES, MAX_PARTY,
-    MAX_PLAYER_BYTES, TicketRequest, Value,
+    MAX_PLAYER_BYTES, PartyMember, TicketRequest, Value,
 };
 use muster_protocol::problem::ProblemCode;
 
@@ -19,25 +19,11 @@ pub(crate) fn ticket_request(request: &TicketRequest) -> Result<(), ApiProblem> 
     let mut faults = Faults::default();
     faults.name("queue", &request.queue);
     player(&mut faults, "player", &request.player);
-    faults.check(
-        request.latencies_ms.len() <= MAX_LATENCIES,
-        "latencies_ms",
-        format_args!("{} are over the limit of {MAX_LATENCIES}", request.latencies_ms.len()),
-    );
-    for (region, latency) in &request.latencies_ms {
-        faults.name("latencies_ms", region);
-        faults.within(&format!("latencies_ms.{region}"), *latency, 0, MAX_LATENCY_MS);
-    }
+    latencies(&mut faults, &request.latencies_ms);
     attributes(&mut faults, "attributes", &request.attributes);
-    let bound = |faults: &mut Faults, field: &str, count: usize, limit: usize| {
-        faults.check(count <= limit, field, format_args!("{count} are over the limit of {limit}"));
-    };
-    bound(&mut faults, "party", request.party.len(), MAX_PARTY);
-    for (index, member) in request.party.iter().take(MAX_PARTY).enumerate() {
-        player(&mut faults, &format!("party[{index}].player"), &member.player);
-        attributes(&mut faults, &format!("party[{index}].attributes"), &member.attributes);
-    }
-    bound(&mut faults, "blocks", request.blocks.len(), MAX_BLOCKS);
+    party(&mut faults, &request.party);
+    let blocks = request.blocks.len();
+    faults.check(blocks <= MAX_BLOCKS, "blocks", format_args!("{blocks} are over the limit of {MAX_BLOCKS}"));
     for (index, name) in request.blocks.iter().take(MAX_BLOCKS).enumerate() {
         player(&mut faults, &format!("blocks[{index}]"), name);
     }
@@ -47,15 +33,43 @@ pub(crate) fn ticket_request(request: &TicketRequest) -> Result<(), ApiProblem> 
         "filter",
         format_args!("{bytes} bytes are over the limit of {MAX_FILTER_BYTES}"),
     );
-    if let Some(key) = &request.idempotency_key {
-        let fits = (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len());
-        faults.check(
-            fits,
-            "idempotency_key",
-            format_args!("must be of 1 to {MAX_IDEMPOTENCY_KEY_BYTES} bytes"),
-        );
-    }
+    idempotency_key(&mut faults, request.idempotency_key.as_ref());
     faults.into_result(ProblemCode::InvalidRequest)
+}
+
+/// Checks the latencies that a request states.
+pub(super) fn latencies(faults: &mut Faults, latencies_ms: &BTreeMap<String, u32>) {
+    faults.check(
+        latencies_ms.len() <= MAX_LATENCIES,
+        "latencies_ms",
+        format_args!("{} are over the limit of {MAX_LATENCIES}", latencies_ms.len()),
+    );
+    for (region, latency) in latencies_ms {
+        faults.name("latencies_ms", region);
+        faults.within(&format!("latencies_ms.{region}"), *latency, 0, MAX_LATENCY_MS);
+    }
+}
+
+/// Checks those who come along.
+pub(super) fn party(faults: &mut Faults, party: &[PartyMember]) {
+    faults.check(
+        party.len() <= MAX_PARTY,
+        "party",
+        format_args!("{} are over the limit of {MAX_PARTY}", party.len()),
+    );
+    for (index, member) in party.iter().take(MAX_PARTY).enumerate() {
+        player(faults, &format!("party[{index}].player"), &member.player);
+        attributes(faults, &format!("party[{index}].attributes"), &member.attributes);
+    }
+}
+
+/// Checks an idempotency key, if there is one.
+pub(super) fn idempotency_key(faults: &mut Faults, key: Option<&String>) {
+    faults.check(
+        key.is_none_or(|key| (1..=MAX_IDEMPOTENCY_KEY_BYTES).contains(&key.len())),
+        "idempotency_key",
+        format_args!("must be of 1 to {MAX_IDEMPOTENCY_KEY_BYTES} bytes"),
+    );
 }
 
 /// Checks what describes a player, as far as no queue is known.
@@ -86,8 +100,6 @@ pub(super) fn player(faults: &mut Faults, field: &str, player: &str) {
 
 #[cfg(test)]
 mod tests {
-    use muster_protocol::api::PartyMember;
-
     use super::*;
 
     #[test]

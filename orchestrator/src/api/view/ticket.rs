@@ -52,6 +52,7 @@ pub(crate) fn ticket(
         matched_at_ms: Some(record.matched_at_ms).filter(|at| *at > 0),
         assigned_at_ms: Some(record.assigned_at_ms).filter(|at| *at > 0),
         assignment,
+        lobby: view.lobby.and_then(super::lobby::lobby),
     })
 }
 
