@@ -14,7 +14,7 @@ use muster_store::limits::KEYSPACE_END;
 use muster_store::{Bytes, Database, StoreError, Transaction, successor};
 
 use crate::keyspace::{self, Prefix, Reserved};
-use crate::records::{EdgePortRecord, MatchRecord, ServerRecord, TicketRecord, typed};
+use crate::records::{EdgePortRecord, MatchRecord, QueuePartsRecord, ServerRecord, TicketRecord, typed};
 use crate::state::servers::Derived;
 use crate::state::{kv, lobbies, matches, servers, tickets};
 
@@ -153,6 +153,9 @@ struct Seen {
     /// Edge ports that servers hold, as they say and as the ports say.
     held: BTreeMap<Vec<u8>, String>,
     taken: BTreeMap<Vec<u8>, String>,
+    /// Keys of queues, and those that rows of parts say must be there.
+    queues: BTreeSet<Vec<u8>>,
+    in_parts: BTreeMap<Vec<u8>, Vec<u8>>,
     /// The engine's rows, compared by itself.
     engine: muster_engine::check::Check,
 }
@@ -180,6 +183,10 @@ impl Seen {
             Prefix::Ticket => self.note_ticket(key, value),
             Prefix::Match => self.note_match(key, value),
             Prefix::EdgePort => self.note_port(key, value),
+            Prefix::QueueParts => self.note_parts(key, value),
+            Prefix::Queue => {
+                self.queues.insert(key.to_vec());
+            }
             Prefix::Engine => self.engine.note(key, value),
             Prefix::ServerPod => {
                 self.pods.insert(key.to_vec());
@@ -272,6 +279,16 @@ impl Seen {
         }
     }
 
+    fn note_parts(&mut self, key: &Bytes, value: &Bytes) {
+        let Ok(record) = kv::decode::<QueuePartsRecord>(key, value) else { return };
+        if QueuePartsRecord::from(&record.to_parts()) != record {
+            self.tell(key, "its parts are too many or not in order, and are read as others");
+        }
+        if let Some((namespace, queue)) = keyspace::split_queue_parts(key) {
+            self.in_parts.insert(keyspace::queue(&namespace, &queue), key.to_vec());
+        }
+    }
+
     fn expect(&mut self, derived: Derived) {
         self.expected.extend(derived.rows);
         *self.counted.entry(derived.count).or_default() += 1;
@@ -295,6 +312,11 @@ impl Seen {
             self.tell(key, "there, though no record says it should be");
         }
         self.compare_numbers();
+        for (queue, key) in std::mem::take(&mut self.in_parts) {
+            if !self.queues.contains(&queue) {
+                self.tell(&key, "parts of a queue that is not there");
+            }
+        }
         for (key, holder) in std::mem::take(&mut self.held) {
             match self.taken.remove(&key) {
                 Some(taken) if taken == holder => {}

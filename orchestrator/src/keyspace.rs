@@ -148,6 +148,8 @@ prefixes! {
     LobbyPublic = 76,
     /// Number of lobbies of a namespace.
     LobbyCount = 77,
+    /// The parts of a queue.
+    QueueParts = 78,
     /// Seats of a match that its record has no room for.
     MatchSeats = 79,
     /// What is to be done at a time.

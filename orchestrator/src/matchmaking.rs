@@ -4,7 +4,7 @@
 //! tickets as the store has them. [`commit`] writes one match in one transaction, tickets, match and server together,
 //! so that of two matchmakers that race one loses cleanly. [`waiting`] serves matches that found no warm server.
 //! [`runner`] is the loop of one queue, [`supervisor`] keeps one for every queue whose workflow is at home in this
-//! process.
+//! process. A queue that grows too large for one is cut into parts ([`parting`]), each with a loop of its own.
 
 mod acceptance;
 #[cfg(test)]
@@ -16,6 +16,9 @@ mod commit;
 mod memory;
 mod opening;
 mod outlook;
+mod parting;
+#[cfg(test)]
+mod parts_tests;
 #[cfg(test)]
 mod rules_tests;
 mod runner;

@@ -20,6 +20,7 @@ pub mod matches;
 pub mod namespaces;
 pub(crate) mod news;
 pub mod nodes;
+pub(crate) mod parts;
 pub mod ports;
 pub mod queues;
 pub mod recordings;

@@ -53,6 +53,12 @@ fn one() -> u32 {
     1
 }
 
+/// Whether a count says nothing.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands a reference")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
 /// Longest name of a namespace part, fleet, queue, port, tag or region, in bytes.
 pub const MAX_NAME_BYTES: usize = 63;
 

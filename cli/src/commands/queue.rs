@@ -6,7 +6,7 @@ use std::path::PathBuf;
 
 use clap::Subcommand;
 use muster_matchmaker::Queue;
-use muster_protocol::api::{self, QueueSpec};
+use muster_protocol::api::{self, QueuePart, QueueSpec};
 
 use super::{Ops, spec};
 use crate::args::Global;
@@ -60,6 +60,11 @@ pub(crate) enum Action {
     },
     /// List queues and how they stand
     Ls,
+    /// Show a queue and how it stands
+    Show {
+        /// Its name
+        name: String,
+    },
     /// Delete a queue; its searching tickets fail with the reason
     Rm {
         /// Its name
@@ -93,6 +98,7 @@ async fn act(ops: &Ops, action: Action) -> anyhow::Result<()> {
         Action::Drain { name } => mode(ops, &ops.client.drain_queue(&name).await?),
         Action::Resume { name } => mode(ops, &ops.client.resume_queue(&name).await?),
         Action::Ls => list(ops).await,
+        Action::Show { name } => show(ops, &ops.client.queue(&name).await?),
         Action::Rm { name } => {
             ops.client.delete_queue(&name).await?;
             output::done(ops.json, &name, "is deleted")
@@ -147,6 +153,45 @@ fn players(queue: &Queue) -> String {
     match queue.sizes() {
         (least, most) if least == most => most.to_string(),
         (least, most) => format!("{least} to {most}"),
+    }
+}
+
+fn show(ops: &Ops, queue: &api::Queue) -> anyhow::Result<()> {
+    let spec = &queue.spec;
+    let waits = queue.wait_p50_ms.zip(queue.wait_p90_ms).map(|(half, most)| {
+        format!(
+            "half of those matched lately within {}, nine of ten within {}",
+            output::span(half),
+            output::span(most)
+        )
+    });
+    let parts: Vec<String> = queue.parts.iter().map(part).collect();
+    let lines = [
+        ("queue", spec.name.clone()),
+        ("fleet", spec.fleet.clone()),
+        ("version", queue.version.to_string()),
+        ("matches", Queue::compile(spec).map_or_else(|error| error.to_string(), |queue| shape(&queue))),
+        ("mode", queue.mode.as_str().to_owned()),
+        ("regions", output::list(&spec.regions)),
+        ("searching", queue.searching.to_string()),
+        ("matched", queue.matched.to_string()),
+        ("waits", waits.unwrap_or_default()),
+        ("waiting for", queue.waiting_for.join("\n")),
+        ("parts", parts.join("\n")),
+    ];
+    output::details(ops.json, queue, &lines)
+}
+
+/// A part of a queue in words.
+fn part(part: &QueuePart) -> String {
+    let named =
+        part.regions.iter().map(|region| if region.is_empty() { "no region named" } else { region.as_str() });
+    let regions = output::list(named);
+    match (part.from, part.to) {
+        (None, None) => regions,
+        (Some(from), None) => format!("{regions}, from {from}"),
+        (None, Some(to)) => format!("{regions}, below {to}"),
+        (Some(from), Some(to)) => format!("{regions}, from {from} and below {to}"),
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! A ticket leads when it comes, when something relaxes for it, when a region has room again that had none when it
 //! led, and, if not all of its neighbours could be looked at, after a while. Work follows these events and not the
-//! number of those who wait. What leading means is not known here.
+//! number of those who wait. A ticket that is led elsewhere waits for none of this. What leading means is not known
+//! here.
 
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -25,6 +26,8 @@ struct Waiting {
     due_ms: Option<u64>,
     is_ready: bool,
     has_led: bool,
+    /// Its turns are another's, but for those that it is given.
+    is_led_elsewhere: bool,
     /// Regions, one bit each, in which it could not look for a match since they had no room.
     missed: u64,
 }
@@ -49,6 +52,13 @@ impl Agenda {
     pub(crate) fn new() -> Self {
         let missed = (0..MAX_REGIONS).map(|_| BTreeSet::new()).collect();
         Self { waiting: Vec::new(), due: BTreeSet::new(), ready: BTreeSet::new(), missed, now_ms: 0, open: 0 }
+    }
+
+    /// A ticket came that is led elsewhere.
+    pub(crate) fn insert_led_elsewhere(&mut self, slot: Slot, priority: Priority, entered_ms: u64) {
+        self.insert(slot, priority, entered_ms);
+        self.remove(slot);
+        self.waiting[slot as usize].is_led_elsewhere = true;
     }
 
     /// A ticket came; it leads at once, which is when it came.
@@ -104,9 +114,21 @@ impl Agenda {
         self.now_ms
     }
 
-    /// A ticket that led in vain leads again at `due_ms`, and when one of the regions `missed` has room.
+    /// Gives a ticket that is led elsewhere one turn.
+    pub(crate) fn once(&mut self, slot: Slot) {
+        self.remove(slot);
+        let waiting = &mut self.waiting[slot as usize];
+        waiting.due_ms = Some(waiting.entered_ms);
+        self.due.insert((waiting.entered_ms, slot));
+    }
+
+    /// A ticket that led in vain leads again at `due_ms`, and when one of the regions `missed` has room; unless it is led
+    /// elsewhere.
     pub(crate) fn again(&mut self, slot: Slot, due_ms: Option<u64>, missed: u64) {
         self.remove(slot);
+        if self.waiting[slot as usize].is_led_elsewhere {
+            return;
+        }
         let turn = self.turn(slot);
         let waiting = &mut self.waiting[slot as usize];
         (waiting.due_ms, waiting.missed) = (due_ms, missed);
@@ -120,7 +142,7 @@ impl Agenda {
     pub(crate) fn opens(&mut self, region: usize, slot: Slot) {
         let turn = self.turn(slot);
         let waiting = &mut self.waiting[slot as usize];
-        if waiting.has_led && !waiting.is_ready {
+        if waiting.has_led && !waiting.is_ready && !waiting.is_led_elsewhere {
             waiting.missed |= 1 << region;
             self.missed[region].insert(turn);
         }
@@ -166,6 +188,22 @@ pub(crate) fn bits(mut set: u64) -> impl Iterator<Item = usize> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_led_elsewhere_has_only_the_turn_it_is_given() {
+        let mut agenda = Agenda::new();
+        agenda.insert_led_elsewhere(0, Priority::Normal, 10);
+        assert_eq!((agenda.next(20, 0b1), agenda.next_due_ms()), (None, None));
+        agenda.once(0);
+        assert_eq!((agenda.next_due_ms(), agenda.next(20, 0b1)), (Some(10), Some(0)));
+        agenda.again(0, Some(30), 0b10);
+        agenda.opens(1, 0);
+        assert_eq!((agenda.next(40, 0b10), agenda.next_due_ms()), (None, None));
+        // What it was is forgotten with it.
+        agenda.remove(0);
+        agenda.insert(0, Priority::Normal, 50);
+        assert_eq!(agenda.next(50, 0), Some(0));
+    }
 
     #[test]
     fn of_those_due_the_highest_priority_leads_first_and_then_the_oldest() {

@@ -73,7 +73,7 @@ impl Pool {
             opening.playing.extend(self.remove(key).map(|ticket| (ticket, team)));
         }
         let region = opening.region.clone();
-        self.openings.insert(&self.queue, opening);
+        self.open(opening);
         Formed { region, members, quality: join.quality, joins: Some(join.opening), beside }
     }
 

@@ -2,11 +2,14 @@
 //!
 //! No store, no clock, no randomness: the same goes in, the same comes out. A queue is written as a
 //! [`muster_protocol::api::QueueSpec`] and compiled ([`queue`]); tickets wait in a [`Pool`], which forms matches that
-//! [`Queue::allows`] and has them join running ones ([`Opening`]) as [`Queue::allows_joining`] says. Why a ticket is not matched, [`explain`] says; what another definition would do for the same
-//! players, [`simulate`] does. What becomes of a match, and what is durable, is the orchestrator's.
+//! [`Queue::allows`] and has them join running ones ([`Opening`]) as [`Queue::allows_joining`] says; of a large queue,
+//! each pool lets only its own part of them lead ([`parts`]). Why a ticket is not matched, [`explain`] says; what another
+//! definition would do for the same players, [`simulate`] does. What becomes of a match, and what is durable, is the
+//! orchestrator's.
 
 pub mod explain;
 pub mod filter;
+pub mod parts;
 pub mod queue;
 pub mod simulate;
 pub mod ticket;

@@ -2,7 +2,8 @@
 //!
 //! An opening looks for players when it comes or changes, when a limit relaxes for it, when its region is offered
 //! again, when somebody is near who could join only in company, and, if not everybody near could be looked at, after a
-//! while. Those of high priority also do when anybody near comes. What looking means is not known here.
+//! while. Those of high priority also do when anybody near comes. Of a queue in parts, one that is filled elsewhere looks
+//! here only for those who are led here and wake it. What looking means is not known here.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -32,6 +33,7 @@ pub(crate) struct Open {
     /// How often it looked in vain though not everybody could be looked at.
     pub(crate) fruitless: u32,
     due_ms: Option<u64>,
+    is_filled_here: bool,
 }
 
 /// Whose turn comes first: by priority, then by age.
@@ -53,7 +55,7 @@ pub(crate) struct Openings {
 
 impl Open {
     /// `None` of what nobody can join: nobody plays there, or there is no seat, or a team that the queue has not.
-    fn new(queue: &Queue, opening: Opening) -> Option<Self> {
+    fn new(queue: &Queue, opening: Opening, is_filled_here: bool) -> Option<Self> {
         let primary = queue.primary();
         let number = |ticket: &crate::Ticket| {
             // As for tickets: without a number those who came at about the same time are near.
@@ -70,7 +72,8 @@ impl Open {
         let rooms = queue.teams.iter().zip(sizes).map(|(team, size)| team.max.saturating_sub(size));
         let largest = rooms.max().unwrap_or_default().min(seats);
         let texts = queue.texts_of(opening.playing.iter().map(|(ticket, _)| ticket));
-        let open = Self { opening, low, high, seats, largest, texts, fruitless: 0, due_ms: None };
+        let (fruitless, due_ms) = (0, None);
+        let open = Self { opening, low, high, seats, largest, texts, fruitless, due_ms, is_filled_here };
         (players > 0 && largest > 0).then_some(open)
     }
 
@@ -106,15 +109,22 @@ impl Openings {
         self.all.get(&key)
     }
 
-    /// Takes one in, in the place of what was known of it, and has it look for players. Returns whether anybody can
-    /// join it; one that nobody can is not kept.
-    pub(crate) fn insert(&mut self, queue: &Queue, opening: Opening) -> bool {
+    /// Every one of them.
+    pub(crate) fn into_all(self) -> impl Iterator<Item = Opening> {
+        self.all.into_values().map(|open| open.opening)
+    }
+
+    /// Takes one in, in the place of what was known of it, and has it look for players if it is filled here. Returns
+    /// whether anybody can join it; one that nobody can is not kept.
+    pub(crate) fn insert(&mut self, queue: &Queue, opening: Opening, is_filled_here: bool) -> bool {
         self.remove(opening.key);
-        let Some(open) = Open::new(queue, opening) else { return false };
+        let Some(open) = Open::new(queue, opening, is_filled_here) else { return false };
         let key = open.opening.key;
         let regions = self.by_place.entry(open.texts.clone()).or_default();
         regions.entry(open.opening.region.clone()).or_default().insert((open.middle(), key));
-        self.ready.insert(open.turn());
+        if is_filled_here {
+            self.ready.insert(open.turn());
+        }
         self.all.insert(key, open);
         true
     }
@@ -165,7 +175,8 @@ impl Openings {
     /// Those of a region look for players now.
     pub(crate) fn wake_region(&mut self, region: &str) {
         let places = self.by_place.values().filter_map(|regions| regions.get(region));
-        let keys: Vec<OpeningKey> = places.flatten().map(|(_, key)| *key).collect();
+        let keys = places.flatten().map(|(_, key)| *key);
+        let keys: Vec<OpeningKey> = keys.filter(|key| self.all[key].is_filled_here).collect();
         for key in keys {
             self.wake(key);
         }
@@ -175,6 +186,7 @@ impl Openings {
     pub(crate) fn again(&mut self, key: OpeningKey, due_ms: Option<u64>, is_whole: bool) {
         let Some(open) = self.all.get_mut(&key) else { return };
         open.fruitless += u32::from(!is_whole);
+        let due_ms = due_ms.filter(|_| open.is_filled_here);
         open.due_ms = due_ms;
         self.due.extend(due_ms.map(|due_ms| (due_ms, key)));
     }

@@ -14,6 +14,7 @@ use crate::near::{Hot, MAX_REGIONS, Near};
 use crate::needs::{Need, needs_of};
 use crate::opening::{Opening, OpeningKey};
 use crate::openings::Openings;
+use crate::parts::Parts;
 use crate::quality::Worth;
 use crate::queue::{Asks, Queue};
 use crate::search::Spare;
@@ -51,6 +52,9 @@ pub struct Pool {
     pub(crate) breaking: Vec<usize>,
     pub(crate) agenda: Agenda,
     pub(crate) openings: Openings,
+    /// The parts of the queue, and which of them leads here.
+    parts: Parts,
+    part: usize,
     /// Regions last offered, at the positions by which tickets know them.
     pub(crate) regions: Vec<Option<String>>,
     entries: Vec<Option<Entry>>,
@@ -74,6 +78,8 @@ impl Pool {
             queue,
             agenda: Agenda::new(),
             openings: Openings::default(),
+            parts: Parts::default(),
+            part: 0,
             regions: Vec::new(),
             entries: Vec::new(),
             free: Vec::new(),
@@ -124,18 +130,62 @@ impl Pool {
         }
         self.by_key.insert(ticket.key, slot);
         self.buckets[bucket].near.insert((near, slot), hot);
-        self.agenda.insert(slot, ticket.priority, ticket.entered_ms);
+        let is_led_here = self.schedule(slot, &ticket);
         self.entries[slot as usize] = Some(Entry { ticket, near, bucket, fruitless: 0, yielded: 0 });
-        if !self.openings.is_empty() {
+        if is_led_here && !self.openings.is_empty() {
             self.wake_near(slot, cap_ms);
         }
         Ok(())
     }
 
+    /// As [`Pool::insert`], for one that was in a match that is not: it leads once, even if it is led elsewhere, for those
+    /// who led here meanwhile did not see it.
+    ///
+    /// # Errors
+    /// [`TicketError`] if it can never be matched here.
+    pub fn put_back(&mut self, ticket: Ticket) -> Result<(), TicketError> {
+        let key = ticket.key;
+        self.insert(ticket)?;
+        if let Some(slot) = self.by_key.get(&key) {
+            self.agenda.once(*slot);
+        }
+        Ok(())
+    }
+
+    /// Lets only the tickets and openings of `part` take turns from now on, where the queue is in `parts`.
+    pub fn lead(&mut self, parts: Parts, part: usize) {
+        let (parts_before, part_before) = (std::mem::replace(&mut self.parts, parts), self.part);
+        self.part = part;
+        for slot in 0..self.entries.len() as Slot {
+            let Some(entry) = self.entries[slot as usize].take() else { continue };
+            let led_before = parts_before.of(&self.queue, &entry.ticket) == part_before;
+            if led_before != (self.parts.of(&self.queue, &entry.ticket) == part) {
+                self.agenda.remove(slot);
+                self.schedule(slot, &entry.ticket);
+            }
+            self.entries[slot as usize] = Some(entry);
+        }
+        for opening in std::mem::take(&mut self.openings).into_all() {
+            self.open(opening);
+        }
+    }
+
+    /// Gives a ticket that came its turn, if it is led here. Returns whether it is.
+    fn schedule(&mut self, slot: Slot, ticket: &Ticket) -> bool {
+        let is_led_here = self.parts.of(&self.queue, ticket) == self.part;
+        if is_led_here {
+            self.agenda.insert(slot, ticket.priority, ticket.entered_ms);
+        } else {
+            self.agenda.insert_led_elsewhere(slot, ticket.priority, ticket.entered_ms);
+        }
+        is_led_here
+    }
+
     /// Takes an opening in, in the place of what was known of it. Returns whether anybody can join it: one without
     /// players or seats, or with a team that the queue has not, is not kept.
     pub fn open(&mut self, opening: Opening) -> bool {
-        self.openings.insert(&self.queue, opening)
+        let is_filled_here = self.parts.of_opening(&self.queue, &opening) == self.part;
+        self.openings.insert(&self.queue, opening, is_filled_here)
     }
 
     /// Takes an opening out; `None` if it is not there.

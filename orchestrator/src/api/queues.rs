@@ -51,5 +51,6 @@ async fn standing(tx: &mut Transaction, record: &QueueRecord) -> Result<Queue, S
     let searching = state::tickets::count(tx, namespace, name, TicketState::Searching).await?;
     let matched = state::tickets::count(tx, namespace, name, TicketState::Matched).await?;
     let openings = state::matches::open(tx, namespace, name, None, MAX_OPENINGS_COUNTED).await?.len();
-    view::queue(record, status, (searching, matched), openings)
+    let parts = state::parts::peek(tx, namespace, name).await?;
+    view::queue(record, status, (searching, matched, openings), &parts)
 }

@@ -10,9 +10,9 @@ use crate::keyspace::Prefix;
 use crate::records::{
     ApiTokenRecord, AuthorityRecord, BuildRecord, EdgeFlowsRecord, EdgePortRecord, EdgeRecord,
     FleetHealthRecord, FleetRecord, FlowKeyRecord, JoinTokenRecord, LiveServer, MatchRecord, MatchSeats,
-    NamespaceRecord, NodeRecord, PlayerSeat, Pod, PublicLobby, QueueRecord, QueueStatusRecord,
-    RecordedTicketRecord, ReplicaRecord, SearchingTicket, ServerRecord, SigningKeyRecord, TagRecord,
-    TicketRecord, UploadRecord,
+    NamespaceRecord, NodeRecord, PlayerSeat, Pod, PublicLobby, QueuePartsRecord, QueueRecord,
+    QueueStatusRecord, RecordedTicketRecord, ReplicaRecord, SearchingTicket, ServerRecord, SigningKeyRecord,
+    TagRecord, TicketRecord, UploadRecord,
 };
 use crate::state::kv;
 
@@ -104,6 +104,7 @@ pub fn describe(prefix: Prefix, value: &Bytes) -> Result<String, String> {
         Prefix::EdgeFlows => read::<EdgeFlowsRecord>(value),
         Prefix::Replica => read::<ReplicaRecord>(value),
         Prefix::Queue => read::<QueueRecord>(value),
+        Prefix::QueueParts => read::<QueuePartsRecord>(value),
         Prefix::QueueStatus => read::<QueueStatusRecord>(value),
         Prefix::Ticket => read::<TicketRecord>(value),
         Prefix::TicketRecorded => read::<RecordedTicketRecord>(value),

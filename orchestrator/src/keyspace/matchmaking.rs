@@ -27,6 +27,21 @@ pub fn queue_status(namespace: &str, queue: &str) -> Vec<u8> {
     pack(&(Prefix::QueueStatus as u16, namespace, queue))
 }
 
+/// [`crate::records::QueuePartsRecord`].
+pub fn queue_parts(namespace: &str, queue: &str) -> Vec<u8> {
+    pack(&(Prefix::QueueParts as u16, namespace, queue))
+}
+
+/// The parts of every queue that has several.
+pub fn all_queue_parts() -> KeyRange {
+    KeyRange::under(&(Prefix::QueueParts as u16,))
+}
+
+/// Namespace and queue of a [`queue_parts`] key.
+pub fn split_queue_parts(key: &[u8]) -> Option<(String, String)> {
+    unpack::<(u16, String, String)>(key).ok().map(|(_, namespace, queue)| (namespace, queue))
+}
+
 /// Number of queues of a namespace.
 pub fn queue_count(namespace: &str) -> Vec<u8> {
     pack(&(Prefix::QueueCount as u16, namespace))

@@ -26,6 +26,8 @@ pub(super) struct Making<'a> {
     pub(super) max_players: u32,
     /// Whether its matches are open to others while they run and have free seats.
     pub(super) backfill: bool,
+    /// Other matchmakers have these tickets in memory, too.
+    pub(super) is_shared: bool,
 }
 
 /// What became of a group.
@@ -47,7 +49,7 @@ pub(crate) enum Committed {
 /// is written whole or not at all; a server is claimed with it if one is warm.
 pub(super) async fn commit_group(
     db: &Database,
-    Making { record: queue, accept_ms, max_players, backfill }: &Making<'_>,
+    Making { record: queue, accept_ms, max_players, backfill, is_shared }: &Making<'_>,
     region: &str,
     members: &[(TicketId, String)],
     now_ms: u64,
@@ -89,6 +91,9 @@ pub(super) async fn commit_group(
                 assign_ticket(after, server.id, now_ms);
             }
             tickets::save(&mut tx, Some(before), after);
+            if *is_shared {
+                tickets::tell_matched(&mut tx, after);
+            }
         }
         let waits_ms = waits_ms(&befores, now_ms);
         Ok(if server.is_some() { Committed::Assigned(waits_ms) } else { Committed::Waiting(waits_ms) })
@@ -100,7 +105,7 @@ pub(super) async fn commit_group(
 /// Who sits there is what they were held against, so a match that has changed meanwhile takes none of them.
 pub(super) async fn commit_join(
     db: &Database,
-    Making { max_players, .. }: &Making<'_>,
+    Making { max_players, is_shared, .. }: &Making<'_>,
     (match_id, beside): (MatchId, &[TicketId]),
     members: &[(TicketId, String)],
     now_ms: u64,
@@ -121,7 +126,12 @@ pub(super) async fn commit_join(
             team: team.clone(),
         });
         match seats::sell(&mut tx, &record, newcomers.collect(), now_ms).await {
-            Ok(_) => Ok(Committed::Joined(waits_ms(&befores, now_ms))),
+            Ok(sale) => {
+                if *is_shared {
+                    sale.tickets.iter().for_each(|ticket| tickets::tell_matched(&mut tx, ticket));
+                }
+                Ok(Committed::Joined(waits_ms(&befores, now_ms)))
+            }
             Err(SellError::State(error)) => Err(error),
             Err(SellError::Full { .. } | SellError::Over | SellError::Seated(_)) => Ok(Committed::Closed),
         }

@@ -3,15 +3,17 @@
 //!
 //! Every ticket that begins to search, and every one that is withdrawn, leaves a row of news whose key sorts by the
 //! order of commits ([`crate::keyspace::ticket_news_row`]); what a matchmaker has not read yet lies behind its
-//! cursor, and none is missed, however the clocks of those who write differ. That a ticket was matched is not told:
-//! a matchmaker knows what it matched itself, and what another matched meanwhile it learns when its own match of that
-//! ticket is refused. Of the matches that a queue fills every change is news; who sits in one is read when it comes.
+//! cursor, and none is missed, however the clocks of those who write differ. That a ticket was matched is told only
+//! where the queue is in parts: a matchmaker knows what it matched itself, and what another matched meanwhile it learns
+//! at the latest when its own match of that ticket is refused.
+//! Of the matches that a queue fills every change is news; who sits in one is read when it comes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use muster_matchmaker::{Pool, Queue, TicketKey};
+use muster_matchmaker::parts::Parts;
+use muster_matchmaker::{Pool, Queue, Ticket, TicketKey};
 use muster_protocol::api::QueueSpec;
 use muster_protocol::id::{MatchId, TicketId};
 use muster_store::{Database, Transaction};
@@ -45,6 +47,11 @@ pub(super) struct Memory {
     pub(super) pool: Pool,
     /// How long players have to accept, in milliseconds; 0: they are not asked.
     pub(super) accept_ms: u64,
+    /// The queue's parts, and how many it is fixed to; 0: as many as its tickets need.
+    pub(super) parts: Parts,
+    pub(super) fixed_parts: usize,
+    /// Which of the parts leads here.
+    part: usize,
     /// Tickets that cannot be matched as the queue is defined.
     pub(super) unfit: BTreeMap<TicketKey, String>,
     pub(super) waits: Waits,
@@ -75,10 +82,11 @@ pub(super) fn ticket_id(key: TicketKey) -> TicketId {
 }
 
 impl Memory {
-    /// Reads the tickets of the queue that `record` is of whole.
+    /// Reads the tickets of the queue that `record` is of whole, of which those of `part` are led here.
     pub(super) async fn read(
         db: &Database,
         record: QueueRecord,
+        (parts, part): (Parts, usize),
         waits: Waits,
         now_ms: u64,
     ) -> Result<Self, StateError> {
@@ -97,6 +105,9 @@ impl Memory {
             record,
             pool: Pool::new(compiled),
             accept_ms,
+            fixed_parts: spec.parts as usize,
+            parts: Parts::default(),
+            part,
             unfit: BTreeMap::new(),
             waits,
             expiries: BTreeSet::new(),
@@ -104,6 +115,7 @@ impl Memory {
             marks: VecDeque::new(),
             read_ms: now_ms,
         };
+        memory.lead(parts);
         let mut after: Option<Bytes> = None;
         loop {
             let page = db
@@ -165,6 +177,14 @@ impl Memory {
             && now_ms.saturating_sub(self.read_ms) < STALE_AFTER_MS
     }
 
+    /// Lets its own tickets lead by `parts` from now on.
+    pub(super) fn lead(&mut self, parts: Parts) {
+        if self.parts != parts {
+            self.pool.lead(parts.clone(), self.part);
+            self.parts = parts;
+        }
+    }
+
     /// Reads a page of news.
     pub(super) async fn next_news(&self, tx: &mut Transaction) -> Result<Page, StateError> {
         let (namespace, queue) = (&self.record.namespace, &self.record.name);
@@ -191,23 +211,34 @@ impl Memory {
     }
 
     /// What a ticket's row says: it searches, or it does no more.
-    pub(super) fn learn(&mut self, ticket: TicketId, row: Option<&SearchingTicket>) {
-        let key = ticket.uuid().as_u128();
+    fn learn(&mut self, ticket: TicketId, row: Option<&SearchingTicket>) {
         let Some(row) = row else {
+            let key = ticket.uuid().as_u128();
             self.pool.remove(key);
             self.unfit.remove(&key);
             return;
         };
+        // It was found to fit.
+        drop(self.fitting(ticket, row).map(|ticket| self.pool.insert(ticket)));
+    }
+
+    /// A ticket that a match was formed of, and refused, searches on.
+    pub(super) fn take_back(&mut self, ticket: TicketId, row: &SearchingTicket) {
+        // It was found to fit.
+        drop(self.fitting(ticket, row).map(|ticket| self.pool.put_back(ticket)));
+    }
+
+    /// The ticket that a row is of, if it can be matched as the queue is defined.
+    fn fitting(&mut self, ticket: TicketId, row: &SearchingTicket) -> Option<Ticket> {
+        let key = ticket.uuid().as_u128();
         if row.expires_at_ms > 0 {
             self.expiries.insert((row.expires_at_ms, key));
         }
         match candidate(self.pool.queue(), ticket, row) {
-            Ok(ticket) => {
-                // It was found to fit.
-                let _ = self.pool.insert(ticket);
-            }
+            Ok(ticket) => Some(ticket),
             Err(reason) => {
                 self.unfit.insert(key, reason);
+                None
             }
         }
     }

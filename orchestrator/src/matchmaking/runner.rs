@@ -1,5 +1,8 @@
-//! The matchmaker of one queue: serve matches that wait, take in the news, form matches, commit them, sleep until there
-//! is something to do.
+//! The matchmaker of one queue, or of a part of it: serve matches that wait, take in the news, form matches, commit
+//! them, sleep until there is something to do.
+//!
+//! Of a queue in several parts the first's does what one is enough for: it serves the matches that wait, writes how the
+//! queue does, forgets old news, and decides about the parts.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -7,7 +10,7 @@ use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use muster_engine::Clock;
-use muster_matchmaker::{Formed, OpeningKey, Queue};
+use muster_matchmaker::{Formed, Offer, OpeningKey, Queue};
 use muster_protocol::id::TicketId;
 use muster_store::{Database, Watch};
 use tokio::time::Instant;
@@ -17,10 +20,11 @@ use super::commit::{Committed, Making, commit_group, commit_join};
 use super::memory::{Memory, ticket_id};
 use super::opening::match_id;
 use super::outlook::{self, Outlook};
+use super::parting;
 use super::waiting::assign_waiting;
 use super::waits::Waits;
 use crate::records::{QueueMode, QueueStatusRecord, TicketState};
-use crate::state::{StateError, news, queues, tickets};
+use crate::state::{StateError, news, parts, queues, tickets};
 use crate::{keyspace, metrics, wake};
 
 /// Looks again after this even if nothing was watched to change.
@@ -55,39 +59,41 @@ pub(crate) struct Next {
     due_ms: Option<u64>,
 }
 
-/// Makes the matches of one queue.
+/// Makes the matches of one queue, or of a part of it.
 pub(crate) struct Matchmaker {
     db: Database,
     namespace: String,
     queue: String,
+    part: usize,
     /// Unset before the first pass, and after one that failed.
     memory: Option<Memory>,
     status_ms: u64,
+    /// When the parts were last thought about.
+    parted_ms: u64,
 }
 
-/// Runs the matchmaker of one queue until the queue is gone or `shutdown`.
+/// Runs the matchmaker of a part of a queue until the queue or the part is gone, or `shutdown`.
 pub(super) async fn run(
     db: Database,
-    namespace: String,
-    queue: String,
+    (namespace, queue, part): (String, String, usize),
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
 ) {
-    let mut matchmaker = Matchmaker::new(db, namespace.clone(), queue.clone());
+    let mut matchmaker = Matchmaker::of_part(db, namespace.clone(), queue.clone(), part);
     loop {
         let began = Instant::now();
         let (watches, tick) = match matchmaker.pass(clock.now_ms()).await {
             Ok(None) => return,
             Ok(Some((did, next))) => {
                 if did != Pass::default() {
-                    tracing::debug!(namespace, queue, ?did, "matchmaking pass");
+                    tracing::debug!(namespace, queue, part, ?did, "matchmaking pass");
                 }
                 let due =
                     next.due_ms.map(|due_ms| Duration::from_millis(due_ms.saturating_sub(clock.now_ms())));
                 (next.watches, due.unwrap_or(TICK).min(TICK))
             }
             Err(error) => {
-                tracing::warn!(namespace, queue, %error, "matchmaking pass failed");
+                tracing::warn!(namespace, queue, part, %error, "matchmaking pass failed");
                 (Vec::new(), wake::AFTER_FAILURE)
             }
         };
@@ -126,16 +132,23 @@ fn one_after_the_other(formed: Vec<Formed>) -> Vec<Vec<Formed>> {
 }
 
 impl Matchmaker {
-    /// A matchmaker that has not looked yet.
+    /// The matchmaker of a queue's first part, which is all of most queues.
+    #[cfg(test)]
     pub(crate) fn new(db: Database, namespace: String, queue: String) -> Self {
-        Self { db, namespace, queue, memory: None, status_ms: 0 }
+        Self::of_part(db, namespace, queue, 0)
     }
 
-    /// One pass over the queue. `None` if there is no such queue. After one that failed, everything is read anew.
+    /// The matchmaker of a part of a queue, which has not looked yet.
+    pub(crate) fn of_part(db: Database, namespace: String, queue: String, part: usize) -> Self {
+        Self { db, namespace, queue, part, memory: None, status_ms: 0, parted_ms: 0 }
+    }
+
+    /// One pass over the queue. `None` if there is no such queue, or no such part of it. After one that failed, everything is read anew.
     pub(crate) async fn pass(&mut self, now_ms: u64) -> Result<Option<(Pass, Next)>, StateError> {
         let memory = self.memory.take();
         let Some((mut memory, did, next)) = self.pass_with(memory, now_ms).await? else { return Ok(None) };
-        if let Some(until) = memory.forgettable(now_ms) {
+        let forgettable = memory.forgettable(now_ms);
+        if let Some(until) = forgettable.filter(|_| self.is_first()) {
             let (namespace, queue) = (&self.namespace, &self.queue);
             self.db
                 .run("forget_news", async |mut tx| {
@@ -149,39 +162,67 @@ impl Matchmaker {
         Ok(Some((did, next)))
     }
 
+    fn is_first(&self) -> bool {
+        self.part == 0
+    }
+
     async fn pass_with(
         &mut self,
         memory: Option<Memory>,
         now_ms: u64,
     ) -> Result<Option<(Memory, Pass, Next)>, StateError> {
         let (db, namespace, queue) = (self.db.clone(), &self.namespace, &self.queue);
-        let record = db.read("queue", async |mut tx| queues::peek(&mut tx, namespace, queue).await).await?;
-        let Some(record) = record else { return Ok(None) };
-        let mut did = Pass {
-            assigned: assign_waiting(&db, namespace, &record.fleet, now_ms).await?,
-            ..Pass::default()
-        };
+        let found = db.read("queue", async |mut tx| {
+            let Some(record) = queues::peek(&mut tx, namespace, queue).await? else { return Ok(None) };
+            Ok::<_, StateError>(Some((record, parts::peek(&mut tx, namespace, queue).await?)))
+        });
+        let Some((record, parts)) = found.await? else { return Ok(None) };
+        if self.part >= parts.count() {
+            return Ok(None);
+        }
+        let mut did = Pass::default();
+        if self.is_first() {
+            did.assigned = assign_waiting(&db, namespace, &record.fleet, now_ms).await?;
+        }
         let mut memory = match memory {
             Some(mut memory) if memory.is_current(&record, now_ms) => {
                 memory.record = record;
+                memory.lead(parts);
                 memory
             }
             before => {
                 let waits = before.map_or_else(Waits::default, |memory| memory.waits);
-                Memory::read(&db, record, waits, now_ms).await?
+                Memory::read(&db, record, (parts, self.part), waits, now_ms).await?
             }
         };
         let (outlook, watches) = self.look(&mut memory, now_ms).await?;
         memory.expire(now_ms);
-        self.report(&memory, &outlook, now_ms).await?;
+        if self.is_first() {
+            self.report(&memory, &outlook, now_ms).await?;
+            self.decide_parts(&mut memory, now_ms).await?;
+        }
         let mut due_ms = None;
         if memory.record.mode() != QueueMode::Paused {
-            let formed = memory.pool.form(now_ms, &outlook.offers, MAX_MATCHES_PER_PASS);
-            self.commit(&mut memory, formed, &outlook, &mut did, now_ms).await?;
+            let offers = share_of(outlook.offers, memory.parts.count());
+            let formed = memory.pool.form(now_ms, &offers, MAX_MATCHES_PER_PASS);
+            self.commit(&mut memory, formed, outlook.backfill, &mut did, now_ms).await?;
             due_ms = memory.pool.next_due_ms();
         }
         metrics::matches(did.assigned, did.waiting, did.joined, did.stale);
         Ok(Some((memory, did, Next { watches, due_ms })))
+    }
+
+    /// Changes the queue's parts, if it is time to think about them and others are better.
+    async fn decide_parts(&mut self, memory: &mut Memory, now_ms: u64) -> Result<(), StateError> {
+        if now_ms < self.parted_ms + parting::EVERY_MS {
+            return Ok(());
+        }
+        self.parted_ms = now_ms;
+        if let Some(parts) = parting::change(&self.db, memory).await? {
+            tracing::info!(self.namespace, self.queue, parts = parts.count(), "the queue's parts change");
+            memory.lead(parts);
+        }
+        Ok(())
     }
 
     /// Takes the news in, and looks where matches could be played.
@@ -216,15 +257,16 @@ impl Matchmaker {
         &self,
         memory: &mut Memory,
         formed: Vec<Formed>,
-        outlook: &Outlook,
+        backfill: bool,
         did: &mut Pass,
         now_ms: u64,
     ) -> Result<(), StateError> {
         let record = memory.record.clone();
+        let is_shared = memory.parts.count() > 1;
         let queue = memory.pool.queue().clone();
         let max_players = u32::try_from(queue.sizes().1).unwrap_or(u32::MAX);
         let accept_ms = memory.accept_ms;
-        let making = Making { record: &record, accept_ms, max_players, backfill: outlook.backfill };
+        let making = Making { record: &record, accept_ms, max_players, backfill, is_shared };
         let commits = one_after_the_other(formed).into_iter().map(|group| {
             let (making, queue) = (&making, &queue);
             async move {
@@ -261,7 +303,7 @@ impl Matchmaker {
             let ticket = ticket_id(key);
             let found = self.db.read("spoilt", async |mut tx| tickets::peek(&mut tx, ticket).await).await?;
             if let Some(found) = found.filter(|found| found.state() == TicketState::Searching) {
-                memory.learn(ticket, Some(&found.searching()));
+                memory.take_back(ticket, &found.searching());
             }
         }
         Ok(())
@@ -334,4 +376,14 @@ impl Matchmaker {
             .run("queue_status", async |mut tx| queues::set_status(&mut tx, namespace, queue, &status).await)
             .await
     }
+}
+
+/// What one of several parts may take of what regions have room for: a share, so that all of them together do not take
+/// much more than there is, and at least one match, so that none goes without.
+fn share_of(mut offers: Vec<Offer>, parts: usize) -> Vec<Offer> {
+    let parts = parts as u32;
+    for offer in &mut offers {
+        offer.capacity = offer.capacity.div_ceil(parts);
+    }
+    offers
 }

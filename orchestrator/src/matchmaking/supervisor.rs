@@ -1,4 +1,5 @@
-//! Keeps one matchmaker running for every queue whose workflow is at home here.
+//! Keeps one matchmaker running for every queue whose workflow is at home here, and for every further part of a queue
+//! that is.
 //!
 //! While a lease moves, two orchestrators may run the same matchmaker, or none, for a moment: of two that form
 //! the same match the store lets one win.
@@ -14,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::AbortOnDropHandle;
 
 use super::runner;
-use crate::state::{StateError, queues, workflows};
+use crate::state::{StateError, parts, queues, workflows};
 use crate::{keyspace, wake};
 
 /// Looks for queues again after this even if nothing was watched to change.
@@ -27,8 +28,8 @@ const PAGE: usize = 1_000;
 /// The shards whose workflows are at home here.
 pub(crate) type Shards = watch::Receiver<BTreeSet<ShardIndex>>;
 
-/// Namespace and name.
-type QueueKey = (String, String);
+/// Namespace and name of a queue, and one of its parts.
+type PartKey = (String, String, usize);
 
 /// A matchmaker at work.
 struct Running {
@@ -44,15 +45,16 @@ pub(crate) async fn run(
     clock: Arc<dyn Clock>,
     shutdown: CancellationToken,
 ) {
-    let mut running: BTreeMap<QueueKey, Running> = BTreeMap::new();
+    let mut running: BTreeMap<PartKey, Running> = BTreeMap::new();
     loop {
         let held = shards.borrow_and_update().clone();
         let (watches, tick) = match look(&db).await {
-            Ok((queues, watch)) => {
-                let here: BTreeSet<QueueKey> = queues
-                    .into_iter()
-                    .filter(|(namespace, queue)| held.contains(&workflows::queue(namespace, queue).shard()))
-                    .collect();
+            Ok((parts, watch)) => {
+                let home = |(namespace, queue, part): &PartKey| {
+                    workflows::queue_part(namespace, queue, *part).shard()
+                };
+                let here: BTreeSet<PartKey> =
+                    parts.into_iter().filter(|part| held.contains(&home(part))).collect();
                 adjust(&mut running, here, &db, &clock, &shutdown);
                 (vec![watch], TICK)
             }
@@ -83,10 +85,10 @@ pub(crate) async fn run(
     }
 }
 
-/// Starts matchmakers of the queues that are `here`, and stops the others.
+/// Starts matchmakers of the parts that are `here`, and stops the others.
 fn adjust(
-    running: &mut BTreeMap<QueueKey, Running>,
-    here: BTreeSet<QueueKey>,
+    running: &mut BTreeMap<PartKey, Running>,
+    here: BTreeSet<PartKey>,
     db: &Database,
     clock: &Arc<dyn Clock>,
     shutdown: &CancellationToken,
@@ -97,19 +99,19 @@ fn adjust(
         }
         !runner.task.is_finished()
     });
-    for (namespace, queue) in here {
-        let key = (namespace.clone(), queue.clone());
+    for part in here {
         // One that is still stopping comes again with the next look.
-        running.entry(key).or_insert_with(|| {
+        running.entry(part.clone()).or_insert_with(|| {
             let stop = shutdown.child_token();
-            let task = tokio::spawn(runner::run(db.clone(), namespace, queue, clock.clone(), stop.clone()));
+            let task = tokio::spawn(runner::run(db.clone(), part, clock.clone(), stop.clone()));
             let task = AbortOnDropHandle::new(task);
             Running { stop, task }
         });
     }
 }
 
-async fn look(db: &Database) -> Result<(Vec<QueueKey>, Watch), StateError> {
+/// Every part of every queue, and what changes when these do.
+async fn look(db: &Database) -> Result<(Vec<PartKey>, Watch), StateError> {
     let watch = db.watch(&keyspace::queues_revision()).await?;
     let mut found = Vec::new();
     let mut after: Option<Vec<u8>> = None;
@@ -121,7 +123,12 @@ async fn look(db: &Database) -> Result<(Vec<QueueKey>, Watch), StateError> {
         found.extend(page.into_iter().map(|(_, queue)| (queue.namespace, queue.name)));
     }
     found.truncate(MAX_MATCHMAKERS);
-    Ok((found, watch))
+    let counts = db.read("queue_parts", async |mut tx| parts::counts(&mut tx, MAX_MATCHMAKERS).await).await?;
+    let parts = found.into_iter().flat_map(|(namespace, queue)| {
+        let count = counts.get(&(namespace.clone(), queue.clone())).copied().unwrap_or(1);
+        (0..count).map(move |part| (namespace.clone(), queue.clone(), part))
+    });
+    Ok((parts.collect(), watch))
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Records of queues, and what was applied.
 
+use muster_matchmaker::parts::{Group, Parts};
 use muster_protocol::api::QueueSpec;
 
-use super::{QueueRecord, QueueStatusRecord};
+use super::{PartGroup, QueuePartsRecord, QueueRecord, QueueStatusRecord};
 use crate::state::StateError;
 
 impl QueueRecord {
@@ -50,6 +51,21 @@ impl QueueStatusRecord {
     }
 }
 
+impl QueuePartsRecord {
+    /// The parts it says.
+    pub fn to_parts(&self) -> Parts {
+        let group = |group: &PartGroup| Group { regions: group.regions.clone(), cuts: group.cuts.clone() };
+        Parts::new(self.groups.iter().map(group).collect())
+    }
+}
+
+impl From<&Parts> for QueuePartsRecord {
+    fn from(parts: &Parts) -> Self {
+        let group = |group: &Group| PartGroup { regions: group.regions.clone(), cuts: group.cuts.clone() };
+        Self { groups: parts.groups().iter().map(group).collect() }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -65,6 +81,18 @@ mod tests {
             QueueRecord { spec_json: record.spec_json.replace("fill_wait_s", "fill_slowly"), ..record };
         assert!(
             newer.to_spec().expect_err("newer").to_string().contains("queue duel was written by a newer")
+        );
+    }
+
+    #[test]
+    fn parts_survive_the_record() {
+        let group = |region: &str, cuts| Group { regions: vec![region.to_owned()], cuts };
+        let parts = Parts::new(vec![group("eu", vec![900.0, 1_200.5]), group("", Vec::new())]);
+        assert_eq!(QueuePartsRecord::from(&parts).to_parts(), parts);
+        assert_eq!(
+            QueuePartsRecord::default().to_parts(),
+            Parts::default(),
+            "a queue without a row is one part"
         );
     }
 }

@@ -1,11 +1,12 @@
 //! A player: asks for a match, waits or gives up, plays, leaves or drops out, comes back.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use muster_agent::reconcile::SdkCall;
 use muster_engine::Clock;
-use muster_protocol::api::TicketRequest;
+use muster_protocol::api::{QueueSpec, TicketRequest, Value};
 use muster_protocol::id::{MatchId, SeatId, ServerId, TicketId};
 use tokio::time::Instant;
 
@@ -14,12 +15,15 @@ use super::edge::Edge;
 use super::stage::Known;
 use crate::records::{TicketRecord, TicketState};
 use crate::tickets;
-use crate::world::{NAMESPACE, QUEUE};
+use crate::world::{FLEET, NAMESPACE, QUEUE, REGION};
 
 /// How often a player asks.
 const ASK: Duration = Duration::from_secs(1);
 /// A container that is not there by then will not come.
 const ARRIVAL: Duration = Duration::from_secs(20);
+
+/// Ranks are below this, as many as there are names of players.
+pub(super) const MAX_RANK: u64 = 200;
 
 /// Where a player plays.
 #[derive(Clone, Copy, Debug)]
@@ -33,13 +37,45 @@ pub(super) struct Place {
 /// servers.
 pub(super) const RIVAL: &str = "solo";
 
+/// The queue of pairs that are near in rank, cut into so many parts.
+pub(super) fn pairs(parts: u32) -> QueueSpec {
+    let text = format!(
+        r#"
+        name = {QUEUE:?}
+        fleet = {FLEET:?}
+        players = 2
+        ticket_ttl_s = 60
+        parts = {parts}
+        attributes = {{ rank = {{ kind = "number", default = 0 }} }}
+        [[rules]]
+        name = "near in rank"
+        kind = "spread"
+        attribute = "rank"
+        most = 40
+        expand = [{{ after_s = 5, to = {MAX_RANK} }}]
+        "#
+    );
+    toml::from_str(&text).expect("a queue")
+}
+
+/// A player's request. Some live nearer to a region that has no machines, and are led by another part for it.
+fn request(queue: &str, name: String, number: u64, is_abroad: bool) -> TicketRequest {
+    let rank = [("rank".to_owned(), Value::Number(number as f64))];
+    let nearer = is_abroad.then(|| ("abroad".to_owned(), 10));
+    TicketRequest {
+        attributes: if queue == QUEUE { rank.into() } else { BTreeMap::new() },
+        latencies_ms: [(REGION.to_owned(), 20)].into_iter().chain(nearer).collect(),
+        ..TicketRequest::new(queue, name)
+    }
+}
+
 /// One player's evening.
 pub(super) async fn play(stage: Arc<Stage>, edge: Arc<Edge>, number: u64) {
     let queue = if stage.chance.happens(0.3) { RIVAL } else { QUEUE };
     // Some are nobody else's namesake: they drop out, and what they come back to is looked at.
     let drops_out = stage.chance.happens(0.25);
     let name = if drops_out { stage.unique_name() } else { format!("p{number}") };
-    let request = TicketRequest::new(queue, name);
+    let request = request(queue, name, number, stage.chance.happens(0.4));
     let Some(ticket) = ask(&stage, &request).await else { return };
     let patience = if stage.chance.happens(0.1) { stage.chance.millis(0..12_000) } else { Duration::MAX };
     let Some(place) = wait(&stage, ticket.typed_id(), patience).await else { return };

@@ -135,7 +135,7 @@ impl Story {
             self.start_edge(&edge);
         }
         self.roll_out().await;
-        self.studio.apply_queue(2).await;
+        self.apply_queue(3).await;
         self.studio.apply_other_queue(player::RIVAL).await;
         self.stage.db.set_commit_faults(self.stage.planted.bad_day());
     }
@@ -178,6 +178,14 @@ impl Story {
         self.stage.db.set_commit_faults(self.stage.planted.bad_day());
     }
 
+    /// Applies the queue of pairs, cut into so many parts.
+    async fn apply_queue(&self, parts: u32) {
+        self.stage.db.set_commit_faults(CommitFaults::default());
+        self.studio.set_time(self.stage.now_ms());
+        self.studio.apply_queue_spec(&player::pairs(parts)).await;
+        self.stage.db.set_commit_faults(self.stage.planted.bad_day());
+    }
+
     /// One thing that happens.
     async fn happen(&mut self) {
         while self.players.try_join_next().is_some() {}
@@ -186,7 +194,8 @@ impl Story {
         match chance.of(0..100) {
             0..50 => {
                 for _ in 0..chance.of(1..4) {
-                    let (edge, number) = (chance.pick(&self.edges).expect("some").clone(), chance.of(0..200));
+                    let (edge, number) =
+                        (chance.pick(&self.edges).expect("some").clone(), chance.of(0..player::MAX_RANK));
                     if chance.happens(0.2) {
                         self.players.spawn(chooser::play(self.stage.clone(), edge));
                     } else {
@@ -238,6 +247,7 @@ impl Story {
                     node.end(*server, chance.of(0..2).cast_signed());
                 }
             }
+            93..95 => self.apply_queue(chance.of(0..5) as u32).await,
             _ => {}
         }
     }

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use muster_engine::nudge;
 use muster_store::Transaction;
 
-use super::{StateError, kv, recordings, workflows};
+use super::{StateError, kv, parts, recordings, workflows};
 use crate::keyspace;
 use crate::records::{QueueMode, QueueRecord, QueueStatusRecord};
 
@@ -83,6 +83,7 @@ pub async fn delete(tx: &mut Transaction, namespace: &str, name: &str) -> Result
     }
     tx.clear(&keyspace::queue(namespace, name));
     tx.clear(&keyspace::queue_status(namespace, name));
+    parts::clear(tx, namespace, name);
     recordings::clear(tx, namespace, name);
     let news = keyspace::ticket_news(namespace, name);
     tx.clear_range(&news.begin, &news.end);

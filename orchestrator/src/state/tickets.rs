@@ -60,12 +60,22 @@ pub(crate) fn save(tx: &mut Transaction, before: Option<&TicketRecord>, after: &
     }
 }
 
-/// Tells the queue's matchmaker that a ticket searches from now on, as `row` says, or no more, if that is empty. That
-/// it was matched is not told: whoever matched it knows.
+/// Tells the queue's matchmakers that a ticket searches from now on, as `row` says, or no more, if that is empty. That
+/// it was matched is told only where there are several ([`tell_matched`]): whoever matched it knows.
 fn tell(tx: &mut Transaction, record: &TicketRecord, row: &[u8]) {
+    write_news(tx, record, row);
+    kv::bump(tx, &keyspace::queue_revision(&record.namespace, &record.queue));
+}
+
+fn write_news(tx: &mut Transaction, record: &TicketRecord, row: &[u8]) {
     let (key, hole) = keyspace::ticket_news_row(&record.namespace, &record.queue, record.typed_id());
     tx.set_versionstamped_key(&key, hole, row);
-    kv::bump(tx, &keyspace::queue_revision(&record.namespace, &record.queue));
+}
+
+/// Tells the matchmakers of a queue's other parts that a ticket was matched. Nobody is woken for it: it saves them a match
+/// that would be refused.
+pub(crate) fn tell_matched(tx: &mut Transaction, record: &TicketRecord) {
+    write_news(tx, record, b"");
 }
 
 /// Tells the queue's matchmaker that a ticket was withdrawn.
@@ -180,7 +190,7 @@ pub(crate) struct News {
     pub(crate) key: Bytes,
     /// The ticket.
     pub(crate) ticket: TicketId,
-    /// What it searches for; `None` if it was withdrawn.
+    /// What it searches for; `None` if it does no more.
     pub(crate) row: Option<SearchingTicket>,
 }
 

@@ -16,6 +16,8 @@ pub const NODE: &str = "node";
 pub const PLACEMENT: &str = "placement";
 /// Kind of the workflow of a queue.
 pub const QUEUE: &str = "queue";
+/// Kind of what a queue's other parts are found by; no workflow is there.
+const QUEUE_PART: &str = "queue-part";
 /// Kind of the workflow of a server.
 pub const SERVER: &str = "server";
 /// Kind of the workflow that does what is due of tickets, matches and ports.
@@ -40,6 +42,14 @@ pub fn placement(region: &str) -> Address {
 /// Where a queue's workflow lives.
 pub fn queue(namespace: &str, queue: &str) -> Address {
     address(namespace, QUEUE, queue)
+}
+
+/// Where a part of a queue is at home: the first where the queue's workflow lives, each other where one of its own would.
+pub fn queue_part(namespace: &str, queue: &str, part: usize) -> Address {
+    match part {
+        0 => self::queue(namespace, queue),
+        part => address(namespace, QUEUE_PART, &format!("{queue}/{part}")),
+    }
 }
 
 /// Where a server's workflow lives.

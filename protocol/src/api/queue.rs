@@ -10,6 +10,8 @@ use super::{AttributeSpec, RuleSpec, TeamSpec, Weights};
 pub const MAX_PLAYERS: u32 = 1_000;
 /// Most tickets that a queue keeps a recording of; those that come after are not recorded.
 pub const MAX_RECORDED: u64 = 200_000;
+/// Most parts that a queue is cut into.
+pub const MAX_PARTS: u32 = 16;
 /// How long a ticket searches where the queue does not say, in seconds.
 pub const DEFAULT_TICKET_TTL_S: u32 = 300;
 
@@ -42,6 +44,10 @@ pub struct QueueSpec {
     /// Keep what tickets say and when they came, to try changed definitions out against (`muster queue recording`).
     #[serde(default)]
     pub recording: bool,
+    /// Most parts it is cut into, each led by a matchmaker of its own, as soon as there are tickets to tell apart by region
+    /// or number. 0: as many as its searching tickets need.
+    #[serde(default, skip_serializing_if = "super::is_zero")]
+    pub parts: u32,
     /// What players are described by, by name.
     #[serde(default)]
     pub attributes: BTreeMap<String, AttributeSpec>,
@@ -78,6 +84,7 @@ impl QueueSpec {
             ticket_ttl_s: DEFAULT_TICKET_TTL_S,
             accept_s: 0,
             recording: false,
+            parts: 0,
             attributes: BTreeMap::new(),
             teams: Vec::new(),
             count_multiple: 1,
@@ -114,6 +121,24 @@ pub struct Queue {
     pub wait_p90_ms: Option<u64>,
     /// In words: what keeps matches from being made, if anything does.
     pub waiting_for: Vec<String>,
+    /// The parts it is cut into; empty if it is one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub parts: Vec<QueuePart>,
+}
+
+/// A part of a queue: tickets that one matchmaker leads. Matches cross the borders of parts.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct QueuePart {
+    /// Tickets that are nearest to one of these regions; "" stands for naming none. The first part's are also those that
+    /// no part names.
+    pub regions: Vec<String>,
+    /// Of these, tickets whose number is not below this: the one by which the queue sorts. Absent: there is no least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<f64>,
+    /// And below this. Absent: there is no most.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<f64>,
 }
 
 /// Whether a queue takes tickets and makes matches.

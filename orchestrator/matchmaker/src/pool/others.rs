@@ -10,6 +10,11 @@ impl Pool {
         self.by_key.get(&key).copied()
     }
 
+    /// Every ticket, in no order that means anything.
+    pub(crate) fn tickets(&self) -> impl Iterator<Item = &Ticket> {
+        self.entries.iter().flatten().map(|entry| &entry.ticket)
+    }
+
     /// At most `most` other tickets: those that share its texts, the nearest by number first; then others.
     pub(crate) fn others(&self, slot: Slot, most: usize) -> Vec<Slot> {
         let own = self.entry(slot);

@@ -1,7 +1,7 @@
 //! Checks of queue specifications.
 
 use muster_matchmaker::Queue;
-use muster_protocol::api::{MAX_PLAYERS, QueueSpec};
+use muster_protocol::api::{MAX_PARTS, MAX_PLAYERS, QueueSpec};
 use muster_protocol::problem::ProblemCode;
 
 use super::ticket::MAX_LATENCY_MS;
@@ -26,6 +26,7 @@ pub(crate) fn queue_spec(path_name: &str, spec: &QueueSpec) -> Result<(), ApiPro
     faults.name("fleet", &spec.fleet);
     faults.within("players", spec.players, 0, MAX_PLAYERS);
     faults.within("max_latency_ms", spec.max_latency_ms, 0, MAX_LATENCY_MS);
+    faults.within("parts", spec.parts, 0, MAX_PARTS);
     faults.within("accept_s", spec.accept_s, 0, MAX_ACCEPT_S);
     faults.within("ticket_ttl_s", spec.ticket_ttl_s, 1, MAX_TICKET_TTL_S);
     faults.check(
@@ -67,6 +68,7 @@ mod tests {
             regions: vec!["local".into(), "local".into(), "Süd".into()],
             max_latency_ms: 70_000,
             ticket_ttl_s: 0,
+            parts: 17,
             ..QueueSpec::simple("-", "", 0)
         };
         let detail = queue_spec("duel", &spec).expect_err("every field is wrong").problem().detail.clone();
@@ -77,6 +79,7 @@ mod tests {
             "teams: a match needs teams",
             "max_latency_ms: 70000 is outside",
             "ticket_ttl_s: 0 is outside",
+            "parts: 17 is outside",
             "regions: \"local\" is there twice",
             "regions[2]: \"Süd\" is no name",
         ] {

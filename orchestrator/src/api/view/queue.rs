@@ -1,5 +1,6 @@
 //! A queue, as the API tells it.
 
+use muster_matchmaker::parts::{Part, Parts};
 use muster_protocol::api;
 
 use crate::records::{QueueRecord, QueueStatusRecord, RecordedTicketRecord, TicketMember};
@@ -23,12 +24,16 @@ pub(crate) fn recorded(record: RecordedTicketRecord) -> api::RecordedTicket {
     }
 }
 
+fn part(part: Part<'_>) -> api::QueuePart {
+    api::QueuePart { regions: part.regions.to_vec(), from: part.from, to: part.to }
+}
+
 /// A queue, with what the matchmaker last found, how many tickets search and are matched, and how many matches it fills.
 pub(crate) fn queue(
     record: &QueueRecord,
     status: QueueStatusRecord,
-    (searching, matched): (u32, u32),
-    openings: usize,
+    (searching, matched, openings): (u32, u32, usize),
+    parts: &Parts,
 ) -> Result<api::Queue, StateError> {
     let (wait_p50_ms, wait_p90_ms) = status.expected_waits_ms();
     Ok(api::Queue {
@@ -41,5 +46,6 @@ pub(crate) fn queue(
         wait_p50_ms,
         wait_p90_ms,
         waiting_for: status.waiting_for,
+        parts: if parts.count() > 1 { parts.iter().map(part).collect() } else { Vec::new() },
     })
 }
