@@ -15,7 +15,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use muster_protocol::agent::{
-    BuildRef, DesiredServers, LobbyWish, PortProtocol, ServerExit, ServerFailure, ServerReport, ServerSpec,
+    Backfill, BuildRef, DesiredServers, LobbyWish, PortProtocol, ServerExit, ServerFailure, ServerReport,
+    ServerSpec,
 };
 use muster_protocol::id::{SeatId, ServerId};
 
@@ -90,6 +91,8 @@ pub enum SdkCall {
     SeatDisconnected(SeatId),
     /// A player is gone and will not be back: their seat is free.
     SeatReleased(SeatId),
+    /// Whether others may join its match.
+    Backfill(Backfill),
     /// It wants its lobby to be another; what it does not say stays as it said before.
     Lobby(LobbyWish),
     /// It wants to be shut down.

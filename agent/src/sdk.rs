@@ -4,6 +4,7 @@
 //! and passes on; what a call means for the server is decided in `reconcile`.
 
 mod auth;
+mod backfill;
 mod calls;
 mod endpoint;
 mod events;
@@ -49,6 +50,7 @@ fn router(state: SdkState) -> Router {
         .route("/v1/seats/connected", post(seats::connected))
         .route("/v1/seats/disconnected", post(seats::disconnected))
         .route("/v1/seats/released", post(seats::released))
+        .route("/v1/backfill", post(backfill::open).delete(backfill::close))
         .route("/v1/lobby", put(lobby::lobby))
         .route("/v1/events", get(events::events))
         .fallback(problem::not_found)

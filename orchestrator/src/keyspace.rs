@@ -138,6 +138,10 @@ prefixes! {
     RecordedCount = 71,
     /// Index: seats of players who were there, while their matches go on.
     PlayerSeat = 74,
+    /// Index: matches that their queue fills.
+    MatchOpen = 72,
+    /// What happened to matches that their queue fills, in the order of commits; see [`crate::matchmaking`].
+    MatchNews = 73,
     /// Index: the lobby of a code.
     LobbyCode = 75,
     /// Index: lobbies that are listed and found.

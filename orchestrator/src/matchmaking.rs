@@ -9,9 +9,12 @@
 mod acceptance;
 #[cfg(test)]
 mod acceptance_tests;
+#[cfg(test)]
+mod backfill_tests;
 mod candidate;
 mod commit;
 mod memory;
+mod opening;
 mod outlook;
 mod parting;
 #[cfg(test)]
@@ -30,6 +33,7 @@ pub(crate) use acceptance::{answer, lapse};
 pub(crate) use candidate::candidate;
 pub use commit::MATCH_WAIT_MS;
 pub(crate) use memory::compile;
+pub(crate) use opening::opening;
 pub(crate) use outlook::{of_fleet as outlook_of_fleet, offers};
 #[cfg(test)]
 pub(crate) use runner::{Matchmaker, Pass};

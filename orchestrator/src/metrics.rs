@@ -132,9 +132,11 @@ pub fn pass(of: &'static str, took: Duration) {
     histogram!(PASS_SECONDS, "loop" => of).record(took.as_secs_f64());
 }
 
-/// Groups of tickets were put together: some got a server, some wait for one, some came too late.
-pub fn matches(assigned: usize, waiting: usize, stale: usize) {
-    for (outcome, number) in [("assigned", assigned), ("waiting", waiting), ("stale", stale)] {
+/// Groups of tickets were put together: some got a server, some wait for one, some joined a match that runs, some came too
+/// late.
+pub fn matches(assigned: usize, waiting: usize, joined: usize, stale: usize) {
+    let outcomes = [("assigned", assigned), ("waiting", waiting), ("joined", joined), ("stale", stale)];
+    for (outcome, number) in outcomes {
         counter!(MATCHES, "outcome" => outcome).increment(number as u64);
     }
 }

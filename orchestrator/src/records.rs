@@ -7,7 +7,7 @@ mod queue;
 mod ticket;
 
 use muster_engine::WorkerId;
-use muster_protocol::api;
+use muster_protocol::{agent as wire, api};
 use type_safe_id::{StaticType, TypeSafeId};
 use uuid::Uuid;
 
@@ -181,6 +181,52 @@ impl MatchRecord {
     }
 }
 
+impl MatchRecord {
+    /// Whether its queue has others join it: it runs, somebody has a seat in it, and others are free.
+    pub fn is_open(&self) -> bool {
+        let runs = self.state() == MatchState::Assigned && self.ended_at_ms == 0;
+        let has_room = !self.seats.is_empty() && self.free_seats() > 0;
+        self.opening.is_some() && runs && has_room && !self.queue.is_empty()
+    }
+
+    /// Has its queue fill it as `server`, which is its, says: not at all if that is on its way out; as before if it has not
+    /// said.
+    pub fn open_as(&mut self, server: &ServerRecord, now_ms: u64) {
+        let since_ms = self.opening.map_or(now_ms, |opening| opening.since_ms);
+        let open = |priority: TicketPriority| MatchOpening { since_ms, priority: priority.into() };
+        match server.backfill().wanted() {
+            _ if server.state() != ServerState::Allocated => self.opening = None,
+            Some(wanted) => self.opening = wanted.map(open),
+            None => {}
+        }
+    }
+}
+
+impl Backfill {
+    /// Whether, and how much, others are wanted; `None` if that has not been said.
+    pub fn wanted(self) -> Option<Option<TicketPriority>> {
+        match self {
+            Self::Unsaid => None,
+            Self::Closed => Some(None),
+            Self::Low => Some(Some(TicketPriority::Low)),
+            Self::Normal => Some(Some(TicketPriority::Normal)),
+            Self::High => Some(Some(TicketPriority::High)),
+        }
+    }
+}
+
+impl From<wire::Backfill> for Backfill {
+    fn from(value: wire::Backfill) -> Self {
+        match value {
+            wire::Backfill::Unspecified => Self::Unsaid,
+            wire::Backfill::Closed => Self::Closed,
+            wire::Backfill::Low => Self::Low,
+            wire::Backfill::Normal => Self::Normal,
+            wire::Backfill::High => Self::High,
+        }
+    }
+}
+
 impl FleetRecord {
     /// How long a dropped player's seat is kept, in milliseconds.
     pub fn reconnect_ms(&self) -> u64 {
@@ -217,6 +263,7 @@ impl FleetRecord {
                 health_s: pod.health_s,
                 reconnect_s: self.reconnect_s.unwrap_or(api::DEFAULT_RECONNECT_S),
             },
+            backfill: self.backfill,
         }
     }
 }
@@ -306,6 +353,7 @@ mod tests {
                 health_s: 5,
                 reconnect_s: 6,
             },
+            backfill: true,
         };
         let build = BuildRecord { digest: "sha256:aa".into(), size_bytes: 7, ..Default::default() };
         let record = FleetRecord {
@@ -317,6 +365,7 @@ mod tests {
             pod: Some(Pod::from_spec(&spec, &build)),
             regions: [("eu".to_owned(), RegionTarget { warm: 2, max: 9 })].into(),
             reconnect_s: Some(6),
+            backfill: true,
             ..Default::default()
         };
         assert_eq!(record.to_spec(), spec);

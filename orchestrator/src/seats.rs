@@ -144,6 +144,11 @@ pub(crate) async fn release(
     if before.ended_at_ms > 0 || after.seats.len() == before.seats.len() {
         return Ok(before.clone());
     }
+    if before.free_seats() == 0
+        && let Some(opening) = &mut after.opening
+    {
+        opening.since_ms = now_ms;
+    }
     // Nobody waits for its server any more, and without a queue nobody would come.
     if after.seats.is_empty() && after.state() == MatchState::Waiting {
         after.set_state(MatchState::Dissolved);

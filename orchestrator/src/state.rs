@@ -18,6 +18,7 @@ pub mod kv;
 pub mod lobbies;
 pub mod matches;
 pub mod namespaces;
+pub(crate) mod news;
 pub mod nodes;
 pub(crate) mod parts;
 pub mod ports;

@@ -46,6 +46,8 @@ pub(crate) struct World {
     nodes: Vec<NodeId>,
     edges: Vec<(String, EdgeId)>,
     pub(crate) containers: Containers,
+    /// Whether [`FLEET`] wants its matches filled, when it is applied next.
+    pub(crate) backfill: bool,
     _dir: Option<tempfile::TempDir>,
 }
 
@@ -71,6 +73,7 @@ impl World {
             nodes: Vec::new(),
             edges: Vec::new(),
             containers: Containers::Good,
+            backfill: false,
             _dir: None,
         }
     }
@@ -236,6 +239,7 @@ impl World {
             env: BTreeMap::new(),
             args: Vec::new(),
             timeouts: TimeoutsSpec { idle_s: 60, drain_s: 30, ..TimeoutsSpec::default() },
+            backfill: self.backfill,
         };
         let build = BuildRecord { digest: build.to_owned(), ..Default::default() };
         let wanted = FleetRecord {
@@ -251,6 +255,7 @@ impl World {
                 .map(|(region, warm, max)| ((*region).to_owned(), RegionTarget { warm: *warm, max: *max }))
                 .collect(),
             reconnect_s: Some(spec.timeouts.reconnect_s),
+            backfill: spec.backfill,
             ..Default::default()
         };
         let now_ms = self.now_ms();

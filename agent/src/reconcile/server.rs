@@ -9,7 +9,7 @@ mod lobby;
 mod seats;
 
 use muster_protocol::agent::{
-    LobbyWish, PortProtocol, ServerExit, ServerFailure, ServerGoal, ServerReport, ServerSpec,
+    Backfill, LobbyWish, PortProtocol, ServerExit, ServerFailure, ServerGoal, ServerReport, ServerSpec,
 };
 use muster_protocol::id::ServerId;
 
@@ -67,6 +67,7 @@ pub(super) struct Server {
     /// An end heard of while the launch had not answered yet.
     early_exit: Option<(String, Exit)>,
     seats: Seats,
+    backfill: Backfill,
     shutdown_requested: bool,
     lobby: Option<LobbyWish>,
     uses_sdk: bool,
@@ -102,6 +103,7 @@ impl Server {
             failure,
             early_exit: None,
             seats: Seats::default(),
+            backfill: Backfill::Unspecified,
             shutdown_requested: false,
             lobby: None,
             uses_sdk: false,
@@ -269,6 +271,7 @@ impl Server {
             SdkCall::SeatConnected(seat) => self.seats.connect(seat),
             SdkCall::SeatDisconnected(seat) => self.seats.disconnect(seat),
             SdkCall::SeatReleased(seat) => self.seats.release(seat),
+            SdkCall::Backfill(backfill) => self.backfill = backfill,
             SdkCall::Lobby(wish) => self.lobby = Some(besides(self.lobby.take(), wish)),
             SdkCall::Shutdown => self.shutdown_requested = true,
         }

@@ -2,7 +2,7 @@
 
 use futures_util::StreamExt;
 use muster_protocol::agent::{
-    AllocatedSeat, Allocation, Lobby, ServerGoal, ServerPhase, ServerReport, ServerSpec,
+    AllocatedSeat, Allocation, Backfill, Lobby, ServerGoal, ServerPhase, ServerReport, ServerSpec,
 };
 use muster_protocol::id::{SeatId, ServerId};
 use muster_protocol::token::SessionClaims;
@@ -66,6 +66,19 @@ async fn a_server_that_uses_the_sdk_says_itself_when_it_is_ready() {
     node.orchestrator.report(&spec.server_id, "a free seat", |report| report.released_seats == seats).await;
     let refused = call(format!("POST /v1/seats/connected {{\"token\":\"{token}\"}}")).await;
     assert!(refused.starts_with("HTTP/1.1 403") && refused.contains("was given up"), "{refused}");
+
+    // Whether others may join, which it may say again.
+    for (text, said) in [
+        ("POST /v1/backfill {\"priority\":\"high\"}", Backfill::High),
+        ("POST /v1/backfill {}", Backfill::Normal),
+        ("DELETE /v1/backfill", Backfill::Closed),
+    ] {
+        let answer = call(text.to_owned()).await;
+        assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+        node.orchestrator.report(&spec.server_id, "its wish", |report| report.backfill() == said).await;
+    }
+    let refused = call("POST /v1/backfill {\"priority\":\"urgent\"}".to_owned()).await;
+    assert!(refused.starts_with("HTTP/1.1 400") && refused.contains("high"), "{refused}");
 
     // Bad requests get problems, not silence.
     for (text, status, code) in [

@@ -209,10 +209,21 @@ async fn list(ops: &Ops) -> anyhow::Result<()> {
                 if regions.is_empty() { "all of the fleet".to_owned() } else { output::list(regions) },
                 queue.searching.to_string(),
                 queue.matched.to_string(),
+                queue.openings.to_string(),
                 queue.waiting_for.join("; "),
             ]
         })
         .collect();
-    let headers = ["queue", "fleet", "players", "mode", "regions", "searching", "matched", "waiting for"];
+    let headers = [
+        "queue",
+        "fleet",
+        "players",
+        "mode",
+        "regions",
+        "searching",
+        "matched",
+        "open matches",
+        "waiting for",
+    ];
     output::table(ops.json, &queues, &headers, rows, "no queues; `muster queue apply -f FILE` makes one")
 }

@@ -159,6 +159,7 @@ fn fleet(name: &str, warm: u32) -> FleetSpec {
         env: BTreeMap::new(),
         args: Vec::new(),
         timeouts: TimeoutsSpec::default(),
+        backfill: false,
     }
 }
 

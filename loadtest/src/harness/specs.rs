@@ -44,6 +44,7 @@ pub fn arena_fleet(name: &str, build: &str, region: &str, warm: u32, max: u32) -
         env: BTreeMap::new(),
         args: Vec::new(),
         timeouts: TimeoutsSpec { stop_grace_s: 5, ..TimeoutsSpec::default() },
+        backfill: false,
     }
 }
 

@@ -1,4 +1,4 @@
-//! A player drops out of a running match and comes back, or does not.
+//! A player drops out of a running match and comes back, or leaves it, and another has the seat.
 
 use std::time::Duration;
 
@@ -107,5 +107,32 @@ async fn a_dropped_player_comes_back_to_the_same_seat_until_it_is_free() {
     let late = ask(&stack, "bob").await;
     assert_ne!(late.state, TicketState::Assigned, "the seat is not his any more: {}", late.explanation);
     stack.player.cancel_ticket(&late.id).await.expect("withdrawn");
+    stack.stop(&[FLEET]).await.expect("everything stops in order");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_waits_has_the_seat_of_one_who_left_on_the_server_that_runs() {
+    let stack = stack(options("backfill")).await;
+    let mut fleet = arena_fleet(FLEET, BUILD, REGION, 1, 3);
+    fleet.backfill = true;
+    stack.apply_fleet(&fleet).await.expect("the fleet becomes warm");
+    stack.apply_queue(&queue(QUEUE, FLEET, 2)).await.expect("the queue is taken");
+    let (ann, bob) = (ask(&stack, "ann").await, ask(&stack, "bob").await);
+    let leaves = bob.id;
+    let (of_ann, of_bob) = (assigned(&stack, ann).await, assigned(&stack, bob).await);
+    let server = of_ann.server_id;
+    let _stays = join("ann", &of_ann).await;
+    let connection = join("bob", &of_bob).await;
+    seats(&stack, &server, "both to be there", |seats| seats.iter().all(|seat| seat.connected)).await;
+
+    let cat = ask(&stack, "cat").await;
+    drop(connection);
+    stack.player.cancel_ticket(&leaves).await.expect("he leaves for good");
+    let at = assigned(&stack, cat).await;
+    assert_eq!((at.server_id, at.match_id), (server, of_ann.match_id));
+    assert_ne!(at.seat_id, of_bob.seat_id);
+    let _plays = join("cat", &at).await;
+    let both = |seats: &[Seat]| seats.len() == 2 && seats.iter().all(|seat| seat.connected);
+    seats(&stack, &server, "ann and cat to play", both).await;
     stack.stop(&[FLEET]).await.expect("everything stops in order");
 }

@@ -209,6 +209,8 @@ impl World {
                     let mut opening = self.openings.remove(&key).expect("an opening");
                     assert_eq!(self.queue.allows_joining(&opening, &of, &teams, now_ms), Ok(()));
                     assert_eq!(opening.region, made.region);
+                    let beside = opening.playing.iter().map(|(ticket, _)| ticket.key);
+                    assert!(beside.eq(made.beside), "{key} is known as it is");
                     opening.playing.extend(members.into_iter().zip(teams));
                     self.play(opening);
                 } else {

@@ -44,6 +44,8 @@ pub struct Formed {
     pub quality: f64,
     /// The opening that they join; `None`: it is a new match.
     pub joins: Option<OpeningKey>,
+    /// The tickets of those who play there already, as far as is known here. What they join is to be a match of these.
+    pub beside: Vec<TicketKey>,
 }
 
 /// An offer while matches are formed: what is left of it, and the region's position in the pool.
@@ -119,7 +121,7 @@ impl Pool {
             self.remove(*key);
         }
         let members = keys.into_iter().zip(found.teams).collect();
-        Formed { region, members, quality: found.quality, joins: None }
+        Formed { region, members, quality: found.quality, joins: None, beside: Vec::new() }
     }
 
     /// Has a leader that found nobody lead again when it may by itself: when something relaxes, when there is room

@@ -65,6 +65,7 @@ impl Pool {
     /// Has those who join an opening leave the pool. The opening goes on with them as long as it has seats.
     pub(crate) fn join(&mut self, join: Join) -> Formed {
         let mut opening = self.openings.remove(join.opening).expect("only an opening of the pool is joined");
+        let beside = opening.playing.iter().map(|(ticket, _)| ticket.key).collect();
         let mut members = Vec::with_capacity(join.members.len());
         for (slot, team) in join.members.into_iter().zip(join.teams) {
             let key = self.entry(slot).ticket.key;
@@ -73,7 +74,7 @@ impl Pool {
         }
         let region = opening.region.clone();
         self.open(opening);
-        Formed { region, members, quality: join.quality, joins: Some(join.opening) }
+        Formed { region, members, quality: join.quality, joins: Some(join.opening), beside }
     }
 
     /// The openings near a leader, in the regions offered that are nearest to it.

@@ -146,6 +146,11 @@ impl Queue {
         self.teams.get(team).map_or("", |team| &team.name)
     }
 
+    /// The team of a name.
+    pub fn team_named(&self, name: &str) -> Option<usize> {
+        self.teams.iter().position(|team| team.name == name)
+    }
+
     /// Fewest and most players of a match.
     pub fn sizes(&self) -> (usize, usize) {
         (self.sizes.last().copied().unwrap_or(0), self.sizes.first().copied().unwrap_or(0))

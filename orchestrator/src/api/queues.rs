@@ -21,6 +21,9 @@ use crate::app::App;
 use crate::records::{QueueRecord, TicketState};
 use crate::state::{self, StateError};
 
+/// Most running matches counted of those that a queue fills.
+const MAX_OPENINGS_COUNTED: usize = 1_000;
+
 /// The routes.
 pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
@@ -47,6 +50,7 @@ async fn standing(tx: &mut Transaction, record: &QueueRecord) -> Result<Queue, S
     let status = state::queues::status(tx, namespace, name).await?;
     let searching = state::tickets::count(tx, namespace, name, TicketState::Searching).await?;
     let matched = state::tickets::count(tx, namespace, name, TicketState::Matched).await?;
+    let openings = state::matches::open(tx, namespace, name, None, MAX_OPENINGS_COUNTED).await?.len();
     let parts = state::parts::peek(tx, namespace, name).await?;
-    view::queue(record, status, searching, matched, &parts)
+    view::queue(record, status, (searching, matched, openings), &parts)
 }

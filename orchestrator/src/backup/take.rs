@@ -139,5 +139,5 @@ async fn send_archive(app: &App, digest: &Digest, out: &Out) -> Result<bool, Tak
 /// Whether a row belongs to the store it is in and is not brought back: the one that says a restore is under way,
 /// and the news of tickets, whose order is that of the commits there.
 pub(super) fn is_own(key: &[u8]) -> bool {
-    key == keyspace::restoring() || Prefix::of(key) == Some(Prefix::TicketNews)
+    key == keyspace::restoring() || matches!(Prefix::of(key), Some(Prefix::TicketNews | Prefix::MatchNews))
 }

@@ -128,6 +128,8 @@ pub fn describe(prefix: Prefix, value: &Bytes) -> Result<String, String> {
             }
         }
         Prefix::FleetDirty
+        | Prefix::MatchOpen
+        | Prefix::MatchNews
         | Prefix::FleetPass
         | Prefix::ServerByNamespace
         | Prefix::ServerWarm

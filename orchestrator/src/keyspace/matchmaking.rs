@@ -65,10 +65,15 @@ pub fn tickets_searching(namespace: &str, queue: &str) -> KeyRange {
 /// What happened to a searching ticket, a row of its own for every time, and where its versionstamp goes;
 /// [`crate::records::SearchingTicket`], or nothing if it searches no more.
 pub fn ticket_news_row(namespace: &str, queue: &str, ticket: TicketId) -> (Vec<u8>, usize) {
-    let mut key = pack(&(Prefix::TicketNews as u16, namespace, queue, Versionstamp::incomplete(0)));
+    news_row(Prefix::TicketNews, (namespace, queue), id(ticket))
+}
+
+/// A row of news and where its versionstamp goes.
+fn news_row(prefix: Prefix, (namespace, queue): (&str, &str), of: Uuid) -> (Vec<u8>, usize) {
+    let mut key = pack(&(prefix as u16, namespace, queue, Versionstamp::incomplete(0)));
     // The tuple ends with the stamp and two bytes that sort the rows of one transaction, which are of no use here.
     let hole = key.len() - VERSIONSTAMP_BYTES - 2;
-    key.extend(pack(&(id(ticket),)));
+    key.extend(pack(&(of,)));
     (key, hole)
 }
 
@@ -165,3 +170,24 @@ pub fn player_seat(of: &MatchRecord, player: &str, seat: SeatId) -> Vec<u8> {
 /// What the name in a [`player_seat`] key is of.
 const OF_QUEUE: u16 = 0;
 const OF_FLEET: u16 = 1;
+
+/// Index of matches that their queue fills.
+pub fn match_open(namespace: &str, queue: &str, match_id: MatchId) -> Vec<u8> {
+    pack(&(Prefix::MatchOpen as u16, namespace, queue, id(match_id)))
+}
+
+/// Matches that a queue fills, oldest first.
+pub fn matches_open(namespace: &str, queue: &str) -> KeyRange {
+    KeyRange::under(&(Prefix::MatchOpen as u16, namespace, queue))
+}
+
+/// That a match has changed which its queue fills, or did until then, a row of its own for every time, and where its
+/// versionstamp goes; nothing.
+pub fn match_news_row(namespace: &str, queue: &str, match_id: MatchId) -> (Vec<u8>, usize) {
+    news_row(Prefix::MatchNews, (namespace, queue), id(match_id))
+}
+
+/// What happened to the matches that a queue fills, in the order of commits.
+pub fn match_news(namespace: &str, queue: &str) -> KeyRange {
+    KeyRange::under(&(Prefix::MatchNews as u16, namespace, queue))
+}

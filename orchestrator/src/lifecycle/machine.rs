@@ -7,7 +7,9 @@
 use muster_protocol::agent::{ServerPhase, ServerReport};
 use muster_protocol::id::{EdgeId, MatchId, NodeId, SeatId};
 
-use crate::records::{Goal, Id, Port, PortProtocol, ServerExit, ServerRecord, ServerState, StateEntry};
+use crate::records::{
+    Backfill, Goal, Id, Port, PortProtocol, ServerExit, ServerRecord, ServerState, StateEntry,
+};
 
 /// Longest tail of a log that a record keeps, in bytes.
 pub const MAX_LOG_TAIL_BYTES: usize = 8 * 1024;
@@ -89,6 +91,8 @@ pub enum Effect {
     },
     /// Its match is over.
     EndMatch,
+    /// Whether others may join its match is another than it was: it has said so, or is on its way out.
+    Backfill,
     /// The agent may forget it.
     LetForget,
 }
@@ -185,6 +189,10 @@ pub fn apply(record: &mut ServerRecord, event: &Event<'_>, now_ms: u64) -> Resul
             }
         }
     }
+    let leaves = state == ServerState::Allocated && record.state() == ServerState::Draining;
+    if leaves && !effects.contains(&Effect::Backfill) {
+        effects.push(Effect::Backfill);
+    }
     Ok(effects)
 }
 
@@ -211,6 +219,11 @@ fn reported(record: &mut ServerRecord, report: &ServerReport, now_ms: u64, effec
     record.uses_sdk |= report.uses_sdk;
     let seats = report.connected_seats.iter().filter_map(|seat| seat.parse::<SeatId>().ok());
     record.connected_seats = seats.take(MAX_SEATS).map(Id::from).collect();
+    let backfill = Backfill::from(report.backfill());
+    if backfill != Backfill::Unsaid && backfill != record.backfill() {
+        record.set_backfill(backfill);
+        effects.push(Effect::Backfill);
+    }
     let state = record.state();
     match report.phase() {
         ServerPhase::Pulling if state == ServerState::Placing => enter(record, ServerState::Pulling, now_ms),

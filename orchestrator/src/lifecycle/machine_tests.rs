@@ -5,7 +5,7 @@ use muster_protocol::id::{EdgeId, MatchId, NodeId, SeatId, ServerId};
 use proptest::prelude::*;
 
 use super::machine::{Effect, Event, MAX_LOG_TAIL_BYTES, Refused, apply};
-use crate::records::{Goal, Port, PortProtocol, ServerRecord, ServerState};
+use crate::records::{Backfill, Goal, Port, PortProtocol, ServerRecord, ServerState};
 
 use ServerState::{Allocated, Draining, Failed, Placing, Pulling, Ready, Starting, Stopped};
 
@@ -265,6 +265,24 @@ fn a_lost_node_or_container_ends_a_server_without_blame() {
 }
 
 #[test]
+fn whether_others_may_join_is_what_the_server_said_last_until_it_is_on_its_way_out() {
+    let cast = Cast::new();
+    let mut record = cast.server(Allocated);
+    let mut told = |said: wire::Backfill| {
+        let said = ServerReport { backfill: said.into(), ..report(ServerPhase::Ready) };
+        let effects = apply(&mut record, &Event::Reported(&said), 2_000).expect("a report");
+        (record.backfill(), effects.contains(&Effect::Backfill))
+    };
+    assert_eq!(told(wire::Backfill::Unspecified), (Backfill::Unsaid, false));
+    assert_eq!(told(wire::Backfill::High), (Backfill::High, true));
+    assert_eq!(told(wire::Backfill::High), (Backfill::High, false), "said again");
+    assert_eq!(told(wire::Backfill::Unspecified), (Backfill::High, false), "an agent that knows less");
+    assert_eq!(told(wire::Backfill::Closed), (Backfill::Closed, true));
+    let effects = apply(&mut record, &Event::Drain { reason: "rollout" }, 2_000).expect("drains");
+    assert_eq!(effects, [Effect::Backfill]);
+}
+
+#[test]
 fn a_server_that_asks_to_be_shut_down_is_stopped() {
     let cast = Cast::new();
     let asks = ServerReport { shutdown_requested: true, ..report(ServerPhase::Ready) };
@@ -272,7 +290,8 @@ fn a_server_that_asks_to_be_shut_down_is_stopped() {
         let mut record = cast.server(from);
         let effects = apply(&mut record, &Event::Reported(&asks), 2_000).expect("asks");
         assert_eq!((record.state(), record.goal()), (Draining, Goal::Stop), "{from:?}");
-        assert_eq!(effects.len(), usize::from(counted));
+        let counts = effects.iter().any(|effect| matches!(effect, Effect::CountFailure { .. }));
+        assert_eq!((counts, effects.contains(&Effect::Backfill)), (counted, from == Allocated), "{from:?}");
         let generation = record.generation;
         apply(&mut record, &Event::Reported(&asks), 2_001).expect("asks again");
         assert_eq!(record.generation, generation);

@@ -117,6 +117,16 @@ async fn settle(
                 matches::save(tx, Some(&before), &after);
             }
         }
+        Effect::Backfill => {
+            if let Some(match_id) = server.match_id()
+                && let Some(before) = matches::load(tx, match_id).await?
+                && before.ended_at_ms == 0
+            {
+                let mut after = before.clone();
+                after.open_as(server, now_ms);
+                matches::save(tx, Some(&before), &after);
+            }
+        }
         Effect::LetForget => {
             if let Some(node) = server.node_id() {
                 servers::let_forget(tx, node, server.typed_id()).await?;

@@ -9,22 +9,11 @@ use muster_matchmaker::filter::Filter;
 use muster_matchmaker::{Player, Queue, Ticket};
 use muster_protocol::id::TicketId;
 
-use crate::records::SearchingTicket;
+use crate::records::{SearchingTicket, TicketMember};
 
 /// The ticket that `row` is of, or why it cannot be matched as the queue is now.
 pub(crate) fn candidate(queue: &Queue, id: TicketId, row: &SearchingTicket) -> Result<Ticket, String> {
-    let players = if row.members.is_empty() {
-        // An older version wrote it: one player, whom its row does not name.
-        vec![Player { name: id.to_string(), attributes: queue.known_attributes(&BTreeMap::new()) }]
-    } else {
-        let members = row.members.iter();
-        members
-            .map(|member| Player {
-                name: member.player.clone(),
-                attributes: queue.known_attributes(&member.values()),
-            })
-            .collect()
-    };
+    let players = players(queue, id, row);
     let filter =
         match row.filter.as_str() {
             "" => None,
@@ -43,4 +32,17 @@ pub(crate) fn candidate(queue: &Queue, id: TicketId, row: &SearchingTicket) -> R
     };
     queue.admits(&ticket).map_err(|error| error.to_string())?;
     Ok(ticket)
+}
+
+/// The players of a ticket, with what the queue as it is now knows of what they said.
+pub(super) fn players(queue: &Queue, id: TicketId, row: &SearchingTicket) -> Vec<Player> {
+    if row.members.is_empty() {
+        // An older version wrote it: one player, whom its row does not name.
+        return vec![Player { name: id.to_string(), attributes: queue.known_attributes(&BTreeMap::new()) }];
+    }
+    let known = |member: &TicketMember| Player {
+        name: member.player.clone(),
+        attributes: queue.known_attributes(&member.values()),
+    };
+    row.members.iter().map(known).collect()
 }

@@ -1,29 +1,38 @@
-//! The searching tickets of one queue in memory, as the store has them: read whole once, and then by the news.
+//! The searching tickets of one queue in memory, and the matches that it fills, as the store has them: read whole once, and
+//! then by the news.
 //!
 //! Every ticket that begins to search, and every one that is withdrawn, leaves a row of news whose key sorts by the
 //! order of commits ([`crate::keyspace::ticket_news_row`]); what a matchmaker has not read yet lies behind its
 //! cursor, and none is missed, however the clocks of those who write differ. That a ticket was matched is told only
 //! where the queue is in parts: a matchmaker knows what it matched itself, and what another matched meanwhile it learns
 //! at the latest when its own match of that ticket is refused.
+//! Of the matches that a queue fills every change is news; who sits in one is read when it comes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use bytes::Bytes;
+use futures_util::{StreamExt, stream};
 use muster_matchmaker::parts::Parts;
 use muster_matchmaker::{Pool, Queue, Ticket, TicketKey};
 use muster_protocol::api::QueueSpec;
-use muster_protocol::id::TicketId;
+use muster_protocol::id::{MatchId, TicketId};
 use muster_store::{Database, Transaction};
 use uuid::Uuid;
 
 use super::candidate::candidate;
+use super::opening::{opening, opening_key};
 use super::waits::Waits;
+use crate::keyspace;
 use crate::records::{QueueRecord, SearchingTicket};
-use crate::state::StateError;
 use crate::state::tickets::{self, News};
+use crate::state::{StateError, matches, news};
 
 /// Rows read in one transaction.
 const PAGE: usize = 2_000;
+/// Most matches that a queue fills at a time; of those beyond nobody joins until others are full or over.
+const MAX_OPENINGS: usize = 20_000;
+/// Matches read at the same time: each with its tickets, one after the other.
+const CONCURRENT_READS: usize = 64;
 /// News is kept in the store for this long after it was read here: another matchmaker of the queue, which takes over,
 /// reads it from where the whole was read. Longer than any reading of the whole takes.
 pub(super) const NEWS_KEPT_MS: u64 = 60_000;
@@ -47,9 +56,24 @@ pub(super) struct Memory {
     pub(super) unfit: BTreeMap<TicketKey, String>,
     pub(super) waits: Waits,
     expiries: BTreeSet<(u64, TicketKey)>,
-    cursor: Bytes,
-    marks: VecDeque<(u64, Bytes)>,
+    cursor: Cursor,
+    marks: VecDeque<(u64, Cursor)>,
     read_ms: u64,
+}
+
+/// Up to where the news was read: that of tickets, and that of matches.
+#[derive(Clone, Debug)]
+pub(super) struct Cursor {
+    pub(super) tickets: Bytes,
+    pub(super) matches: Bytes,
+}
+
+/// A page of news.
+pub(super) struct Page {
+    tickets: Vec<News>,
+    matches: Vec<(Bytes, MatchId)>,
+    /// Whether there may be more.
+    pub(super) more: bool,
 }
 
 /// The id that a key in the pool stands for.
@@ -70,7 +94,9 @@ impl Memory {
         // The end of the news first: a ticket that comes while the whole is read is in it, or behind that end, or both.
         let cursor = db
             .read("matchmaker_takes_over", async |mut tx| {
-                tickets::end_of_news(&mut tx, &namespace, &queue).await
+                let tickets = news::end(&mut tx, &keyspace::ticket_news(&namespace, &queue)).await?;
+                let matches = news::end(&mut tx, &keyspace::match_news(&namespace, &queue)).await?;
+                Ok::<_, StateError>(Cursor { tickets, matches })
             })
             .await?;
         let (spec, compiled) = compile(&record)?;
@@ -103,7 +129,44 @@ impl Memory {
                 memory.learn(*ticket, Some(row));
             }
         }
+        let mut after: Option<Bytes> = None;
+        while memory.pool.openings() < MAX_OPENINGS {
+            let page = db
+                .read("matchmaker_reads", async |mut tx| {
+                    matches::open(&mut tx, &namespace, &queue, after.as_deref(), PAGE).await
+                })
+                .await?;
+            let Some((last, _)) = page.last() else { break };
+            after = Some(last.clone());
+            memory.look_at(db, page.into_iter().map(|(_, match_id)| match_id).collect()).await?;
+        }
         Ok(memory)
+    }
+
+    /// Reads matches anew: how far the queue fills them, and with whom.
+    pub(super) async fn look_at(
+        &mut self,
+        db: &Database,
+        matches: BTreeSet<MatchId>,
+    ) -> Result<(), StateError> {
+        let queue = self.pool.queue().clone();
+        let read = |match_id: MatchId| {
+            let queue = &queue;
+            async move {
+                let found =
+                    db.read("opening", async |mut tx| opening(&mut tx, queue, match_id).await).await?;
+                Ok::<_, StateError>((match_id, found))
+            }
+        };
+        let mut found = stream::iter(matches.into_iter().map(read)).buffer_unordered(CONCURRENT_READS);
+        while let Some(read) = found.next().await {
+            let (match_id, found) = read?;
+            match found.filter(|_| self.pool.openings() < MAX_OPENINGS) {
+                Some(opening) => self.pool.open(opening),
+                None => self.pool.close(opening_key(match_id)).is_some(),
+            };
+        }
+        Ok(())
     }
 
     /// Whether this is still what the store says, but for the news: the definition is the same, and no news can have
@@ -122,20 +185,25 @@ impl Memory {
         }
     }
 
-    /// Reads a page of news. Returns whether there may be more.
-    pub(super) async fn next_news(&self, tx: &mut Transaction) -> Result<(Vec<News>, bool), StateError> {
-        let record = &self.record;
-        let news = tickets::news(tx, &record.namespace, &record.name, &self.cursor, PAGE).await?;
-        let more = news.len() == PAGE;
-        Ok((news, more))
+    /// Reads a page of news.
+    pub(super) async fn next_news(&self, tx: &mut Transaction) -> Result<Page, StateError> {
+        let (namespace, queue) = (&self.record.namespace, &self.record.name);
+        let tickets = tickets::news(tx, namespace, queue, &self.cursor.tickets, PAGE).await?;
+        let matches = matches::news(tx, namespace, queue, &self.cursor.matches, PAGE).await?;
+        let more = tickets.len() == PAGE || matches.len() == PAGE;
+        Ok(Page { tickets, matches, more })
     }
 
-    /// Takes news in.
-    pub(super) fn take(&mut self, news: Vec<News>, now_ms: u64) {
+    /// Takes news in. Matches that there is news of are added to `matches`, to be read.
+    pub(super) fn take(&mut self, page: Page, matches: &mut BTreeSet<MatchId>, now_ms: u64) {
         self.read_ms = now_ms;
-        for news in news {
+        for news in page.tickets {
             self.learn(news.ticket, news.row.as_ref());
-            self.cursor = news.key;
+            self.cursor.tickets = news.key;
+        }
+        for (key, match_id) in page.matches {
+            matches.insert(match_id);
+            self.cursor.matches = key;
         }
         if self.marks.back().is_none_or(|(at_ms, _)| at_ms + MARK_EVERY_MS <= now_ms) {
             self.marks.push_back((now_ms, self.cursor.clone()));
@@ -187,12 +255,12 @@ impl Memory {
     }
 
     /// The news that everybody has read by now, up to the key given, once more of it is there.
-    pub(super) fn forgettable(&mut self, now_ms: u64) -> Option<Bytes> {
+    pub(super) fn forgettable(&mut self, now_ms: u64) -> Option<Cursor> {
         let mut until = None;
         while let Some((at_ms, _)) = self.marks.front()
             && at_ms + NEWS_KEPT_MS <= now_ms
         {
-            until = self.marks.pop_front().map(|(_, key)| key);
+            until = self.marks.pop_front().map(|(_, cursor)| cursor);
         }
         until
     }

@@ -19,6 +19,8 @@ pub(crate) struct Outlook {
     pub(crate) offers: Vec<Offer>,
     /// In words: what is in the way of matches in other regions, or anywhere.
     pub(crate) waiting_for: Vec<String>,
+    /// Whether the fleet wants its matches filled while they run.
+    pub(crate) backfill: bool,
 }
 
 /// The outlook of `queue`.
@@ -35,6 +37,7 @@ pub(super) async fn of_queue(
             waiting_for: vec![format!(
                 "fleet {name} does not exist; apply it, or let the queue name another"
             )],
+            backfill: false,
         });
     };
     of_fleet(tx, &fleet, &queue.regions, now_ms).await
@@ -97,7 +100,7 @@ fn judge(
     machines: &BTreeMap<String, RegionMachines>,
     tallies: &BTreeMap<&str, Tally>,
 ) -> Outlook {
-    let mut outlook = Outlook::default();
+    let mut outlook = Outlook { backfill: fleet.backfill, ..Outlook::default() };
     let allowed: Vec<&String> =
         if allowed.is_empty() { fleet.regions.keys().collect() } else { allowed.iter().collect() };
     if allowed.is_empty() {

@@ -216,7 +216,8 @@ async fn a_change_that_was_thought_of_before_another_is_not_made() {
 
     // What must not be there is found.
     let orphan = world.db.run("orphan", async |mut tx| {
-        kv::save(&mut tx, &keyspace::queue_parts(NAMESPACE, QUEUE), &QueuePartsRecord::default());
+        let row = QueuePartsRecord::from(&Parts::default());
+        kv::save(&mut tx, &keyspace::queue_parts(NAMESPACE, QUEUE), &row);
         Ok::<_, StateError>(())
     });
     orphan.await.expect("written");

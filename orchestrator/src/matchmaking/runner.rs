@@ -4,25 +4,27 @@
 //! Of a queue in several parts the first's does what one is enough for: it serves the matches that wait, writes how the
 //! queue does, forgets old news, and decides about the parts.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{StreamExt, stream};
 use muster_engine::Clock;
-use muster_matchmaker::{Formed, Offer, TicketKey};
+use muster_matchmaker::{Formed, Offer, OpeningKey, Queue};
 use muster_protocol::id::TicketId;
 use muster_store::{Database, Watch};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::commit::{Committed, Making, commit_group};
+use super::commit::{Committed, Making, commit_group, commit_join};
 use super::memory::{Memory, ticket_id};
+use super::opening::match_id;
 use super::outlook::{self, Outlook};
 use super::parting;
 use super::waiting::assign_waiting;
 use super::waits::Waits;
 use crate::records::{QueueMode, QueueStatusRecord, TicketState};
-use crate::state::{StateError, parts, queues, tickets};
+use crate::state::{StateError, news, parts, queues, tickets};
 use crate::{keyspace, metrics, wake};
 
 /// Looks again after this even if nothing was watched to change.
@@ -43,7 +45,9 @@ pub(crate) struct Pass {
     pub(crate) assigned: usize,
     /// Matches that wait for one.
     pub(crate) waiting: usize,
-    /// Groups one of whose tickets another had taken.
+    /// Groups that joined a match that runs.
+    pub(crate) joined: usize,
+    /// Groups one of whose tickets another had taken, or whose match had changed.
     pub(crate) stale: usize,
 }
 
@@ -100,6 +104,33 @@ pub(super) async fn run(
     }
 }
 
+impl Pass {
+    /// Counts an outcome; how long those had searched whom it was for, in milliseconds.
+    fn note(&mut self, committed: Committed) -> Vec<u64> {
+        let (count, waits_ms) = match committed {
+            Committed::Assigned(waits_ms) => (&mut self.assigned, waits_ms),
+            Committed::Waiting(waits_ms) => (&mut self.waiting, waits_ms),
+            Committed::Joined(waits_ms) => (&mut self.joined, waits_ms),
+            Committed::Stale | Committed::Closed => (&mut self.stale, Vec::new()),
+        };
+        *count += 1;
+        waits_ms
+    }
+}
+
+/// What can be committed side by side: new matches each by itself, those who join the same match in their order.
+fn one_after_the_other(formed: Vec<Formed>) -> Vec<Vec<Formed>> {
+    let (joining, made): (Vec<Formed>, Vec<Formed>) =
+        formed.into_iter().partition(|formed| formed.joins.is_some());
+    let mut groups: Vec<Vec<Formed>> = made.into_iter().map(|formed| vec![formed]).collect();
+    let mut by_match: BTreeMap<Option<OpeningKey>, Vec<Formed>> = BTreeMap::new();
+    for formed in joining {
+        by_match.entry(formed.joins).or_default().push(formed);
+    }
+    groups.extend(by_match.into_values());
+    groups
+}
+
 impl Matchmaker {
     /// The matchmaker of a queue's first part, which is all of most queues.
     #[cfg(test)]
@@ -121,7 +152,8 @@ impl Matchmaker {
             let (namespace, queue) = (&self.namespace, &self.queue);
             self.db
                 .run("forget_news", async |mut tx| {
-                    tickets::forget_news(&mut tx, namespace, queue, &until);
+                    news::forget(&mut tx, &keyspace::ticket_news(namespace, queue), &until.tickets);
+                    news::forget(&mut tx, &keyspace::match_news(namespace, queue), &until.matches);
                     Ok::<_, StateError>(())
                 })
                 .await?;
@@ -173,10 +205,10 @@ impl Matchmaker {
         if memory.record.mode() != QueueMode::Paused {
             let offers = share_of(outlook.offers, memory.parts.count());
             let formed = memory.pool.form(now_ms, &offers, MAX_MATCHES_PER_PASS);
-            self.commit(&mut memory, formed, &mut did, now_ms).await?;
+            self.commit(&mut memory, formed, outlook.backfill, &mut did, now_ms).await?;
             due_ms = memory.pool.next_due_ms();
         }
-        metrics::matches(did.assigned, did.waiting, did.stale);
+        metrics::matches(did.assigned, did.waiting, did.joined, did.stale);
         Ok(Some((memory, did, Next { watches, due_ms })))
     }
 
@@ -195,9 +227,10 @@ impl Matchmaker {
 
     /// Takes the news in, and looks where matches could be played.
     async fn look(&self, memory: &mut Memory, now_ms: u64) -> Result<(Outlook, Vec<Watch>), StateError> {
+        let mut matches = BTreeSet::new();
         loop {
             let (seen, record) = (&*memory, &memory.record);
-            let (news, more, outlook, watches) = self
+            let (news, outlook, watches) = self
                 .db
                 .read("matchmaking_view", async |mut tx| {
                     let watches = vec![
@@ -205,13 +238,15 @@ impl Matchmaker {
                         tx.watch(&keyspace::fleet_revision(&record.namespace, &record.fleet)),
                         tx.watch(&keyspace::machines_revision()),
                     ];
-                    let (news, more) = seen.next_news(&mut tx).await?;
+                    let news = seen.next_news(&mut tx).await?;
                     let outlook = outlook::of_queue(&mut tx, record, now_ms).await?;
-                    Ok::<_, StateError>((news, more, outlook, watches))
+                    Ok::<_, StateError>((news, outlook, watches))
                 })
                 .await?;
-            memory.take(news, now_ms);
+            let more = news.more;
+            memory.take(news, &mut matches, now_ms);
             if !more {
+                memory.look_at(&self.db, matches).await?;
                 return Ok((outlook, watches));
             }
         }
@@ -222,6 +257,7 @@ impl Matchmaker {
         &self,
         memory: &mut Memory,
         formed: Vec<Formed>,
+        backfill: bool,
         did: &mut Pass,
         now_ms: u64,
     ) -> Result<(), StateError> {
@@ -229,41 +265,40 @@ impl Matchmaker {
         let is_shared = memory.parts.count() > 1;
         let queue = memory.pool.queue().clone();
         let max_players = u32::try_from(queue.sizes().1).unwrap_or(u32::MAX);
-        let making = Making { record: &record, accept_ms: memory.accept_ms, max_players, is_shared };
-        let commits = formed.into_iter().map(|formed| {
-            let team = |team: usize| queue.team_name(team).to_owned();
-            let members: Vec<(TicketId, String)> =
-                formed.members.iter().map(|(key, at)| (ticket_id(*key), team(*at))).collect();
-            let making = &making;
+        let accept_ms = memory.accept_ms;
+        let making = Making { record: &record, accept_ms, max_players, backfill, is_shared };
+        let commits = one_after_the_other(formed).into_iter().map(|group| {
+            let (making, queue) = (&making, &queue);
             async move {
-                let committed = commit_group(&self.db, making, &formed.region, &members, now_ms).await?;
-                Ok::<_, StateError>((committed, formed))
+                let mut outcomes = Vec::with_capacity(group.len());
+                for formed in group {
+                    outcomes.push((self.commit_one(making, queue, &formed, now_ms).await?, formed));
+                }
+                Ok::<_, StateError>(outcomes)
             }
         });
-        let mut spoilt: Vec<TicketKey> = Vec::new();
+        let (mut spoilt, mut reread) = (Vec::new(), BTreeSet::new());
         let mut commits = stream::iter(commits).buffer_unordered(CONCURRENT_COMMITS);
-        while let Some(outcome) = commits.next().await {
-            let (committed, formed) = outcome?;
-            let waits_ms = match committed {
-                Committed::Assigned(waits_ms) => {
-                    did.assigned += 1;
-                    waits_ms
-                }
-                Committed::Waiting(waits_ms) => {
-                    did.waiting += 1;
-                    waits_ms
-                }
-                Committed::Stale => {
-                    did.stale += 1;
+        while let Some(outcomes) = commits.next().await {
+            for (committed, formed) in outcomes? {
+                let waits_ms = did.note(committed.clone());
+                waits_ms.iter().for_each(|wait_ms| memory.waits.note(*wait_ms));
+                if matches!(committed, Committed::Stale | Committed::Closed) {
                     spoilt.extend(formed.members.iter().map(|(key, _)| *key));
-                    Vec::new()
                 }
-            };
-            for wait_ms in waits_ms {
-                memory.waits.note(wait_ms);
+                if let Some(key) = formed.joins {
+                    match committed {
+                        // It is in the pool with those who were to join.
+                        Committed::Stale => _ = reread.insert(match_id(key)),
+                        // What made it another is news.
+                        Committed::Closed => _ = memory.pool.close(key),
+                        _ => {}
+                    }
+                }
             }
         }
         drop(commits);
+        memory.look_at(&self.db, reread).await?;
         for key in spoilt {
             let ticket = ticket_id(key);
             let found = self.db.read("spoilt", async |mut tx| tickets::peek(&mut tx, ticket).await).await?;
@@ -272,6 +307,25 @@ impl Matchmaker {
             }
         }
         Ok(())
+    }
+
+    async fn commit_one(
+        &self,
+        making: &Making<'_>,
+        queue: &Queue,
+        formed: &Formed,
+        now_ms: u64,
+    ) -> Result<Committed, StateError> {
+        let team = |team: usize| queue.team_name(team).to_owned();
+        let members: Vec<(TicketId, String)> =
+            formed.members.iter().map(|(key, at)| (ticket_id(*key), team(*at))).collect();
+        match formed.joins {
+            None => commit_group(&self.db, making, &formed.region, &members, now_ms).await,
+            Some(opening) => {
+                let beside: Vec<TicketId> = formed.beside.iter().map(|key| ticket_id(*key)).collect();
+                commit_join(&self.db, making, (match_id(opening), &beside), &members, now_ms).await
+            }
+        }
     }
 
     /// Writes what is in the way of the queue's matches, if it is news, and from time to time what may be expected.

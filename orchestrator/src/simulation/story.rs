@@ -75,8 +75,11 @@ impl Story {
     /// Lives one life and says what came of it.
     pub(super) async fn live(seed: u64, planted: Planted) -> Ended {
         let stage = Stage::new(seed, planted);
+        let mut studio = World::over(stage.db.clone());
+        // Seats that are given up are sold again while the match goes on.
+        studio.backfill = true;
         let mut story = Self {
-            studio: World::over(stage.db.clone()),
+            studio,
             stage,
             nodes: Vec::new(),
             edges: Vec::new(),

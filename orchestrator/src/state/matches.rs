@@ -1,4 +1,5 @@
-//! Matches, the index of those that wait for a server, and that of the players who have been in them.
+//! Matches, the index of those that wait for a server, that of those that their queue fills, with the news of it, and that
+//! of the players who have been in them.
 
 use std::collections::BTreeMap;
 
@@ -10,7 +11,7 @@ use prost::Message;
 
 use super::{StateError, fleets, kv, lobbies, timers};
 use crate::keyspace::{self, Timer};
-use crate::records::{MatchRecord, MatchSeat, MatchSeats, MatchState, PlayerSeat, typed};
+use crate::records::{Id, MatchOpening, MatchRecord, MatchSeat, MatchSeats, MatchState, PlayerSeat, typed};
 
 /// Most matches of a fleet that wait for servers and that one pass looks at.
 pub const MAX_WAITING: usize = 10_000;
@@ -78,6 +79,11 @@ pub(crate) fn save(tx: &mut Transaction, before: Option<&MatchRecord>, after: &M
     for (key, value) in new.iter().filter(|(key, value)| old.get(*key) != Some(value)) {
         tx.set(key, value);
     }
+    if before.and_then(offered) != offered(after) {
+        let (key, hole) = keyspace::match_news_row(&after.namespace, &after.queue, id);
+        tx.set_versionstamped_key(&key, hole, b"");
+        kv::bump(tx, &keyspace::queue_revision(&after.namespace, &after.queue));
+    }
     let (counted, counts) = (before.and_then(lobbies::count_key), lobbies::count_key(after));
     if counted != counts {
         counted.inspect(|key| tx.atomic_add(key, -1));
@@ -91,6 +97,12 @@ pub(crate) fn save(tx: &mut Transaction, before: Option<&MatchRecord>, after: &M
         // The timer loop, which knows how long what is over is kept, moves it on from here.
         timers::set(tx, after.ended_at_ms, &Timer::MatchRemoval(id));
     }
+}
+
+/// What matchmaking goes by of a match that its queue fills: how it is filled, and who sits in it.
+fn offered(record: &MatchRecord) -> Option<(Option<MatchOpening>, Vec<(Option<Id>, Option<Id>)>)> {
+    let seats = || record.seats.iter().map(|seat| (seat.id, seat.ticket));
+    record.is_open().then(|| (record.opening, seats().collect()))
 }
 
 /// What must be there besides `record`: rows of the indices it is in, and timers.
@@ -107,6 +119,9 @@ pub(crate) fn rows(record: &MatchRecord) -> BTreeMap<Vec<u8>, Vec<u8>> {
     }
     if matches!(record.state(), MatchState::Waiting | MatchState::Proposed) {
         rows.insert(keyspace::timer(record.deadline_ms, &Timer::MatchDeadline(id)), Vec::new());
+    }
+    if record.is_open() {
+        rows.insert(keyspace::match_open(&record.namespace, &record.queue, id), Vec::new());
     }
     if record.ended_at_ms > 0 {
         return rows;
@@ -154,4 +169,37 @@ pub async fn waiting(
 ) -> Result<Vec<(String, MatchId)>, StateError> {
     let keys = kv::scan_keys(tx, &keyspace::matches_waiting(namespace, fleet), MAX_WAITING).await?;
     Ok(keys.iter().filter_map(|key| keyspace::split_match_waiting(key)).collect())
+}
+
+/// Matches that a queue fills whose keys follow `after`, at most `limit`, with their keys, without conflicting.
+pub(crate) async fn open(
+    tx: &mut Transaction,
+    namespace: &str,
+    queue: &str,
+    after: Option<&[u8]>,
+    limit: usize,
+) -> Result<Vec<(Bytes, MatchId)>, StateError> {
+    let range = keyspace::matches_open(namespace, queue);
+    let range = match after {
+        Some(key) => range.after(key),
+        None => range,
+    };
+    Ok(with_ids(kv::scan_keys(tx, &range, limit).await?))
+}
+
+/// Matches that changed which a queue fills, or did until then, after `after` and in the order of commits, at most `limit`,
+/// with the rows' keys, without conflicting.
+pub(crate) async fn news(
+    tx: &mut Transaction,
+    namespace: &str,
+    queue: &str,
+    after: &[u8],
+    limit: usize,
+) -> Result<Vec<(Bytes, MatchId)>, StateError> {
+    let range = keyspace::match_news(namespace, queue).after(after);
+    Ok(with_ids(kv::scan_keys(tx, &range, limit).await?))
+}
+
+fn with_ids(keys: Vec<Bytes>) -> Vec<(Bytes, MatchId)> {
+    keys.into_iter().filter_map(|key| Some((key.clone(), keyspace::last_id(&key)?))).collect()
 }

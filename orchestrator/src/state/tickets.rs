@@ -212,20 +212,3 @@ pub(crate) async fn news(
     });
     known.collect()
 }
-
-/// Where the news of a queue ends now: what comes later sorts behind it.
-pub(crate) async fn end_of_news(
-    tx: &mut Transaction,
-    namespace: &str,
-    queue: &str,
-) -> Result<Bytes, StateError> {
-    let range = keyspace::ticket_news(namespace, queue);
-    let last = tx.snapshot_get_range(&range.begin, &range.end, 1, true).await?;
-    Ok(last.into_iter().next().map_or_else(|| range.begin.into(), |(key, _)| key))
-}
-
-/// Removes the news of a queue up to that at `last`, which whoever makes its matches has read long ago.
-pub(crate) fn forget_news(tx: &mut Transaction, namespace: &str, queue: &str, last: &[u8]) {
-    let range = keyspace::ticket_news(namespace, queue);
-    tx.clear_range(&range.begin, &range.clone().after(last).begin);
-}

@@ -8,12 +8,14 @@ use muster_matchmaker::explain::Explanation;
 use muster_protocol::id::TicketId;
 use muster_store::{Database, Transaction};
 
-use crate::matchmaking::{candidate, compile, offers};
+use crate::matchmaking::{candidate, compile, offers, opening};
 use crate::records::{QueueStatusRecord, TicketRecord, TicketState};
-use crate::state::{StateError, queues, tickets};
+use crate::state::{StateError, matches, queues, tickets};
 
 /// Most other tickets read: those that have searched longest.
 const MAX_READ: usize = 5_000;
+/// Most running matches read, each with its tickets: those that were made first.
+const MAX_OPENINGS_READ: usize = 64;
 
 /// Why a ticket is where it is.
 #[derive(Clone, Debug, PartialEq)]
@@ -66,6 +68,11 @@ async fn search(
         // Those that cannot be matched as the queue is defined are nobody's candidates.
         if let Ok(candidate) = candidate(pool.queue(), ticket, &row) {
             let _ = pool.insert(candidate);
+        }
+    }
+    for (_, match_id) in matches::open(tx, namespace, name, None, MAX_OPENINGS_READ).await? {
+        if let Some(opening) = opening(tx, pool.queue(), match_id).await? {
+            pool.open(opening);
         }
     }
     Ok(pool.explain(own.uuid().as_u128(), now_ms, &offers))

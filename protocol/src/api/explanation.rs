@@ -53,6 +53,21 @@ pub struct SearchExplanation {
     /// The best group so far, unless it can play in no region that is offered now.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub best: Option<GroupExplanation>,
+    /// Running matches with free seats.
+    #[serde(default)]
+    pub openings: OpeningsExplanation,
+}
+
+/// Running matches with free seats, for a ticket.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct OpeningsExplanation {
+    /// Those looked at.
+    pub looked_at: usize,
+    /// How many of them each thing excludes, each counted once; `tickets` says how many matches.
+    pub excluded: Vec<Exclusion>,
+    /// Those that the ticket could join by itself now.
+    pub joinable: usize,
 }
 
 /// Where a rule's limit is for a ticket.

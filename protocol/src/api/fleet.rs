@@ -47,6 +47,10 @@ pub struct FleetSpec {
     /// How long things may take.
     #[serde(default)]
     pub timeouts: TimeoutsSpec,
+    /// Matches of queues are open to others while they run and have free seats, unless their server says otherwise.
+    /// Changing it replaces no server, and holds for matches made from then on.
+    #[serde(default)]
+    pub backfill: bool,
 }
 
 /// One port of a server.

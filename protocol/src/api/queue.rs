@@ -110,6 +110,9 @@ pub struct Queue {
     pub searching: u32,
     /// Tickets whose match waits for a server.
     pub matched: u32,
+    /// Running matches that it fills, as far as they are counted: at most 1,000.
+    #[serde(default)]
+    pub openings: u32,
     /// How long half of the tickets matched lately had waited, in milliseconds; absent before the first match.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wait_p50_ms: Option<u64>,

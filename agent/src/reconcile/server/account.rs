@@ -16,7 +16,7 @@ impl Server {
         now: u64,
     ) -> Self {
         let mut server = Self::new(id, spec, now);
-        let seats = Seats::restore(&report);
+        let (seats, backfill) = (Seats::restore(&report), report.backfill());
         let has_container = !report.container_id.is_empty();
         server.state = match report.phase() {
             ServerPhase::Exited | ServerPhase::Failed => State::Ended,
@@ -36,7 +36,7 @@ impl Server {
         server.ended_at_ms = report.ended_at_ms;
         server.exit = report.exit;
         server.failure = report.failure;
-        server.seats = seats;
+        (server.seats, server.backfill) = (seats, backfill);
         server.shutdown_requested = report.shutdown_requested;
         server.lobby = report.lobby;
         server.uses_sdk = report.uses_sdk;
@@ -82,6 +82,7 @@ impl Server {
             failure: self.failure.clone(),
             connected_seats: self.seats.connected(),
             released_seats: self.seats.released(),
+            backfill: self.backfill.into(),
             shutdown_requested: self.shutdown_requested,
             uses_sdk: self.uses_sdk,
             lobby: self.lobby.clone(),

@@ -232,6 +232,7 @@ mod tests {
             env: BTreeMap::from([("LEVEL".into(), "dust".into())]),
             args: vec!["--fast".into()],
             timeouts: TimeoutsSpec::default(),
+            backfill: false,
         }
     }
 

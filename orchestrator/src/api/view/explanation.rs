@@ -1,6 +1,6 @@
 //! Why a ticket is where it is, as the API tells it.
 
-use muster_matchmaker::explain::{Exclusion, Explanation, Group};
+use muster_matchmaker::explain::{Excluded, Exclusion, Explanation, Group};
 use muster_protocol::api;
 
 use crate::tickets::Explained;
@@ -27,10 +27,10 @@ fn searching(search: Explanation) -> api::SearchExplanation {
         relaxes_in_ms: limit.next.map(|next| next.in_ms),
         relaxes_to: limit.next.map(|next| next.to),
     });
-    let excluded = search.excluded.iter().map(|excluded| {
+    let excluded = |excluded: &Excluded| {
         let (by, rule) = excluded_by(&excluded.by);
         api::Exclusion { by: by.to_owned(), rule, tickets: excluded.tickets }
-    });
+    };
     let group = |group: &Group| api::GroupExplanation {
         region: group.region.clone(),
         players: group.players,
@@ -42,11 +42,16 @@ fn searching(search: Explanation) -> api::SearchExplanation {
         limits: limits.collect(),
         looked_at: search.looked_at,
         others: search.others,
-        excluded: excluded.collect(),
+        excluded: search.excluded.iter().map(excluded).collect(),
         candidates: search.candidates,
         smallest: search.smallest,
         full: search.full,
         best: search.best.as_ref().map(group),
+        openings: api::OpeningsExplanation {
+            looked_at: search.openings.looked_at,
+            excluded: search.openings.excluded.iter().map(excluded).collect(),
+            joinable: search.openings.joinable,
+        },
     }
 }
 

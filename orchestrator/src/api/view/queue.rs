@@ -28,12 +28,11 @@ fn part(part: Part<'_>) -> api::QueuePart {
     api::QueuePart { regions: part.regions.to_vec(), from: part.from, to: part.to }
 }
 
-/// A queue, with what the matchmaker last found and how many tickets are in it.
+/// A queue, with what the matchmaker last found, how many tickets search and are matched, and how many matches it fills.
 pub(crate) fn queue(
     record: &QueueRecord,
     status: QueueStatusRecord,
-    searching: u32,
-    matched: u32,
+    (searching, matched, openings): (u32, u32, usize),
     parts: &Parts,
 ) -> Result<api::Queue, StateError> {
     let (wait_p50_ms, wait_p90_ms) = status.expected_waits_ms();
@@ -43,6 +42,7 @@ pub(crate) fn queue(
         mode: record.mode().into(),
         searching,
         matched,
+        openings: u32::try_from(openings).unwrap_or(u32::MAX),
         wait_p50_ms,
         wait_p90_ms,
         waiting_for: status.waiting_for,
