@@ -15,6 +15,9 @@ const HEALTH_EVERY: Duration = Duration::from_secs(5);
 const RETRY_AFTER: Duration = Duration::from_millis(500);
 /// How long one call may take.
 const CALL_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often a seat is told again that Muster's agent has not heard of: it may have been sold a moment ago, and who has it is
+/// sometimes here before the news.
+const MAX_UNHEARD: u32 = 20;
 /// Most things waiting to be said; the oldest go, and the seats' next change puts them right.
 const MAX_WAITING: usize = 4_096;
 
@@ -74,7 +77,7 @@ impl Sdk {
 fn talk(config: &SdkConfig, facts: &Receiver<Fact>) {
     let agent: ureq::Agent =
         ureq::Agent::config_builder().timeout_global(Some(CALL_TIMEOUT)).proxy(None).build().into();
-    let mut waiting = VecDeque::new();
+    let mut waiting: VecDeque<(Fact, u32)> = VecDeque::new();
     let mut next_health = Instant::now() + HEALTH_EVERY;
     loop {
         let pause = if waiting.is_empty() {
@@ -83,18 +86,22 @@ fn talk(config: &SdkConfig, facts: &Receiver<Fact>) {
             RETRY_AFTER
         };
         match facts.recv_timeout(pause) {
-            Ok(fact) => waiting.push_back(fact),
+            Ok(fact) => waiting.push_back((fact, 0)),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => return,
         }
-        waiting.extend(facts.try_iter());
+        waiting.extend(facts.try_iter().map(|fact| (fact, 0)));
         while waiting.len() > MAX_WAITING {
             waiting.pop_front();
         }
-        while let Some(fact) = waiting.front() {
+        let mut unheard = VecDeque::new();
+        while let Some((fact, times)) = waiting.front() {
             match say(&agent, config, fact) {
                 Ok(()) => {
                     waiting.pop_front();
+                }
+                Err(ureq::Error::StatusCode(409)) if *times < MAX_UNHEARD => {
+                    unheard.extend(waiting.pop_front().map(|(fact, times)| (fact, times + 1)));
                 }
                 // The agent understood and does not want it: the same again would help no more.
                 Err(ureq::Error::StatusCode(status)) if (400..500).contains(&status) => {
@@ -107,6 +114,7 @@ fn talk(config: &SdkConfig, facts: &Receiver<Fact>) {
                 }
             }
         }
+        waiting.append(&mut unheard);
         if Instant::now() >= next_health {
             next_health = Instant::now() + HEALTH_EVERY;
             if let Err(error) = call(&agent, config, "/v1/health").send_empty() {
