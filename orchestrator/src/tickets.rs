@@ -302,7 +302,7 @@ async fn in_words(
     Ok(match record.state() {
         TicketState::Searching => {
             let Some(spec) = queues::peek(tx, namespace, queue).await? else {
-                return Ok(format!("queue {queue} was deleted; this ticket will expire"));
+                return Ok(format!("queue {queue} was deleted; this ticket is about to fail"));
             };
             let status = queues::status(tx, namespace, queue).await?;
             let (_, compiled) = compile(&spec)?;
@@ -424,11 +424,37 @@ pub(crate) async fn expire(tx: &mut Transaction, ticket: TicketId, now_ms: u64) 
         && before.state() == TicketState::Searching
         && before.expires_at_ms <= now_ms
     {
-        let mut after = before.clone();
-        after.set_state(TicketState::Expired);
-        after.ended_at_ms = now_ms;
-        "expired".clone_into(&mut after.reason);
-        tickets::save(tx, Some(&before), &after);
+        end(tx, &before, TicketState::Expired, ("expired", ""), now_ms);
     }
     Ok(())
+}
+
+/// Has a ticket fail that searches in vain, for a stable code and words.
+pub(crate) async fn fail_searching(
+    tx: &mut Transaction,
+    ticket: TicketId,
+    why: (&str, &str),
+    now_ms: u64,
+) -> Result<(), StateError> {
+    if let Some(before) = tickets::load(tx, ticket).await?
+        && before.state() == TicketState::Searching
+    {
+        end(tx, &before, TicketState::Failed, why, now_ms);
+    }
+    Ok(())
+}
+
+fn end(
+    tx: &mut Transaction,
+    before: &TicketRecord,
+    state: TicketState,
+    (reason, detail): (&str, &str),
+    now_ms: u64,
+) {
+    let mut after = before.clone();
+    after.set_state(state);
+    after.ended_at_ms = now_ms;
+    reason.clone_into(&mut after.reason);
+    detail.clone_into(&mut after.detail);
+    tickets::save(tx, Some(before), &after);
 }

@@ -83,7 +83,8 @@ pub(super) fn latency(text: &str) -> Result<(String, u32), String> {
 /// `3.5` is a number, `a,` and `a,b` are tags, all else is a text.
 fn attribute(text: &str) -> Result<(String, Value), String> {
     let (name, value) = text.split_once('=').ok_or("give NAME=VALUE")?;
-    let value = if let Ok(number) = value.parse() {
+    // "nan" and "inf" would be numbers, but none that a queue knows: as texts they are refused with the attribute's name.
+    let value = if let Some(number) = value.parse().ok().filter(|number: &f64| number.is_finite()) {
         Value::Number(number)
     } else if value.contains(',') {
         Value::Tags(value.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect())
@@ -202,6 +203,7 @@ mod tests {
     fn attributes_are_read_as_what_they_look_like() {
         assert_eq!(attribute("skill=3.5"), Ok(("skill".into(), Value::Number(3.5))));
         assert_eq!(attribute("role=tank"), Ok(("role".into(), Value::Text("tank".into()))));
+        assert_eq!(attribute("skill=nan"), Ok(("skill".into(), Value::Text("nan".into()))));
         let tags = |tags: &[&str]| Value::Tags(tags.iter().map(|tag| (*tag).to_owned()).collect());
         assert_eq!(attribute("modes=ctf,duel"), Ok(("modes".into(), tags(&["ctf", "duel"]))));
         assert_eq!(attribute("modes=ctf,"), Ok(("modes".into(), tags(&["ctf"]))));

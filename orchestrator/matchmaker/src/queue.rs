@@ -1,8 +1,8 @@
 //! A queue's definition compiled: names become positions, and what contradicts itself is refused.
 
 use muster_protocol::api::{
-    AttributeKind, MAX_ATTRIBUTES, MAX_PLAYERS, MAX_TAGS, QueueSpec, Reduce, RoleSpec, RuleKind, RuleSpec,
-    TeamSpec, Value, Weights, Within,
+    AttributeKind, MAX_ATTRIBUTES, MAX_PLAYERS, MAX_TAGS, MAX_TEXT_BYTES, QueueSpec, Reduce, RoleSpec,
+    RuleKind, RuleSpec, TeamSpec, Value, Weights, Within,
 };
 
 use crate::filter::Schema;
@@ -104,7 +104,11 @@ impl Queue {
         let (schema, defaults) = attributes(definition)?;
         let teams =
             if definition.players > 0 { alike(definition)? } else { teams(&definition.teams, &schema)? };
-        let sizes = sizes(&teams, definition.count_multiple)?;
+        let sizes = sizes(&teams, definition)?;
+        if definition.fill_wait_s > 0 && definition.fill_wait_s >= definition.ticket_ttl_s {
+            let what = format!("tickets expire after {} s, before they would do", definition.ticket_ttl_s);
+            return wrong("fill_wait_s", what);
+        }
         if definition.rules.len() > MAX_RULES {
             return wrong("rules", format!("at most {MAX_RULES} rules"));
         }
@@ -113,7 +117,9 @@ impl Queue {
             if spec.name.is_empty() || rules.iter().any(|rule| rule.name == spec.name) {
                 return wrong(format!("rules[{at}].name"), "every rule needs a name of its own");
             }
-            rules.push(rule(spec, at, &schema)?);
+            let rule = rule(spec, at, &schema)?;
+            can_hold(&rule, at, &teams)?;
+            rules.push(rule);
         }
         rules.extend(cap(definition, &rules)?);
         let Weights { skill, latency, wait } = definition.weights;
@@ -284,6 +290,9 @@ fn teams(specs: &[TeamSpec], schema: &Schema) -> Result<Vec<Team>, DefinitionErr
         for (number, RoleSpec { attribute: name, is, min }) in spec.roles.iter().enumerate() {
             let path = format!("{path}.roles[{number}]");
             let attribute = attribute(schema, name, AttributeKind::Text, format!("{path}.attribute"))?;
+            if is.len() > MAX_TEXT_BYTES {
+                return wrong(format!("{path}.is"), format!("a text has at most {MAX_TEXT_BYTES} bytes"));
+            }
             if roles.iter().any(|role: &Role| role.attribute == attribute && role.is == *is) {
                 return wrong(path, format!("{is} is there twice; say once how many are needed"));
             }
@@ -313,7 +322,8 @@ fn teams(specs: &[TeamSpec], schema: &Schema) -> Result<Vec<Team>, DefinitionErr
 }
 
 /// How many players a match may have, the largest first.
-fn sizes(teams: &[Team], multiple: u32) -> Result<Vec<usize>, DefinitionError> {
+fn sizes(teams: &[Team], definition: &QueueSpec) -> Result<Vec<usize>, DefinitionError> {
+    let multiple = definition.count_multiple;
     if multiple == 0 {
         return wrong("count_multiple", "must be at least 1");
     }
@@ -321,6 +331,7 @@ fn sizes(teams: &[Team], multiple: u32) -> Result<Vec<usize>, DefinitionError> {
     if max > MAX_PLAYERS as usize {
         return wrong("teams", format!("a match may have at most {MAX_PLAYERS} players, not {max}"));
     }
+    let (min, max) = totals(definition, min, max)?;
     let fits = |size: &usize| size.is_multiple_of(multiple as usize);
     let sizes: Vec<usize> = (min.max(1)..=max).rev().filter(fits).collect();
     if sizes.is_empty() {
@@ -330,13 +341,60 @@ fn sizes(teams: &[Team], multiple: u32) -> Result<Vec<usize>, DefinitionError> {
     Ok(sizes)
 }
 
+/// Fewest and most players in all, of teams that have from `min` to `max` together.
+fn totals(definition: &QueueSpec, min: usize, max: usize) -> Result<(usize, usize), DefinitionError> {
+    let (least, most) = (definition.min_players as usize, definition.max_players as usize);
+    if (definition.players > 0) && (least > 0 || most > 0) {
+        let path = if least > 0 { "min_players" } else { "max_players" };
+        return wrong(path, "players says how many there are; give teams with min and max instead");
+    }
+    if least > max {
+        return wrong("min_players", format!("the teams have room for {max} players"));
+    }
+    if most > 0 && (most < min || most < least) {
+        return wrong("max_players", format!("a match has at least {} players", min.max(least)));
+    }
+    Ok((min.max(least), if most > 0 { max.min(most) } else { max }))
+}
+
+/// Whether a rule of these teams can ever hold, as far as the definition alone can tell.
+fn can_hold(rule: &Rule, at: usize, teams: &[Team]) -> Result<(), DefinitionError> {
+    let never =
+        |path: &str, what: String| wrong(format!("rules[{at}].{path}"), format!("never holds: {what}"));
+    match &rule.asks {
+        Asks::Common { at_least, .. } if at_least.last() > MAX_TAGS as f64 => {
+            never("at_least", format!("an attribute has at most {MAX_TAGS} tags"))
+        }
+        Asks::Same { attribute } => {
+            let roles = teams.iter().flat_map(|team| &team.roles);
+            let needed = roles.filter(|role| role.attribute == *attribute && role.min > 0);
+            let texts: std::collections::BTreeSet<&str> = needed.map(|role| role.is.as_str()).collect();
+            let mut texts = texts.into_iter();
+            match (texts.next(), texts.next()) {
+                (Some(one), Some(other)) => {
+                    never("attribute", format!("the teams need both {one} and {other}, by their roles"))
+                }
+                _ => Ok(()),
+            }
+        }
+        Asks::Gap { .. } if teams.len() < 2 => {
+            wrong(format!("rules[{at}].kind"), "one team has no gap to another; limit its spread instead")
+        }
+        _ => Ok(()),
+    }
+}
+
 fn rule(spec: &RuleSpec, at: usize, schema: &Schema) -> Result<Rule, DefinitionError> {
     let path = format!("rules[{at}]");
     let of = |name: &str, kind| attribute(schema, name, kind, format!("{path}.attribute"));
-    let limit = |base, way| match Relaxing::new(base, &spec.expand, way) {
-        Ok(limit) => Ok(limit),
-        Err(what) => wrong(format!("{path}.expand"), what),
+    let limit_of = |field: &str, base, way| {
+        if let Err(what) = Relaxing::check_base(base) {
+            return wrong(format!("{path}.{field}"), what);
+        }
+        Relaxing::new(base, &spec.expand, way)
+            .map_err(|what| DefinitionError { path: format!("{path}.expand"), what })
     };
+    let limit = |most| limit_of("most", most, Relaxes::Up);
     let fixed = |asks| {
         if spec.expand.is_empty() {
             Ok(asks)
@@ -347,28 +405,22 @@ fn rule(spec: &RuleSpec, at: usize, schema: &Schema) -> Result<Rule, DefinitionE
     let asks = match &spec.rule {
         RuleKind::Spread { attribute, most, within, party } => Asks::Spread {
             attribute: of(attribute, AttributeKind::Number)?,
-            most: limit(*most, Relaxes::Up)?,
+            most: limit(*most)?,
             within: *within,
             party: *party,
         },
         RuleKind::Gap { attribute, most } => {
-            Asks::Gap { attribute: of(attribute, AttributeKind::Number)?, most: limit(*most, Relaxes::Up)? }
+            Asks::Gap { attribute: of(attribute, AttributeKind::Number)?, most: limit(*most)? }
         }
         RuleKind::Same { attribute } => fixed(Asks::Same { attribute: of(attribute, AttributeKind::Text)? })?,
-        RuleKind::Common { attribute, at_least } => {
-            if *at_least > MAX_TAGS as f64 && spec.expand.is_empty() {
-                let what = format!("never holds: an attribute has at most {MAX_TAGS} tags");
-                return wrong(format!("{path}.at_least"), what);
-            }
-            Asks::Common {
-                attribute: of(attribute, AttributeKind::Tags)?,
-                at_least: limit(*at_least, Relaxes::Down)?,
-            }
-        }
+        RuleKind::Common { attribute, at_least } => Asks::Common {
+            attribute: of(attribute, AttributeKind::Tags)?,
+            at_least: limit_of("at_least", *at_least, Relaxes::Down)?,
+        },
         RuleKind::Apart { attribute } => {
             fixed(Asks::Apart { attribute: of(attribute, AttributeKind::Tags)? })?
         }
-        RuleKind::Latency { most } => Asks::Latency { most: limit(*most, Relaxes::Up)? },
+        RuleKind::Latency { most } => Asks::Latency { most: limit(*most)? },
     };
     Ok(Rule { name: spec.name.clone(), asks })
 }
@@ -433,8 +485,8 @@ mod tests {
                 "no attribute rank",
             ),
             ("to = 300", "to = 50", "rules[0].expand", "does not relax"),
-            ("most = 100", "most = inf", "rules[0].expand", "limit"),
-            ("most = 100", "most = nan", "rules[0].expand", "limit"),
+            ("most = 100", "most = inf", "rules[0].most", "limit"),
+            ("most = 100", "most = nan", "rules[0].most", "limit"),
             ("default = 1000", "default = \"x\"", "attributes.skill.default", "number"),
             ("default = 1000", "default = nan", "attributes.skill.default", "finite"),
             (
@@ -456,6 +508,48 @@ mod tests {
             "kind = \"same\"\n        attribute = \"mode\"",
         );
         assert!(compile(&same).expect_err("nothing relaxes").what.contains("no number"));
+    }
+
+    #[test]
+    fn what_can_never_be_is_refused() {
+        let rules =
+            |rule: &str| GOOD[..GOOD.find("[[rules]]").expect("there")].to_owned() + "[[rules]]\n" + rule;
+        let tags = "name = \"maps\"\nkind = \"common\"\nattribute = \"maps\"\nat_least = 50\n";
+        let mode = "name = \"mode\"\nkind = \"same\"\nattribute = \"mode\"\n";
+        let gap = "name = \"gap\"\nkind = \"gap\"\nattribute = \"skill\"\nmost = 5\n";
+        let one_role = "[{ attribute = \"mode\", is = \"tank\", min = 1 }]";
+        let two_roles = "[{ attribute = \"mode\", is = \"tank\", min = 1 }, { attribute = \"mode\", is = \"healer\", min = 1 }]";
+        for (text, path, what) in [
+            (rules(&format!("{tags}expand = [{{ after_s = 5, to = 40 }}]")), "rules[0].at_least", "32 tags"),
+            (rules(mode).replace(one_role, two_roles), "rules[0].attribute", "healer and tank"),
+            (rules(gap).replace("count = 2", "count = 1"), "rules[0].kind", "no gap"),
+            (
+                GOOD.replace("\"tank\"", &format!("\"{}\"", "x".repeat(65))),
+                "teams[0].roles[0].is",
+                "64 bytes",
+            ),
+            (format!("fill_wait_s = 30\nticket_ttl_s = 30\n{GOOD}"), "fill_wait_s", "expire after 30 s"),
+            (format!("min_players = 11\n{GOOD}"), "min_players", "room for 10"),
+            (format!("max_players = 5\n{GOOD}"), "max_players", "at least 6"),
+            (format!("min_players = 9\nmax_players = 8\n{GOOD}"), "max_players", "at least 9"),
+            (
+                format!("min_players = 7\nmax_players = 7\ncount_multiple = 2\n{GOOD}"),
+                "count_multiple",
+                "7 to 7",
+            ),
+        ] {
+            let error = compile(&text).expect_err(path);
+            assert!(error.path == path && error.what.contains(what), "{path}: {error}");
+        }
+        assert!(
+            compile(&rules(&format!("{tags}expand = [{{ after_s = 5, to = 4 }}]"))).is_ok(),
+            "holds in the end"
+        );
+        assert!(compile(&rules(mode)).is_ok(), "one role");
+        let totals = compile(&format!("min_players = 7\nmax_players = 9\n{GOOD}")).expect("good");
+        assert_eq!(totals.sizes, [9, 8, 7]);
+        let duel = QueueSpec { min_players: 2, ..QueueSpec::simple("duel", "arena", 2) };
+        assert_eq!(Queue::compile(&duel).expect_err("both").path, "min_players");
     }
 
     #[test]

@@ -21,14 +21,23 @@ pub(crate) enum Relaxes {
 }
 
 impl Relaxing {
+    /// Whether a limit may begin at `base`.
+    ///
+    /// # Errors
+    /// In words, why not.
+    pub(crate) fn check_base(base: f64) -> Result<(), String> {
+        if base.is_finite() && base >= 0.0 {
+            return Ok(());
+        }
+        Err(format!("{base} is no limit; give a finite number of at least 0"))
+    }
+
     /// A limit that begins at `base`.
     ///
     /// # Errors
     /// In words, which step does not relax, or is not later than the one before.
     pub(crate) fn new(base: f64, steps: &[Step], way: Relaxes) -> Result<Self, String> {
-        if !base.is_finite() || base < 0.0 {
-            return Err(format!("{base} is no limit; give a finite number of at least 0"));
-        }
+        Self::check_base(base)?;
         if steps.len() > MAX_STEPS {
             return Err(format!("at most {MAX_STEPS} steps"));
         }

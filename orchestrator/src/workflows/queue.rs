@@ -7,9 +7,13 @@
 use std::time::Duration;
 
 use muster_engine::{Context, Event, Failure, Kind, Machine, RetryPolicy};
+use muster_store::Transaction;
 
 use crate::records::TicketState;
-use crate::state::{queues, tickets, workflows};
+use crate::state::{StateError, queues, tickets, workflows};
+
+/// Tickets of a deleted queue that end in one transaction.
+const ABANDONED_TOGETHER: usize = 200;
 
 /// Keeps queues.
 pub(crate) struct Queue;
@@ -20,6 +24,21 @@ impl Kind for Queue {
     const RETENTION: Duration = Duration::ZERO;
     type Input = ();
     type Signal = ();
+}
+
+/// Has tickets that search in a queue which is no more fail, the longest waiting first. Returns whether there may be more.
+pub(super) async fn abandon(
+    tx: &mut Transaction,
+    namespace: &str,
+    name: &str,
+    now_ms: u64,
+) -> Result<bool, StateError> {
+    let found = tickets::searching(tx, namespace, name, None, ABANDONED_TOGETHER).await?;
+    for (_, ticket, _) in &found {
+        crate::tickets::fail_searching(tx, *ticket, ("queue_deleted", "its queue was deleted"), now_ms)
+            .await?;
+    }
+    Ok(found.len() == ABANDONED_TOGETHER)
 }
 
 impl Machine for Queue {
@@ -33,7 +52,13 @@ impl Machine for Queue {
         let address = cx.address().clone();
         let (namespace, name) = (address.namespace(), address.key());
         let Some(record) = queues::peek(cx.tx(), namespace, name).await? else {
-            cx.finish(&())?;
+            let now_ms = cx.now_ms();
+            if abandon(cx.tx(), namespace, name, now_ms).await? {
+                cx.waiting_for("the end of the tickets that still search in it: it was deleted");
+                cx.again();
+            } else {
+                cx.finish(&())?;
+            }
             return Ok(());
         };
         let status = queues::status(cx.tx(), namespace, name).await?;
@@ -45,5 +70,33 @@ impl Machine for Queue {
             reasons => reasons.join("; "),
         });
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::world::{NAMESPACE, QUEUE, World};
+
+    #[tokio::test]
+    async fn tickets_of_a_deleted_queue_fail_and_say_why() {
+        let world = World::with_region().await;
+        world.apply_fleet("sha256:one", &[("eu", 0, 9)]).await;
+        world.apply_queue(2).await;
+        let ann = world.ticket("ann").await;
+        let (db, now_ms) = (&world.db, world.now_ms());
+        db.run("delete", async |mut tx| queues::delete(&mut tx, NAMESPACE, QUEUE).await)
+            .await
+            .expect("deleted");
+        let left = db.run("abandon", async |mut tx| abandon(&mut tx, NAMESPACE, QUEUE, now_ms).await).await;
+        assert!(!left.expect("written"), "there was one");
+        let seen = world.see(ann).await;
+        assert_eq!(
+            (seen.record.state(), seen.record.reason.as_str()),
+            (TicketState::Failed, "queue_deleted")
+        );
+        assert_eq!(seen.explanation, "its queue was deleted");
+        let report = crate::check::check(db).await.expect("read");
+        assert!(report.findings.is_empty(), "{:#?}", report.findings);
     }
 }

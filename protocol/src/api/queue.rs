@@ -57,6 +57,12 @@ pub struct QueueSpec {
     /// The number of players must be a multiple of this.
     #[serde(default = "super::one")]
     pub count_multiple: u32,
+    /// Fewest players of a match in all, where the teams' `min` together is less. 0: as the teams say.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub min_players: u32,
+    /// Most players of a match in all, where the teams' `max` together is more. 0: as the teams say.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub max_players: u32,
     /// For this many seconds of the oldest ticket's wait only full matches are made; then the teams' `min` will do.
     #[serde(default)]
     pub fill_wait_s: u32,
@@ -66,6 +72,11 @@ pub struct QueueSpec {
     /// What makes one match better than another.
     #[serde(default)]
     pub weights: Weights,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn default_ttl() -> u32 {
@@ -88,6 +99,8 @@ impl QueueSpec {
             attributes: BTreeMap::new(),
             teams: Vec::new(),
             count_multiple: 1,
+            min_players: 0,
+            max_players: 0,
             fill_wait_s: 0,
             rules: Vec::new(),
             weights: Weights::default(),
