@@ -282,7 +282,9 @@ impl Matchmaker {
         while let Some(outcomes) = commits.next().await {
             for (committed, formed) in outcomes? {
                 let waits_ms = did.note(committed.clone());
-                waits_ms.iter().for_each(|wait_ms| memory.waits.note(*wait_ms));
+                for wait_ms in &waits_ms {
+                    memory.waits.note(*wait_ms);
+                }
                 if matches!(committed, Committed::Stale | Committed::Closed) {
                     spoilt.extend(formed.members.iter().map(|(key, _)| *key));
                 }

@@ -99,8 +99,11 @@ pub(crate) fn save(tx: &mut Transaction, before: Option<&MatchRecord>, after: &M
     }
 }
 
-/// What matchmaking goes by of a match that its queue fills: how it is filled, and who sits in it.
-fn offered(record: &MatchRecord) -> Option<(Option<MatchOpening>, Vec<(Option<Id>, Option<Id>)>)> {
+/// How a match is filled, and who sits in it: seats and tickets.
+type Offered = (Option<MatchOpening>, Vec<(Option<Id>, Option<Id>)>);
+
+/// What matchmaking goes by of a match that its queue fills.
+fn offered(record: &MatchRecord) -> Option<Offered> {
     let seats = || record.seats.iter().map(|seat| (seat.id, seat.ticket));
     record.is_open().then(|| (record.opening, seats().collect()))
 }
