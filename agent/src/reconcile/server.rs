@@ -325,6 +325,11 @@ impl Server {
 
     /// Takes the next step towards the goal, if one can be taken now.
     pub(super) fn steer(&mut self, engine_up: bool, now: u64, out: &mut Vec<Effect>) {
+        // Only what is ready is claimed. An agent that was killed before it could keep that would wait for a word that no
+        // server says twice, and in the end stop one with players.
+        if matches!(self.state, State::Starting { .. }) && self.spec.allocation.is_some() {
+            self.become_ready(now);
+        }
         let stop = self.unwanted
             || self.failure.is_some()
             || self.goal() == ServerGoal::Stop

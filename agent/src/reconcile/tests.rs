@@ -435,3 +435,34 @@ fn a_server_that_says_ready_before_docker_answers_is_ready() {
     assert_eq!((report.phase(), report.uses_sdk), (ServerPhase::Ready, true));
     assert!(world.under_way.is_empty(), "nothing is left to find out: {:?}", world.under_way);
 }
+
+#[test]
+fn a_claimed_server_is_ready_though_the_agent_was_killed_before_it_kept_that() {
+    let server = server_id(0);
+    let mut world = World::default();
+    let spec = world.spec(server, ServerGoal::Run);
+    let claimed = ServerSpec {
+        generation: spec.generation + 1,
+        allocation: Some(muster_protocol::agent::Allocation::default()),
+        ..spec.clone()
+    };
+    let kept = ServerReport {
+        server_id: server.to_string(),
+        generation: spec.generation,
+        phase: ServerPhase::Starting.into(),
+        container_id: "c1".into(),
+        uses_sdk: true,
+        ..Default::default()
+    };
+    let (mut table, _) = Table::restore(vec![(spec.clone(), kept)], 0);
+    let status = ObservedStatus::Running { running_at_ms: 0 };
+    let observed = vec![Observed { spec, container: container("c1"), status }];
+    table.apply(Input::EngineUp { observed, as_of_ms: 0 }, 0);
+    let desired = DesiredServers { full: true, servers: vec![claimed], ..Default::default() };
+    let effects = table.apply(Input::Desired(desired), 1_000);
+    let is_ready =
+        |effect: &Effect| matches!(effect, Effect::Report(report) if report.phase() == ServerPhase::Ready);
+    assert!(effects.iter().any(is_ready), "{effects:?}");
+    let later = table.apply(Input::Tick, 60_000);
+    assert!(!later.iter().any(|effect| matches!(effect, Effect::Stop { .. })), "{later:?}");
+}
