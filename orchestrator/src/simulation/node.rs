@@ -260,10 +260,7 @@ impl Agent {
                 Effect::Launch(server, spec) => self.launch(server, *spec),
                 Effect::Probe(server, _) => self.later(20..300, move |_| Some(Input::PortsListen(server))),
                 Effect::Stop { server, container_id, .. } => {
-                    let report = self.reports.get(&server);
-                    let failure = report.and_then(|report| report.failure.as_ref());
-                    let why = failure.map_or("as asked", |failure| &failure.code);
-                    self.node.stage.stopped(server, format!("its agent stops it, {why}"));
+                    self.node.stage.stopped(server, "its agent stops it");
                     self.later(50..3_000, move |node| {
                         node.exit(server, &container_id, 143);
                         None

@@ -204,11 +204,11 @@ impl Stage {
     }
 
     /// A container is being stopped: if people play there, somebody must have had a right to.
-    pub(super) fn stopped(self: &Arc<Self>, server: ServerId, by: String) {
+    pub(super) fn stopped(self: &Arc<Self>, server: ServerId, by: &'static str) {
         let games = self.games.lock().expect("whole");
         if games.get(&server).is_some_and(|game| game.since.elapsed() > JUST_CAME) {
             let stage = self.clone();
-            tokio::spawn(async move { judge::a_stop(&stage, server, &by).await });
+            tokio::spawn(async move { judge::a_stop(&stage, server, by).await });
         }
     }
 }
