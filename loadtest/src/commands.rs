@@ -6,6 +6,7 @@ mod crash;
 mod demo;
 mod engine_at_rest;
 mod godot;
+mod sdk_conformance;
 
 use std::process::ExitCode;
 
@@ -23,6 +24,8 @@ pub(crate) enum Command {
     /// Hold a store of sleeping workflows, for the engine's benchmark
     #[command(hide = true)]
     EngineAtRest(engine_at_rest::Options),
+    /// Hold any SDK, by its driver, against recorded answers and a whole Muster
+    SdkConformance(sdk_conformance::Options),
     /// Play an unmodified Godot game through a whole Muster on this machine
     Godot(godot::Options),
 }
@@ -35,6 +38,7 @@ impl Command {
             Self::Crash(options) => crash::run(options).await,
             Self::Bench(options) => bench::run(options).await,
             Self::EngineAtRest(options) => engine_at_rest::run(options).await,
+            Self::SdkConformance(options) => sdk_conformance::run(options).await,
             Self::Godot(options) => godot::run(options).await,
         }
     }

@@ -8,6 +8,7 @@ pub mod beacons;
 pub mod bench;
 pub mod bot;
 pub mod bots;
+pub mod conformance;
 pub mod crash;
 pub mod exchange;
 pub mod godot;
