@@ -33,6 +33,10 @@ reasons! {
     TokenExpired = "token_expired",
     /// The token is for another server or port.
     TokenWrongPort = "token_wrong_port",
+    /// A claim while another seat's of the same address has not been used.
+    ClaimPending = "claim_pending",
+    /// More claims that have not been used than are kept.
+    ClaimsFull = "claims_full",
     /// The table of flows is full and holds nothing to evict.
     FlowTableFull = "flow_table_full",
     /// A flow that never had a reply made room for another.

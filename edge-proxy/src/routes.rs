@@ -68,6 +68,8 @@ pub(crate) enum Proof {
     Open,
     /// A session token before anything else.
     Preface,
+    /// The same, or on UDP a token from another socket of the client's address.
+    Claim,
 }
 
 /// One route.
@@ -97,6 +99,7 @@ impl Route {
             proof: match wire::TokenMode::try_from(route.token_mode) {
                 Ok(wire::TokenMode::Open) => Proof::Open,
                 Ok(wire::TokenMode::Preface) => Proof::Preface,
+                Ok(wire::TokenMode::Claim) => Proof::Claim,
                 _ => return Err("its token_mode is not known here"),
             },
             tls: route.tls,
@@ -122,6 +125,7 @@ impl Route {
             token_mode: match self.proof {
                 Proof::Open => wire::TokenMode::Open,
                 Proof::Preface => wire::TokenMode::Preface,
+                Proof::Claim => wire::TokenMode::Claim,
             }
             .into(),
             tls: self.tls,

@@ -5,6 +5,7 @@
 //! `forward` decides and does no I/O; `worker` is the thread and the tasks around them.
 
 mod admission;
+mod claims;
 mod flows;
 mod forward;
 #[cfg(test)]

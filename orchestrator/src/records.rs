@@ -91,7 +91,7 @@ same_variants! {
     }
     TicketState <=> TicketState { Searching, Matched, Assigned, Cancelled, Expired, Failed }
     PortProtocol <=> PortProtocol { Udp, Tcp, Ws }
-    TokenMode <=> TokenMode { Preface, Open }
+    TokenMode <=> TokenMode { Preface, Open, Claim }
     ApiRole <=> Role { Client, Deploy, Admin }
     JoinRole <=> JoinRole { Agent, Edge }
     QueueMode <=> QueueMode { Open, Paused, Draining }

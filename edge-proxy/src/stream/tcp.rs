@@ -39,8 +39,8 @@ pub(super) async fn introduce(
 pub(super) async fn answer(route: &Route, stream: &mut TcpStream, stands: bool) -> io::Result<()> {
     match (route.proof, stands) {
         (Proof::Open, _) => Ok(()),
-        (Proof::Preface, true) => say(stream, Answer::Accepted).await,
-        (Proof::Preface, false) => say(stream, Answer::Refused(Refusal::Unavailable)).await,
+        (Proof::Preface | Proof::Claim, true) => say(stream, Answer::Accepted).await,
+        (Proof::Preface | Proof::Claim, false) => say(stream, Answer::Refused(Refusal::Unavailable)).await,
     }
 }
 

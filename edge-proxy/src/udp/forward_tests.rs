@@ -11,7 +11,7 @@ use muster_protocol::edge::EdgeWelcome;
 use muster_protocol::flow::FlowId;
 use muster_protocol::fragment::Rejoiner;
 use muster_protocol::id::{NodeId, SeatId, ServerId};
-use muster_protocol::preface::{Refusal, encode_preface};
+use muster_protocol::preface::{Refusal, encode_claim, encode_preface};
 use muster_protocol::token::{SessionClaims, TokenSigner};
 use muster_protocol::tunnel::{Header, OpenTarget, RefuseReason};
 use pasetors::keys::{AsymmetricKeyPair, Generate};
@@ -282,6 +282,58 @@ fn a_bad_token_on_a_flow_that_stands_leaves_it_standing() {
     let refused = world.packet(client(1), &encode_preface("v4.public.nonsense"));
     assert_eq!(refused, Verdict::Refuse(Refusal::Malformed, DropReason::TokenMalformed));
     assert_eq!(forwarded(world.packet(client(1), b"hello")).0, flow);
+}
+
+#[test]
+fn a_claim_lets_one_other_socket_of_its_address_in() {
+    let mut world = world(Proof::Claim);
+    let seat = SeatId::new();
+    let token = world.signer.sign(&world.claims(seat)).unwrap();
+    let claim = encode_claim(&token);
+    let [game, stray] = [9_500, 9_600].map(|port| SocketAddr::new(client(1).ip(), port));
+    assert_eq!(world.packet(game, b"hello"), Verdict::Drop(DropReason::Unproven));
+    assert_eq!(world.packet(client(1), &claim), Verdict::Accept);
+    assert_eq!(world.packet(client(1), &claim), Verdict::Accept, "asked again, answered again");
+    assert_eq!(world.forwarder.flows(), 0);
+    assert_eq!(world.packet(client(2), b"hello"), Verdict::Drop(DropReason::Unproven));
+    let (flow, _) = forwarded(world.packet(game, b"hello"));
+    assert_eq!(world.packet(stray, b"hello"), Verdict::Drop(DropReason::Unproven), "it is used up");
+    assert_eq!(forwarded(world.packet(game, b"hello")).0, flow);
+    // Its NAT has forgotten the client: another claim takes the flow along.
+    assert_eq!(world.packet(client(1), &claim), Verdict::Accept);
+    assert_eq!(forwarded(world.packet(stray, b"hello")).0, flow);
+    assert_eq!(world.packet(game, b"hello"), Verdict::Drop(DropReason::Unproven));
+    // The seat's flow is the one that a preface would have begun.
+    assert_eq!(world.packet(client(3), &encode_preface(&token)), Verdict::Accept);
+    assert_eq!(forwarded(world.packet(client(3), b"hello")).0, flow);
+    assert_eq!((world.forwarder.flows(), world.reported_flows()), (1, 1));
+}
+
+#[test]
+fn a_bad_claim_or_one_elsewhere_opens_nothing() {
+    let mut world = world(Proof::Claim);
+    let good = world.claims(SeatId::new());
+    let wrong = SessionClaims { server: ServerId::new(), ..good.clone() };
+    let wrong = encode_claim(&world.signer.sign(&wrong).unwrap());
+    let refused = Verdict::Refuse(Refusal::WrongPort, DropReason::TokenWrongPort);
+    assert_eq!(world.packet(client(1), &wrong), refused);
+    let good = encode_claim(&world.signer.sign(&good).unwrap());
+    assert_eq!(world.packet(client(1), &good), Verdict::Accept);
+    let other = encode_claim(&world.signer.sign(&world.claims(SeatId::new())).unwrap());
+    let pending = Verdict::Refuse(Refusal::Unavailable, DropReason::ClaimPending);
+    assert_eq!(world.packet(client(1), &other), pending);
+    let route = world.route.clone();
+    world.forwarder.close_port(PORT);
+    world.forwarder.open_port(world.now().instant, route.clone(), world.traffic.of(route.server));
+    assert_eq!(world.packet(client(1), b"hello"), Verdict::Drop(DropReason::Unproven));
+}
+
+#[test]
+fn a_port_of_mode_preface_takes_no_claim() {
+    let mut world = world(Proof::Preface);
+    let claim = encode_claim(&world.signer.sign(&world.claims(SeatId::new())).unwrap());
+    assert_eq!(world.packet(client(1), &claim), Verdict::Drop(DropReason::Unproven));
+    assert_eq!(world.packet(SocketAddr::new(client(1).ip(), 1), b"x"), Verdict::Drop(DropReason::Unproven));
 }
 
 #[test]

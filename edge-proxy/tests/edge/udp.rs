@@ -7,9 +7,9 @@ use std::time::Duration;
 use muster_edge_proxy::{Config, start};
 use muster_protocol::agent::PortProtocol::Udp;
 use muster_protocol::beacon;
-use muster_protocol::edge::TokenMode::{Open, Preface};
+use muster_protocol::edge::TokenMode::{Claim, Open, Preface};
 use muster_protocol::id::{SeatId, ServerId};
-use muster_protocol::preface::{Answer, Refusal, decode_answer, encode_preface};
+use muster_protocol::preface::{Answer, Refusal, decode_answer, encode_claim, encode_preface};
 use muster_protocol::tunnel::OpenTarget;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
@@ -65,10 +65,13 @@ impl Player {
     }
 
     async fn ask(&self, token: &str) -> Answer {
-        let preface = encode_preface(token);
-        self.send(&preface).await;
+        self.prove(&encode_preface(token)).await
+    }
+
+    async fn prove(&self, proof: &[u8]) -> Answer {
+        self.send(proof).await;
         let answer = self.receive().await;
-        assert!(answer.len() <= preface.len(), "an answer is no longer than its preface");
+        assert!(answer.len() <= proof.len(), "an answer is no longer than what it answers");
         decode_answer(&answer).expect("an answer")
     }
 }
@@ -137,6 +140,21 @@ async fn nothing_is_forwarded_or_said_before_a_proof() {
     let packets: Vec<_> = world.agent.packets().into_values().collect();
     assert_eq!(packets.len(), 1);
     assert!(packets[0].iter().all(|packet| &packet[..] == b"now"), "{packets:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_from_another_socket_lets_the_games_own_in() {
+    let world = World::new().await;
+    let edge = world.serve(Udp, Claim).await;
+    let (proving, playing) = (Player::new(edge).await, Player::new(edge).await);
+    playing.send(b"too early").await;
+    let token = world.authority.token(world.server, "game", SeatId::new());
+    assert_eq!(proving.prove(&encode_claim(&token)).await, Answer::Accepted);
+    playing.until_echoed(b"now").await;
+    proving.send(b"not this one").await;
+    playing.until_echoed(b"again").await;
+    let heard: HashSet<_> = world.agent.packets().into_values().flatten().collect();
+    assert_eq!(heard, HashSet::from([b"now".as_slice().into(), b"again".as_slice().into()]));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -38,6 +38,7 @@ pub async fn routes_for_region(tx: &mut Transaction, region: &str) -> Result<Vec
                 token_mode: match port.token_mode() {
                     TokenMode::Open => wire::TokenMode::Open,
                     TokenMode::Preface => wire::TokenMode::Preface,
+                    TokenMode::Claim => wire::TokenMode::Claim,
                 }
                 .into(),
                 tls: port.tls,

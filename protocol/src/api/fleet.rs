@@ -83,6 +83,9 @@ pub enum TokenMode {
     Preface,
     /// Anyone may connect.
     Open,
+    /// UDP only: as `preface`, or the token comes from another socket of the client's address, for engines that
+    /// hide the one they play by.
+    Claim,
 }
 
 /// Servers of a fleet in one region.

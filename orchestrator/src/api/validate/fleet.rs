@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_protocol::api::{
     AllocateRequest, FleetSpec, LimitsSpec, MAX_PLAYERS, MAX_PORTS, MAX_WARM, PortProtocol, PortSpec,
-    RegionSpec, TimeoutsSpec,
+    RegionSpec, TimeoutsSpec, TokenMode,
 };
 use muster_protocol::problem::ProblemCode;
 
@@ -93,6 +93,14 @@ fn ports(faults: &mut Faults, ports: &[PortSpec]) {
             !port.tls || port.protocol == PortProtocol::Ws,
             &format!("ports[{index}].tls"),
             format_args!("is for ws ports only, and this one is {}", port.protocol.as_str()),
+        );
+        faults.check(
+            port.token != TokenMode::Claim || port.protocol == PortProtocol::Udp,
+            &format!("ports[{index}].token"),
+            format_args!(
+                "claim is for udp ports only, and this one is {}; use preface",
+                port.protocol.as_str()
+            ),
         );
     }
 }
@@ -215,8 +223,6 @@ pub(crate) fn allocate_request(request: &AllocateRequest) -> Result<(), ApiProbl
 
 #[cfg(test)]
 mod tests {
-    use muster_protocol::api::TokenMode;
-
     use super::*;
 
     fn valid() -> FleetSpec {
@@ -266,6 +272,7 @@ mod tests {
             ("ports[1].port: 65536 is no port", fault(|s| s.ports[1].port = 65_536)),
             ("ports[].name: \"game\" is there twice", fault(|s| s.ports[1].name = "game".into())),
             ("ports[0].tls: is for ws ports only", fault(|s| s.ports[0].tls = true)),
+            ("ports[1].token: claim is for udp ports only", fault(|s| s.ports[1].token = TokenMode::Claim)),
             (
                 "ports[1].port: udp 7777 is also that of ports[0]",
                 fault(|s| s.ports[1].protocol = PortProtocol::Udp),
