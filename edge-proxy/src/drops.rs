@@ -21,6 +21,34 @@ macro_rules! reasons {
 reasons! {
     /// A packet from an address without a flow on a port that asks for proof.
     Unproven = "unproven",
+    /// From an address that the operator has denied.
+    Denied = "denied",
+    /// More packets from an address than its limit.
+    AddressPackets = "address_packets",
+    /// More bytes from an address than its limit.
+    AddressBytes = "address_bytes",
+    /// More new flows and connections from an address than its limit.
+    AddressNewFlows = "address_new_flows",
+    /// More packets from a network than its limit.
+    NetworkPackets = "network_packets",
+    /// More bytes from a network than its limit.
+    NetworkBytes = "network_bytes",
+    /// More new flows and connections from a network than its limit.
+    NetworkNewFlows = "network_new_flows",
+    /// More packets on a flow than its limit.
+    TokenPackets = "token_packets",
+    /// More bytes on a flow than its limit.
+    TokenBytes = "token_bytes",
+    /// A flow that began or moved more often than its limit.
+    TokenNewFlows = "token_new_flows",
+    /// More packets to a server than its limit.
+    ServerPackets = "server_packets",
+    /// More bytes to a server than its limit.
+    ServerBytes = "server_bytes",
+    /// More new flows and connections to a server than its limit.
+    ServerNewFlows = "server_new_flows",
+    /// More latency beacons from an address than are answered.
+    BeaconLimited = "beacon_limited",
     /// A preface from a source that has shown too many bad ones.
     SourceLimited = "source_limited",
     /// More prefaces to check than the edge has time for.

@@ -12,5 +12,5 @@ mod splice;
 mod tcp;
 mod websocket;
 
-pub(crate) use limits::Limits;
+pub(crate) use limits::ConnectionLimits;
 pub(crate) use listener::{StreamListener, StreamSetup};

@@ -17,5 +17,5 @@ mod port;
 mod worker;
 
 pub(crate) use admission::source_network;
-pub(crate) use port::{Batch, UdpSocket};
+pub(crate) use port::{Batch, Packet, UdpSocket};
 pub(crate) use worker::{UdpWorker, WorkerSetup};

@@ -10,7 +10,7 @@ use crate::udp::source_network;
 
 /// The bounds, shared by all ports.
 #[derive(Debug)]
-pub(crate) struct Limits {
+pub(crate) struct ConnectionLimits {
     per_port: usize,
     per_address: usize,
     // Touched when a connection begins or ends, never per byte.
@@ -20,11 +20,11 @@ pub(crate) struct Limits {
 /// A connection's place within its source's bound; given back when dropped.
 #[derive(Debug)]
 pub(crate) struct AddressPermit {
-    limits: Arc<Limits>,
+    limits: Arc<ConnectionLimits>,
     source: IpAddr,
 }
 
-impl Limits {
+impl ConnectionLimits {
     /// At most `per_port` connections to a port, and `per_address` from a source.
     pub(crate) fn new(per_port: usize, per_address: usize) -> Arc<Self> {
         Arc::new(Self { per_port, per_address, addresses: Mutex::new(HashMap::new()) })
@@ -66,7 +66,7 @@ mod tests {
 
     #[test]
     fn a_source_gets_its_places_back() {
-        let limits = Limits::new(10, 2);
+        let limits = ConnectionLimits::new(10, 2);
         let [a, b] = [IpAddr::from([10, 0, 0, 1]), IpAddr::from([10, 0, 0, 2])];
         let first = limits.admit(a).unwrap();
         let _second = limits.admit(a).unwrap();

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpStream};
@@ -15,8 +15,9 @@ use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::connection::serve;
-use super::limits::Limits;
+use super::limits::ConnectionLimits;
 use crate::drops::DropReason;
+use crate::limits::Guard;
 use crate::metrics::{Metrics, Standing};
 use crate::routes::Route;
 use crate::sockets::tune_connection;
@@ -34,7 +35,9 @@ pub(crate) struct StreamSetup {
     /// Keys of tokens.
     pub(crate) trust: Arc<ArcSwap<Trust>>,
     /// Bounds on connections.
-    pub(crate) limits: Arc<Limits>,
+    pub(crate) limits: Arc<ConnectionLimits>,
+    /// What sources may begin. Touched once per connection.
+    pub(crate) guard: Mutex<Guard>,
     /// For WebSocket ports with TLS.
     pub(crate) tls: TlsAcceptor,
     /// How long a connection lives without a byte either way.
@@ -109,6 +112,14 @@ impl Port {
 
     /// Starts serving one connection, or closes it if a bound is reached.
     fn admit(&self, stream: TcpStream, client: SocketAddr) {
+        let within = {
+            let mut guard = self.setup.guard.lock().unwrap_or_else(PoisonError::into_inner);
+            guard.new_flow(Instant::now(), client.ip(), None, self.route.server)
+        };
+        if let Err(reason) = within {
+            self.setup.metrics.drop(reason);
+            return;
+        }
         let place = self.places.clone().try_acquire_owned();
         let (Ok(place), Some(permit)) = (place, self.setup.limits.admit(client.ip())) else {
             self.setup.metrics.drop(DropReason::ConnectionLimit);

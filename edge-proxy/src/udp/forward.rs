@@ -23,6 +23,7 @@ use super::flows::{Flow, FlowTable, Gone};
 use super::kept::{KeptFlow, KeptFlows, SlotWrite};
 use crate::clock::Now;
 use crate::drops::DropReason;
+use crate::limits::Guard;
 use crate::routes::{Proof, Route};
 use crate::traffic::Counters;
 use crate::trust::Trust;
@@ -87,6 +88,7 @@ struct PortEntry {
 pub(crate) struct Forwarder {
     trust: Arc<ArcSwap<Trust>>,
     flows: FlowTable,
+    guard: Guard,
     admission: Admission,
     claims: Claims,
     ports: HashMap<u16, PortEntry>,
@@ -102,17 +104,19 @@ pub(crate) struct Forwarder {
 
 impl Forwarder {
     /// A forwarder without ports, of at most `max_flows` flows that live `idle` without a packet. Those that
-    /// `kept` has of the process before go on when their port is opened.
+    /// `kept` has of the process before go on when their port is opened. `guard` holds all to the limits.
     pub(crate) fn new(
         trust: Arc<ArcSwap<Trust>>,
         max_flows: usize,
         idle: Duration,
         kept: KeptFlows,
+        guard: Guard,
         now: Instant,
     ) -> Self {
         Self {
             trust,
             flows: FlowTable::new(max_flows),
+            guard,
             admission: Admission::new(now),
             claims: Claims::default(),
             ports: HashMap::new(),
@@ -174,12 +178,20 @@ impl Forwarder {
 
     /// Decides on a packet from a client.
     pub(crate) fn client_packet(&mut self, now: Now, arrival: &Arrival<'_>) -> Verdict {
+        let (source, bytes) = (arrival.client.ip(), arrival.packet.len());
+        if let Err(reason) = self.guard.packet(now.instant, source, bytes) {
+            return Verdict::Drop(reason);
+        }
         match self.flows.of_client(arrival.port, arrival.client) {
             Some(flow) => {
                 flow.last_packet = now.instant;
                 // The magic is looked at before anything that costs more.
                 if flow.proof.is_some() && decode_preface(arrival.packet).is_some() {
                     return self.preface(now, arrival);
+                }
+                let server = || Some(self.ports.get(&arrival.port)?.route.server);
+                if let Err(reason) = self.guard.of_flow(now.instant, flow.id, server, bytes) {
+                    return Verdict::Drop(reason);
                 }
                 if flow.opened_on == arrival.connection && arrival.connection != 0 {
                     return Verdict::Forward(Header::Data { flow: flow.id, open: None, fragment: None });
@@ -407,6 +419,10 @@ impl Forwarder {
         proof: Option<u64>,
     ) -> Result<FlowId, DropReason> {
         let id = flow_id(&self.trust.load().flow_key, &route.server, route.port_index, owner);
+        let stands = self.flows.of_client(arrival.port, arrival.client).is_some_and(|flow| flow.id == id);
+        if !stands {
+            self.guard.new_flow(now.instant, arrival.client.ip(), Some(id), route.server)?;
+        }
         if let Some(flow) = self.flows.of_id(id)
             && flow.port == arrival.port
         {

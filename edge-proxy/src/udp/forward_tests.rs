@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use muster_protocol::agent::TokenKey;
-use muster_protocol::edge::EdgeWelcome;
+use muster_protocol::edge::{EdgeLimits, EdgeWelcome, Rates};
 use muster_protocol::flow::FlowId;
 use muster_protocol::fragment::Rejoiner;
 use muster_protocol::id::{NodeId, SeatId, ServerId};
@@ -21,6 +21,7 @@ use super::forward::{Arrival, Forwarder, Reply, Verdict};
 use super::kept::{KeptFlow, KeptFlows, KeptKey};
 use crate::clock::Now;
 use crate::drops::DropReason;
+use crate::limits::{Guard, Limits};
 use crate::routes::{Proof, Protocol, Route, RouteKey};
 use crate::traffic::Traffic;
 use crate::trust::Trust;
@@ -36,6 +37,7 @@ const KEPT_KEY: KeptKey = [5; 16];
 struct World {
     forwarder: Forwarder,
     trust: Arc<ArcSwap<Trust>>,
+    limits: Arc<ArcSwap<Limits>>,
     signer: TokenSigner,
     route: Arc<Route>,
     traffic: Traffic,
@@ -62,7 +64,9 @@ fn world(proof: Proof) -> World {
     });
     let (start, traffic) = (Instant::now(), Traffic::default());
     let kept = KeptFlows::new(KEPT_KEY, MAX_FLOWS, vec![]);
-    let mut forwarder = Forwarder::new(trust.clone(), MAX_FLOWS, IDLE, kept, start);
+    let limits = Arc::new(ArcSwap::from_pointee(Limits::default()));
+    let guard = Guard::new(limits.clone(), start);
+    let mut forwarder = Forwarder::new(trust.clone(), MAX_FLOWS, IDLE, kept, guard, start);
     forwarder.open_port(start, route.clone(), traffic.of(route.server));
     World {
         forwarder,
@@ -134,7 +138,8 @@ impl World {
     fn restart(&mut self, slots: Vec<Option<KeptFlow>>, route: &Arc<Route>) {
         let kept = KeptFlows::new(KEPT_KEY, MAX_FLOWS, slots);
         let now = self.now().instant;
-        self.forwarder = Forwarder::new(self.trust.clone(), MAX_FLOWS, IDLE, kept, now);
+        let guard = Guard::new(self.limits.clone(), now);
+        self.forwarder = Forwarder::new(self.trust.clone(), MAX_FLOWS, IDLE, kept, guard, now);
         self.traffic = Traffic::default();
         self.forwarder.open_port(now, route.clone(), self.traffic.of(route.server));
     }
@@ -412,6 +417,33 @@ fn a_closed_port_ends_its_flows() {
 }
 
 #[test]
+fn limits_hold_by_address_and_by_flow_and_count_what_they_drop() {
+    let mut world = world(Proof::Open);
+    let limits = EdgeLimits {
+        address: Some(Rates { new_flows_per_s: 2, ..Default::default() }),
+        token: Some(Rates { packets_per_s: 3, ..Default::default() }),
+        deny: vec!["10.0.0.9".into()],
+        ..Default::default()
+    };
+    world.limits.store(Arc::new(Limits::from_wire(&limits).unwrap()));
+    assert_eq!(world.packet(client(9), b"hello"), Verdict::Drop(DropReason::Denied));
+    let port = |port| SocketAddr::new(client(1).ip(), port);
+    forwarded(world.packet(port(1), b"hello"));
+    forwarded(world.packet(port(2), b"hello"));
+    // However many ports it has, a source is one.
+    assert_eq!(world.packet(port(3), b"hello"), Verdict::Drop(DropReason::AddressNewFlows));
+    assert_eq!(world.forwarder.flows(), 2);
+    // The two flows have a packet each behind them that began them, which is the address's and not the flow's.
+    let passed = |world: &mut World, from| {
+        (0..10).filter(|_| matches!(world.packet(from, b"x"), Verdict::Forward(_))).count()
+    };
+    assert_eq!((passed(&mut world, port(1)), passed(&mut world, port(2))), (3, 3));
+    assert_eq!(world.packet(port(1), b"x"), Verdict::Drop(DropReason::TokenPackets));
+    world.limits.store(Arc::default());
+    assert_eq!(passed(&mut world, port(1)), 10, "what is lifted is lifted at once");
+}
+
+#[test]
 fn a_killed_edge_knows_the_clients_it_has_promised_a_flow() {
     let mut world = world(Proof::Preface);
     let [first, second, third] = [(); 3].map(|()| world.preface(&world.claims(SeatId::new())));
@@ -508,7 +540,8 @@ fn any_datagram_of_an_agent_is_taken() {
             let mut rejoiner = Rejoiner::default();
             let trust = Arc::new(ArcSwap::from_pointee(Trust::default()));
             let kept = KeptFlows::new(KEPT_KEY, 10, vec![]);
-            let mut forwarder = Forwarder::new(trust, 10, IDLE, kept, Instant::now());
+            let guard = Guard::new(Arc::default(), Instant::now());
+            let mut forwarder = Forwarder::new(trust, 10, IDLE, kept, guard, Instant::now());
             let traffic = Traffic::default();
             let route = Arc::new(Route { node, ..(*world.route).clone() });
             forwarder.open_port(Instant::now(), route, traffic.of(world.route.server));
