@@ -85,10 +85,14 @@ reasons! {
     ClientSend = "client_send",
     /// A connection over the bound of its port or of its source.
     ConnectionLimit = "connection_limit",
+    /// A connection while as many of its port or source as may have yet to prove themselves.
+    HandshakeLimit = "handshake_limit",
     /// A connection whose preface, TLS handshake or HTTP head took too long.
     HandshakeTimeout = "handshake_timeout",
     /// A connection whose first bytes are not what its port speaks.
     HandshakeMalformed = "handshake_malformed",
+    /// A connection whose client sent a WebSocket frame that is too large, or none.
+    WebSocketFrame = "websocket_frame",
 }
 
 impl From<muster_protocol::preface::Refusal> for DropReason {

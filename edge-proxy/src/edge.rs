@@ -11,7 +11,6 @@ use muster_transport::{
     Identity, IdentityError, JoinError, JoinToken, JoinTokenError, Orchestrators, Profile, Role, alpn,
     client_config, join,
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
@@ -25,7 +24,7 @@ use crate::metrics::{self, Metrics};
 use crate::serving::{Serving, ServingSetup};
 use crate::sockets::{BindError, bind_udp};
 use crate::stream::{ConnectionLimits, StreamSetup};
-use crate::tls::{TlsError, player_tls};
+use crate::tls::{PlayerTls, TlsError};
 use crate::traffic::Traffic;
 use crate::trust::Trust;
 use crate::tunnel::{StreamTunnels, client_endpoint};
@@ -121,6 +120,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
         metrics: metrics.clone(),
     })
     .await?;
+    let tls = PlayerTls::new(&config, &identity)?;
     let streams = Arc::new(StreamSetup {
         tunnels: StreamTunnels::new(
             endpoint.clone(),
@@ -133,7 +133,8 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
             config.max_connections_per_port as usize,
             config.max_connections_per_address as usize,
         ),
-        tls: TlsAcceptor::from(player_tls(&config, &identity)?),
+        tls: tls.clone(),
+        max_frame_bytes: u64::from(config.max_websocket_frame_bytes),
         idle: config.stream_idle(),
         metrics: metrics.clone(),
         connections: TaskTracker::new(),
@@ -164,6 +165,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     tasks.spawn(stop.clone().run_until_cancelled_owned(link.run()));
     tasks.spawn(stop.clone().run_until_cancelled_owned(beacon.run()));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(tls.follow_files(config)));
     tasks.close();
     info!(edge = identity.id, region = identity.region, beacon = %beacon_address, "edge is up");
     Ok(Edge { id: identity.id, beacon_address, stop, tasks, serving, endpoint })

@@ -17,9 +17,9 @@ use lists::Ranges;
 /// How much there may be per second; 0 is no limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Rates {
-    pub(crate) packets_per_s: u32,
-    pub(crate) bytes_per_s: u64,
-    pub(crate) new_flows_per_s: u32,
+    pub(crate) packets: u32,
+    pub(crate) bytes: u64,
+    pub(crate) new_flows: u32,
 }
 
 /// The limits. The default has none.
@@ -52,7 +52,7 @@ impl Limits {
         }
         let rates = |rates: Option<wire::Rates>| {
             let wire::Rates { packets_per_s, bytes_per_s, new_flows_per_s } = rates.unwrap_or_default();
-            Rates { packets_per_s, bytes_per_s, new_flows_per_s }
+            Rates { packets: packets_per_s, bytes: bytes_per_s, new_flows: new_flows_per_s }
         };
         Ok(Self {
             address: rates(limits.address),
@@ -68,8 +68,8 @@ impl Limits {
 
 impl Limits {
     /// At most so many packets per second from an address.
-    pub(crate) fn of_address(packets_per_s: u32) -> Self {
-        Self { address: Rates { packets_per_s, ..Rates::default() }, any: true, ..Self::default() }
+    pub(crate) fn of_address(packets: u32) -> Self {
+        Self { address: Rates { packets, ..Rates::default() }, any: true, ..Self::default() }
     }
 }
 

@@ -81,6 +81,7 @@ pub(crate) struct Route {
     pub(crate) port_index: u8,
     pub(crate) proof: Proof,
     pub(crate) tls: bool,
+    pub(crate) proxy_protocol: bool,
     pub(crate) node: NodeId,
     pub(crate) tunnel_addresses: Vec<String>,
 }
@@ -103,6 +104,7 @@ impl Route {
                 _ => return Err("its token_mode is not known here"),
             },
             tls: route.tls,
+            proxy_protocol: route.proxy_protocol,
             node: route.node_id.parse().map_err(|_| "its node_id is no node's")?,
             tunnel_addresses: route.tunnel_addresses.clone(),
         })
@@ -129,6 +131,7 @@ impl Route {
             }
             .into(),
             tls: self.tls,
+            proxy_protocol: self.proxy_protocol,
             node_id: self.node.to_string(),
             tunnel_addresses: self.tunnel_addresses.clone(),
         }

@@ -91,21 +91,21 @@ impl Bucket {
     fn take(&mut self, now_ms: u64, rates: &Rates, cost: Cost) -> Result<(), Over> {
         let passed_s = now_ms.saturating_sub(self.seen_ms) as f32 / 1_000.0;
         self.seen_ms = now_ms;
-        let bytes_burst = rates.bytes_per_s.max(LEAST_BURST_BYTES);
+        let bytes_burst = rates.bytes.max(LEAST_BURST_BYTES);
         for (used, rate) in [
-            (&mut self.packets, rates.packets_per_s as f32),
-            (&mut self.bytes, rates.bytes_per_s as f32),
-            (&mut self.new_flows, rates.new_flows_per_s as f32),
+            (&mut self.packets, rates.packets as f32),
+            (&mut self.bytes, rates.bytes as f32),
+            (&mut self.new_flows, rates.new_flows as f32),
         ] {
             *used = (*used - passed_s * rate).max(0.0);
         }
         let over = |rate: u64, used: f32, cost: f32, burst: u64| rate > 0 && used + cost > burst as f32;
-        let (packets, flows) = (u64::from(rates.packets_per_s), u64::from(rates.new_flows_per_s));
+        let (packets, flows) = (u64::from(rates.packets), u64::from(rates.new_flows));
         let cost_bytes = cost.bytes as f32;
         if over(packets, self.packets, cost.packets as f32, packets) {
             return Err(Over::Packets);
         }
-        if over(rates.bytes_per_s, self.bytes, cost_bytes, bytes_burst) {
+        if over(rates.bytes, self.bytes, cost_bytes, bytes_burst) {
             return Err(Over::Bytes);
         }
         if over(flows, self.new_flows, cost.new_flows as f32, flows) {
@@ -125,8 +125,8 @@ mod tests {
 
     const PACKET: Cost = Cost { packets: 1, bytes: 100, new_flows: 0 };
 
-    fn rates(packets_per_s: u32, bytes_per_s: u64, new_flows_per_s: u32) -> Rates {
-        Rates { packets_per_s, bytes_per_s, new_flows_per_s }
+    fn rates(packets: u32, bytes: u64, new_flows: u32) -> Rates {
+        Rates { packets, bytes, new_flows }
     }
 
     fn passed(buckets: &mut Buckets, now: Instant, key: u32, rates: &Rates, tries: u32) -> u32 {

@@ -159,8 +159,8 @@ mod tests {
         (Guard::new(limits.clone(), now), limits, now)
     }
 
-    fn packets(packets_per_s: u32) -> Option<wire::Rates> {
-        Some(wire::Rates { packets_per_s, ..Default::default() })
+    fn packets(packets_per_s: u32) -> wire::Rates {
+        wire::Rates { packets_per_s, ..Default::default() }
     }
 
     fn ip(text: &str) -> IpAddr {
@@ -169,7 +169,8 @@ mod tests {
 
     #[test]
     fn an_address_is_one_whatever_its_form_and_a_network_is_shared() {
-        let limits = wire::EdgeLimits { address: packets(2), network: packets(3), ..Default::default() };
+        let limits =
+            wire::EdgeLimits { address: Some(packets(2)), network: Some(packets(3)), ..Default::default() };
         let (mut guard, _, now) = guard(limits);
         assert_eq!(guard.packet(now, ip("10.0.0.1"), 9), Ok(()));
         assert_eq!(guard.packet(now, ip("::ffff:10.0.0.1"), 9), Ok(()));
@@ -186,7 +187,7 @@ mod tests {
     #[test]
     fn allow_goes_before_deny_and_the_limits_of_sources() {
         let limits = wire::EdgeLimits {
-            address: packets(1),
+            address: Some(packets(1)),
             deny: vec!["10.0.0.0/8".into()],
             allow: vec!["10.0.0.7".into()],
             ..Default::default()

@@ -9,18 +9,18 @@ use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::connection::serve;
-use super::limits::ConnectionLimits;
+use super::limits::{ConnectionLimits, MAX_HANDSHAKES_PER_PORT};
 use crate::drops::DropReason;
 use crate::limits::Guard;
 use crate::metrics::{Metrics, Standing};
 use crate::routes::Route;
 use crate::sockets::tune_connection;
+use crate::tls::PlayerTls;
 use crate::traffic::Counters;
 use crate::trust::Trust;
 use crate::tunnel::StreamTunnels;
@@ -35,11 +35,13 @@ pub(crate) struct StreamSetup {
     /// Keys of tokens.
     pub(crate) trust: Arc<ArcSwap<Trust>>,
     /// Bounds on connections.
-    pub(crate) limits: Arc<ConnectionLimits>,
+    pub(crate) limits: ConnectionLimits,
     /// What sources may begin. Touched once per connection.
     pub(crate) guard: Mutex<Guard>,
-    /// For WebSocket ports with TLS.
-    pub(crate) tls: TlsAcceptor,
+    /// For ports with TLS.
+    pub(crate) tls: PlayerTls,
+    /// Longest payload of a client's WebSocket frame, in bytes.
+    pub(crate) max_frame_bytes: u64,
     /// How long a connection lives without a byte either way.
     pub(crate) idle: Duration,
     /// What is counted.
@@ -70,6 +72,7 @@ impl StreamListener {
         let port = Port {
             setup: setup.clone(),
             places: Arc::new(Semaphore::new(setup.limits.per_port())),
+            handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES_PER_PORT)),
             route,
             counters,
             stop: stop.clone(),
@@ -92,6 +95,7 @@ impl StreamListener {
 struct Port {
     setup: Arc<StreamSetup>,
     places: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
     route: Arc<Route>,
     counters: Arc<Counters>,
     stop: CancellationToken,
@@ -125,6 +129,12 @@ impl Port {
             self.setup.metrics.drop(DropReason::ConnectionLimit);
             return;
         };
+        let handshake = self.handshakes.clone().try_acquire_owned().ok();
+        let Some(handshake) = handshake.and_then(|place| self.setup.limits.handshake(client.ip(), place))
+        else {
+            self.setup.metrics.drop(DropReason::HandshakeLimit);
+            return;
+        };
         tune_connection(&stream);
         let (setup, route, counters) = (self.setup.clone(), self.route.clone(), self.counters.clone());
         let stop = self.stop.clone();
@@ -132,7 +142,8 @@ impl Port {
             let _bounds = (place, permit);
             let _standing = Standing::new(&setup.metrics.connections);
             counters.flow_opened();
-            match stop.run_until_cancelled(serve(&setup, &route, &counters, stream, client)).await {
+            let serving = serve(&setup, &route, &counters, stream, client, handshake);
+            match stop.run_until_cancelled(serving).await {
                 Some(Ok(())) => {}
                 Some(Err(ended)) => {
                     if let Some(reason) = ended.drop_reason() {

@@ -59,6 +59,7 @@ fn world(proof: Proof) -> World {
         port_index: 3,
         proof,
         tls: false,
+        proxy_protocol: false,
         node: NodeId::new(),
         tunnel_addresses: vec![],
     });
@@ -70,6 +71,7 @@ fn world(proof: Proof) -> World {
     forwarder.open_port(start, route.clone(), traffic.of(route.server));
     World {
         forwarder,
+        limits,
         trust,
         signer,
         route,

@@ -42,6 +42,7 @@ pub async fn routes_for_region(tx: &mut Transaction, region: &str) -> Result<Vec
                 }
                 .into(),
                 tls: port.tls,
+                proxy_protocol: port.proxy_protocol,
                 node_id: node.to_string(),
                 tunnel_addresses: addresses.clone(),
             });

@@ -68,9 +68,13 @@ pub struct PortSpec {
     /// How clients prove themselves.
     #[serde(default)]
     pub token: TokenMode,
-    /// WebSocket only: players connect by `wss`.
+    /// TCP and WebSocket: players speak TLS, on WebSocket by `wss`.
     #[serde(default)]
     pub tls: bool,
+    /// TCP and WebSocket: the server gets each connection with a header of PROXY protocol v2, which has the player's
+    /// address.
+    #[serde(default)]
+    pub proxy_protocol: bool,
 }
 
 /// How a client proves itself on a port.

@@ -12,6 +12,7 @@ use crate::api::extract::{ApiJson, ApiPath};
 use crate::api::problem::{ApiProblem, ApiResult};
 use crate::api::validate;
 use crate::app::App;
+use crate::records::EdgeLimitsRecord;
 use crate::state::edge_limits::{self, MAX_LIMITED_REGIONS};
 
 /// Show the limits of a region's edges
@@ -45,7 +46,7 @@ pub(super) async fn set_limits(
     validate::edge_limits(&limits)?;
     app.db
         .run("set edge limits", async |mut tx| {
-            let is_new = edge_limits::load(&mut tx, &region).await? == Default::default();
+            let is_new = edge_limits::load(&mut tx, &region).await? == EdgeLimitsRecord::default();
             if is_new && edge_limits::count(&mut tx).await? >= MAX_LIMITED_REGIONS {
                 return Err(too_many());
             }

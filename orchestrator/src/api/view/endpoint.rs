@@ -74,6 +74,7 @@ fn endpoint(edge: &EdgeRecord, port: &Port, token: Option<&str>, expires_at_ms: 
         host: edge.public_host.clone(),
         port: number,
         url: (protocol == PortProtocol::Ws).then(|| url(&edge.public_host, number, port.tls, token)),
+        tls: port.tls,
         token_mode: port.token_mode().into(),
         token: token.map(str::to_owned),
         token_expires_at_ms: token.map(|_| expires_at_ms),
@@ -142,6 +143,7 @@ mod tests {
             token_mode: mode.into(),
             tls,
             edge_port,
+            ..Port::default()
         }
     }
 
