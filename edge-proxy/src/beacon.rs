@@ -79,6 +79,7 @@ impl Beacon {
             }
         }
     }
+
     fn admit(&mut self, now: Instant, packet: &Packet<'_>) -> Result<(), DropReason> {
         let [own, operators] = &mut self.guards;
         let (source, bytes) = (packet.client.ip(), packet.payload.len());

@@ -11,6 +11,8 @@ use std::str::FromStr;
 const V6_BITS: u32 = 128;
 /// Bits of an IPv4 address.
 const V4_BITS: u32 = 32;
+/// Most digits of a number of bits.
+const BITS_DIGITS: usize = 3;
 
 /// Addresses that begin alike.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -74,6 +76,10 @@ impl FromStr for IpPrefix {
         let (address, bits) = text.split_once('/').map_or((text, None), |(a, b)| (a, Some(b)));
         let address: IpAddr = address.parse().map_err(|_| malformed())?;
         let most = if address.is_ipv4() { V4_BITS } else { V6_BITS } as u8;
+        let digits = |text: &str| text.len() <= BITS_DIGITS && text.bytes().all(|byte| byte.is_ascii_digit());
+        if !bits.is_none_or(digits) {
+            return Err(malformed());
+        }
         let bits: u8 = bits.map_or(Ok(most), str::parse).map_err(|_| malformed())?;
         if bits > most {
             return Err(PrefixError::TooLong { text: text.to_owned(), most });
@@ -121,6 +127,9 @@ mod tests {
         let error = |text: &str| text.parse::<IpPrefix>().expect_err("no prefix").to_string();
         assert!(error("10.0.0").contains("198.51.100.0/24"));
         assert!(error("10.0.0.0/x").contains("no prefix"));
+        for bits in ["", "+8", "08000", "8 ", "300"] {
+            assert!(error(&format!("10.0.0.0/{bits}")).contains("no prefix"), "{bits:?}");
+        }
         assert!(error("10.0.0.0/33").contains("32 bits"));
         assert!(error("10.0.0.1/8").contains("write 10.0.0.0/8"), "{}", error("10.0.0.1/8"));
         assert!(error("2001:db8::1/32").contains("write 2001:db8::/32"));

@@ -94,7 +94,20 @@ impl EdgeLimitsRecord {
 
 #[cfg(test)]
 mod tests {
+    use muster_protocol::prefix::IpPrefix;
+    use muster_store::limits::MAX_VALUE_BYTES;
+    use prost::Message;
+
     use super::*;
+
+    #[test]
+    fn the_longest_lists_fit_a_value() {
+        let longest = "ffff:ffff:ffff:ffff:ffff:ffff:255.255.255.255/128";
+        assert!(longest.parse::<IpPrefix>().is_ok());
+        let list = vec![longest.to_owned(); api::MAX_PREFIXES];
+        let limits = api::EdgeLimits { allow: list.clone(), deny: list, ..api::EdgeLimits::default() };
+        assert!(EdgeLimitsRecord::from(&limits).encoded_len() + 1_000 <= MAX_VALUE_BYTES);
+    }
 
     #[test]
     fn limits_say_what_was_set() {

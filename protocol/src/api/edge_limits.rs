@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// Most prefixes of one list.
-pub const MAX_PREFIXES: usize = 4_096;
+/// Most prefixes of one list: two lists of the longest texts fit one value of the store.
+pub const MAX_PREFIXES: usize = 900;
 
 /// Limits of a region's edges. What is not said is not limited.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -47,7 +47,8 @@ pub(super) async fn set_limits(
     app.db
         .run("set edge limits", async |mut tx| {
             let is_new = edge_limits::load(&mut tx, &region).await? == EdgeLimitsRecord::default();
-            if is_new && edge_limits::count(&mut tx).await? >= MAX_LIMITED_REGIONS {
+            let adds = is_new && limits != EdgeLimits::default();
+            if adds && edge_limits::count(&mut tx).await? >= MAX_LIMITED_REGIONS {
                 return Err(too_many());
             }
             edge_limits::set(&mut tx, &region, &limits);
