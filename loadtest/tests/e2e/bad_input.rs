@@ -11,7 +11,8 @@ use muster_loadtest::harness::stack::{NAMESPACE, REGION, Stack};
 use muster_loadtest::harness::steps::Steps;
 use muster_loadtest::harness::wait::{Look, until};
 use muster_protocol::api::{
-    ApiTokenRequest, BuildRequest, EdgeLimits, FleetSpec, QueueSpec, Role, TicketRequest, TicketState, UploadRequest,
+    ApiTokenRequest, BuildRequest, EdgeLimits, FleetSpec, QueueSpec, Role, TicketRequest, TicketState,
+    UploadRequest,
 };
 use muster_protocol::problem::ProblemCode;
 

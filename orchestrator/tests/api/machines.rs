@@ -11,8 +11,8 @@ use muster_protocol::agent::{
 };
 use muster_protocol::api::{JoinToken as IssuedToken, Page, Region};
 use muster_protocol::edge::{
-    EdgeHello, EdgeLimits, EdgeMessage, EdgeReport, Route, RouteFailure, RoutesApplied, ServerTraffic, ToEdge,
-    edge_message, to_edge,
+    EdgeHello, EdgeLimits, EdgeMessage, EdgeReport, Route, RouteFailure, RoutesApplied, ServerTraffic,
+    ToEdge, edge_message, to_edge,
 };
 use muster_transport::{
     FrameReader, FrameWriter, Identity, Profile, Role, alpn, bind, client_config, dial, join, server_name,
