@@ -15,6 +15,8 @@ use crate::{ByteStream, ClientError, ConfigError};
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a call may take, its answer included, beyond what it asked to wait.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
+/// Longest answer that is read whole, in bytes: the largest page of the API is far below.
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 /// Longest piece of a strange answer that is quoted in an error, in characters.
 const MAX_QUOTE_CHARS: usize = 200;
 
@@ -160,10 +162,19 @@ impl Call {
     /// Sends, and reads the answer as a `T`.
     pub(crate) async fn read<T: DeserializeOwned>(self) -> Result<T, ClientError> {
         let (what, response) = self.send().await?;
-        let body = match response.bytes().await {
-            Ok(body) => body,
-            Err(error) => return Err(ClientError::transport(what, &error)),
-        };
+        let mut body = Vec::new();
+        let mut pieces = response.bytes_stream();
+        while let Some(piece) = pieces.next().await {
+            let piece = match piece {
+                Ok(piece) => piece,
+                Err(error) => return Err(ClientError::transport(what, &error)),
+            };
+            if body.len() + piece.len() > MAX_ANSWER_BYTES {
+                let reason = format!("it is longer than {MAX_ANSWER_BYTES} bytes");
+                return Err(ClientError::Decode { what, reason });
+            }
+            body.extend_from_slice(&piece);
+        }
         serde_json::from_slice(&body)
             .map_err(|error| ClientError::Decode { what, reason: format!("{error}: {}", quote(&body)) })
     }

@@ -7,6 +7,7 @@ mod demo;
 mod engine_at_rest;
 mod godot;
 mod sdk_conformance;
+mod sdk_driver;
 
 use std::process::ExitCode;
 
@@ -26,6 +27,9 @@ pub(crate) enum Command {
     EngineAtRest(engine_at_rest::Options),
     /// Hold any SDK, by its driver, against recorded answers and a whole Muster
     SdkConformance(sdk_conformance::Options),
+    /// The Rust client's driver for `sdk-conformance`, which starts it
+    #[command(hide = true)]
+    SdkDriver(sdk_driver::Options),
     /// Play an unmodified Godot game through a whole Muster on this machine
     Godot(godot::Options),
 }
@@ -38,6 +42,7 @@ impl Command {
             Self::Crash(options) => crash::run(options).await,
             Self::Bench(options) => bench::run(options).await,
             Self::EngineAtRest(options) => engine_at_rest::run(options).await,
+            Self::SdkDriver(options) => sdk_driver::run(options).await,
             Self::SdkConformance(options) => sdk_conformance::run(options).await,
             Self::Godot(options) => godot::run(options).await,
         }

@@ -8,3 +8,6 @@ pub mod driver;
 pub mod live;
 pub mod play;
 pub mod recorded;
+pub mod rust_driver;
+mod rust_fault;
+mod rust_session;

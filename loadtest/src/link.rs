@@ -4,7 +4,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, anyhow, bail};
+use anyhow::{Context as _, bail};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt, StreamExt};
 use muster_protocol::api::{Endpoint, PortProtocol};
@@ -50,33 +50,65 @@ enum FromServer {
     Ws(Box<SplitStream<Ws>>),
 }
 
+/// Why an edge lets nobody through; inside the errors of [`open`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LinkError {
+    /// It refused the session token.
+    Refused(Refusal),
+    /// It did not answer in time.
+    Silent,
+}
+
+impl std::fmt::Display for LinkError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Refused(why) => write!(f, "the edge refused the session token: {}", why.as_str()),
+            Self::Silent => f.write_str("no answer in time"),
+        }
+    }
+}
+
+impl std::error::Error for LinkError {}
+
 /// Connects to `endpoint` and proves the seat. `authority_pem` is the CA that `wss` is checked against.
 pub async fn open(endpoint: &Endpoint, authority_pem: Option<&[u8]>) -> anyhow::Result<(Outgoing, Incoming)> {
+    open_within(endpoint, authority_pem, CONNECT_TIMEOUT).await
+}
+
+/// [`open`], which may take as long as `timeout`.
+pub async fn open_within(
+    endpoint: &Endpoint,
+    authority_pem: Option<&[u8]>,
+    timeout: Duration,
+) -> anyhow::Result<(Outgoing, Incoming)> {
     let place = format!("{} {}:{}", endpoint.protocol.as_str(), endpoint.host, endpoint.port);
     let opening = async {
         match endpoint.protocol {
-            PortProtocol::Udp => open_udp(endpoint).await,
+            PortProtocol::Udp => open_udp(endpoint, timeout).await,
             PortProtocol::Tcp => open_tcp(endpoint).await,
             PortProtocol::Ws => open_ws(endpoint, authority_pem).await,
         }
     };
-    tokio::time::timeout(CONNECT_TIMEOUT, opening)
+    tokio::time::timeout(timeout + PREFACE_AGAIN, opening)
         .await
-        .unwrap_or_else(|_| Err(anyhow!("no answer within {} s", CONNECT_TIMEOUT.as_secs())))
+        .unwrap_or_else(|_| Err(LinkError::Silent.into()))
         .with_context(|| format!("cannot connect to {place}"))
 }
 
-async fn open_udp(endpoint: &Endpoint) -> anyhow::Result<(Outgoing, Incoming)> {
+async fn open_udp(endpoint: &Endpoint, timeout: Duration) -> anyhow::Result<(Outgoing, Incoming)> {
     let socket = connect_udp(&endpoint.host, endpoint.port).await?;
     if let Some(token) = &endpoint.token {
-        prove_udp(&socket, &encode_preface(token)).await?;
+        prove_udp(&socket, &encode_preface(token), timeout).await?;
     }
     let socket = Arc::new(socket);
     Ok((Outgoing(ToServer::Udp(Arc::clone(&socket))), Incoming(FromServer::Udp(socket))))
 }
 
-/// Sends the preface until it is answered. Only the caller's timeout ends the trying.
-async fn prove_udp(socket: &UdpSocket, preface: &[u8]) -> anyhow::Result<()> {
+/// Sends the preface until it is answered, or for as long as `timeout`.
+async fn prove_udp(socket: &UdpSocket, preface: &[u8], timeout: Duration) -> Result<(), LinkError> {
+    let deadline = tokio::time::sleep(timeout);
+    tokio::pin!(deadline);
+    let mut last = LinkError::Silent;
     let mut buffer = vec![0; MAX_DATAGRAM_BYTES];
     let mut again = tokio::time::interval(PREFACE_AGAIN);
     loop {
@@ -88,9 +120,11 @@ async fn prove_udp(socket: &UdpSocket, preface: &[u8]) -> anyhow::Result<()> {
             received = socket.recv(&mut buffer) => match received.ok().and_then(|n| decode_answer(&buffer[..n])) {
                 Some(Answer::Accepted) => return Ok(()),
                 // The edge has no tunnel to the node yet, or again; that passes.
-                Some(Answer::Refused(Refusal::Unavailable)) | None => {}
-                Some(Answer::Refused(why)) => bail!("the edge refused the session token: {}", why.as_str()),
-            }
+                Some(Answer::Refused(Refusal::Unavailable)) => last = LinkError::Refused(Refusal::Unavailable),
+                None => {}
+                Some(Answer::Refused(why)) => return Err(LinkError::Refused(why)),
+            },
+            () = &mut deadline => return Err(last),
         }
     }
 }
@@ -109,7 +143,7 @@ async fn open_tcp(endpoint: &Endpoint) -> anyhow::Result<(Outgoing, Incoming)> {
         }
         match decode_answer(&answer) {
             Some(Answer::Accepted) => {}
-            Some(Answer::Refused(why)) => bail!("the edge refused the session token: {}", why.as_str()),
+            Some(Answer::Refused(why)) => return Err(LinkError::Refused(why).into()),
             None => bail!("the edge answered the preface with something else"),
         }
     }

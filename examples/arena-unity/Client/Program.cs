@@ -42,12 +42,13 @@ namespace Muster.Examples.Arena
             try
             {
                 var clock = Stopwatch.StartNew();
-                // --- Muster: 6 lines -------------------------------------------------------------------------------
+                // --- Muster: 7 lines -------------------------------------------------------------------------------
                 using (var muster = new MusterApi(new MusterOptions { Url = arguments[0], Token = arguments[1] }))
                 {
                     var ticket = await muster.FindMatchAsync(new MatchRequest(arguments[2], name));
                     var seat = await ticket.WaitAsync(Patience);
-                    var session = await ticket.ConnectAsync(new ConnectOptions { Transport = transport, SendsText = true });
+                    var how = new ConnectOptions { Transport = transport, SendsText = true };
+                    var session = await ticket.ConnectAsync(how, Patience);
                     // -----------------------------------------------------------------------------------------------
                     await Moves(session, name, seat.SeatId, 0, 1);
                     var firstMs = clock.ElapsedMilliseconds;

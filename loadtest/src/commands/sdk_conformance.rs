@@ -82,9 +82,11 @@ async fn check(options: &Options) -> anyhow::Result<Tally> {
     }
     println!("\n  On a whole Muster\n");
     let beside = || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name("muster"));
-    let muster = options.muster.clone().map_or_else(beside, Ok).context("cannot find this program's place")?;
+    let muster =
+        options.muster.clone().map_or_else(beside, Ok).context("cannot find this program's place")?;
     let world =
-        live::World::start(command, std::path::absolute(muster)?, &options.image, options.out.clone()).await?;
+        live::World::start(command, std::path::absolute(muster)?, &options.image, options.out.clone())
+            .await?;
     println!();
     for case in &live {
         let (verdict, took) = run_case(case, world.driver(), &world).await;

@@ -325,7 +325,8 @@ mod tests {
         let script = format!("sh -c '{}'", HELLO.replace('\'', "'\\''"));
         let driver = Driver::start(&script).await.expect("says hello");
         assert!(driver.has("udp") && !driver.has("ws"));
-        let error = driver.call("regions", Duration::from_secs(1), json!({})).await.expect_err("it has ended");
+        let error =
+            driver.call("regions", Duration::from_secs(1), json!({})).await.expect_err("it has ended");
         assert!(error.to_string().contains("ended") || error.to_string().contains("gone"), "{error}");
     }
 

@@ -133,7 +133,9 @@ impl World {
     }
 
     async fn rejoined(&self, mark: usize) -> anyhow::Result<()> {
-        let told = |event: &Value| event["event"] == "session" && event["session"] == "s" && event["state"] == "rejoined";
+        let told = |event: &Value| {
+            event["event"] == "session" && event["session"] == "s" && event["state"] == "rejoined"
+        };
         self.driver.event(mark, "the session is back", REJOIN, told).await.map(drop)
     }
 
@@ -188,7 +190,8 @@ pub fn all() -> Vec<Case<World>> {
 async fn regions(world: &World) -> anyhow::Result<()> {
     world.open().await?;
     let answer = world.driver.ok("regions", LONG, json!({"client": "a"})).await?;
-    let served = answer["regions"].as_array().context("a list")?.iter().any(|region| region["name"] == REGION);
+    let served =
+        answer["regions"].as_array().context("a list")?.iter().any(|region| region["name"] == REGION);
     ensure!(served, "{REGION} is not among {answer}");
     if world.driver.has("udp") {
         let answer = world.driver.ok("measure", LONG, json!({"client": "a"})).await?;
@@ -312,7 +315,8 @@ async fn wss(world: &World) -> anyhow::Result<()> {
 
 async fn clock(world: &World) -> anyhow::Result<()> {
     for offset in [-DAY_MS, DAY_MS] {
-        let fields = json!({"client": "a", "url": world.url, "token": world.token, "clock_offset_ms": offset});
+        let fields =
+            json!({"client": "a", "url": world.url, "token": world.token, "clock_offset_ms": offset});
         world.driver.ok("client.open", LONG, fields).await?;
         world.driver.ok("match.find", LONG, find("m", QUEUE, "late")).await?;
         let answer = world.driver.ok("match.wait", LONG, json!({"match": "m"})).await?;
@@ -327,11 +331,14 @@ async fn clock(world: &World) -> anyhow::Result<()> {
 async fn lobby(world: &World) -> anyhow::Result<()> {
     world.open().await?;
     let driver = &world.driver;
-    let request = json!({"fleet": FLEET, "player": "host", "lobby": {"name": "Ours", "tags": {"map": "dust"}}});
+    let request =
+        json!({"fleet": FLEET, "player": "host", "lobby": {"name": "Ours", "tags": {"map": "dust"}}});
     driver.ok("lobby.create", LONG, json!({"client": "a", "match": "m", "request": request})).await?;
     let made = driver.ok("match.wait", LONG, json!({"match": "m"})).await?;
     let code = made["ticket"]["lobby"]["code"].as_str().context("a lobby has a code")?.to_owned();
-    let listed = driver.ok("lobby.list", LONG, json!({"client": "a", "fleet": FLEET, "tags": {"map": "dust"}})).await?;
+    let listed = driver
+        .ok("lobby.list", LONG, json!({"client": "a", "fleet": FLEET, "tags": {"map": "dust"}}))
+        .await?;
     let has = listed["lobbies"].as_array().is_some_and(|all| all.iter().any(|lobby| lobby["code"] == code));
     ensure!(has, "{code} is not among {listed}");
     let read = driver.ok("lobby.read", LONG, json!({"client": "a", "lobby": code.to_lowercase()})).await?;
@@ -408,15 +415,19 @@ async fn server(world: &World) -> anyhow::Result<()> {
     let driver = &world.driver;
     let id = warm(world, SILENT_FLEET).await?;
     let mark = driver.mark();
-    let opened = driver.ok("server.open", LONG, json!({"server": "v", "env": environment(&id).await?})).await?;
+    let opened =
+        driver.ok("server.open", LONG, json!({"server": "v", "env": environment(&id).await?})).await?;
     ensure!(opened["server_id"] == id && opened["ports"]["game-udp"] == 7777, "it says {opened}");
     driver.ok("server.ready", LONG, json!({"server": "v"})).await?;
     let state = world.server_event(mark, "state").await?;
     ensure!(state["data"]["id"] == id, "it is told of another: {state}");
     // A lobby, so that there is one to change.
     let player = world.stack.lock().await.player.clone();
-    let request =
-        LobbyRequest { fleet: SILENT_FLEET.to_owned(), player: "visitor".to_owned(), ..LobbyRequest::default() };
+    let request = LobbyRequest {
+        fleet: SILENT_FLEET.to_owned(),
+        player: "visitor".to_owned(),
+        ..LobbyRequest::default()
+    };
     let ticket = player.create_lobby(&request).await?;
     let assignment = ticket.assignment.context("a lobby on a warm server is assigned at once")?;
     ensure!(assignment.server_id.to_string() == id, "the lobby is on {}, not on {id}", assignment.server_id);
@@ -426,7 +437,9 @@ async fn server(world: &World) -> anyhow::Result<()> {
     let token = assignment.endpoints[0].token.clone().context("the endpoint has a token")?;
     let connected = driver.ok("server.connected", LONG, json!({"server": "v", "token": token})).await?;
     ensure!(connected["seat"] == seat && connected["player"] == "visitor", "the token is of {connected}");
-    driver.fails("forbidden", "server.connected", LONG, json!({"server": "v", "token": format!("{token}x")})).await?;
+    driver
+        .fails("forbidden", "server.connected", LONG, json!({"server": "v", "token": format!("{token}x")}))
+        .await?;
     driver.ok("server.connected", LONG, json!({"server": "v", "seat": seat})).await?;
     let view = until("the seat to be connected", LONG, async || {
         let view = driver.ok("server.read", LONG, json!({"server": "v"})).await?["server"].clone();
@@ -438,7 +451,9 @@ async fn server(world: &World) -> anyhow::Result<()> {
     driver.ok("server.backfill", LONG, json!({"server": "v", "open": true, "priority": "high"})).await?;
     driver.ok("server.backfill", LONG, json!({"server": "v", "open": false})).await?;
     driver.ok("server.disconnected", LONG, json!({"server": "v", "seat": seat})).await?;
-    driver.ok("server.lobby", LONG, json!({"server": "v", "change": {"open": false, "tags": {"map": "ice"}}})).await?;
+    driver
+        .ok("server.lobby", LONG, json!({"server": "v", "change": {"open": false, "tags": {"map": "ice"}}}))
+        .await?;
     {
         let stack = world.stack.lock().await;
         stack.studio.stop_server(&id.parse()?, false).await?;
@@ -457,11 +472,15 @@ async fn server(world: &World) -> anyhow::Result<()> {
 
 /// Muster's variables in the container of a server.
 async fn environment(server: &str) -> anyhow::Result<Value> {
-    let container = containers(SERVER_LABEL, server).await?.into_iter().next().context("it has no container")?;
+    let container =
+        containers(SERVER_LABEL, server).await?.into_iter().next().context("it has no container")?;
     let format = "{{range .Config.Env}}{{println .}}{{end}}";
     let variables = docker(&["inspect", "--format", format, &container]).await?;
     let pairs = variables.lines().filter_map(|line| line.split_once('='));
-    Ok(pairs.filter(|(name, _)| name.starts_with("MUSTER_")).map(|(name, value)| (name.to_owned(), json!(value))).collect())
+    Ok(pairs
+        .filter(|(name, _)| name.starts_with("MUSTER_"))
+        .map(|(name, value)| (name.to_owned(), json!(value)))
+        .collect())
 }
 
 #[cfg(test)]

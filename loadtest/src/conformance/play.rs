@@ -55,8 +55,11 @@ pub enum Reply {
 impl Reply {
     /// A problem document.
     pub fn problem(status: u16, code: &str, detail: &str) -> Self {
-        Self::Json(status, json!({"type": format!("urn:muster:problem:{code}"), "title": code, "status": status,
-            "code": code, "detail": detail, "fix": "This is a recorded answer; there is nothing to mend."}))
+        Self::Json(
+            status,
+            json!({"type": format!("urn:muster:problem:{code}"), "title": code, "status": status,
+            "code": code, "detail": detail, "fix": "This is a recorded answer; there is nothing to mend."}),
+        )
     }
 }
 
@@ -170,11 +173,7 @@ async fn talk(
     }
 }
 
-async fn socket(
-    mut stream: impl AsyncRead + AsyncWrite + Unpin,
-    key: &str,
-    reply: Reply,
-) -> Option<()> {
+async fn socket(mut stream: impl AsyncRead + AsyncWrite + Unpin, key: &str, reply: Reply) -> Option<()> {
     let head = format!(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: {}\r\n\r\n",
         derive_accept_key(key.as_bytes())
@@ -232,9 +231,9 @@ async fn read(stream: &mut (impl AsyncRead + Unpin)) -> Option<Request> {
     };
     let head = String::from_utf8_lossy(&bytes[..end]).into_owned();
     let header = |name: &str| {
-        head.lines().filter_map(|line| line.split_once(':')).find_map(|(key, value)| {
-            key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-        })
+        head.lines()
+            .filter_map(|line| line.split_once(':'))
+            .find_map(|(key, value)| key.eq_ignore_ascii_case(name).then(|| value.trim().to_owned()))
     };
     let length: usize = header("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
     while bytes.len() < end + length {

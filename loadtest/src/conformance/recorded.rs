@@ -66,7 +66,10 @@ pub fn all() -> Vec<Case<Driver>> {
 }
 
 async fn open(driver: &Driver, url: &str) -> anyhow::Result<()> {
-    driver.ok("client.open", LONG, json!({"client": "a", "url": url, "token": "mst_recorded"})).await.map(drop)
+    driver
+        .ok("client.open", LONG, json!({"client": "a", "url": url, "token": "mst_recorded"}))
+        .await
+        .map(drop)
 }
 
 fn find() -> Value {
@@ -140,7 +143,10 @@ async fn vector_token(driver: &Driver) -> anyhow::Result<()> {
 async fn args_url(driver: &Driver) -> anyhow::Result<()> {
     for url in ["", "muster.example.com", "ftp://example.com"] {
         let fields = json!({"client": "a", "url": url, "token": "t"});
-        driver.fails("invalid_argument", "client.open", LONG, fields).await.with_context(|| format!("{url:?}"))?;
+        driver
+            .fails("invalid_argument", "client.open", LONG, fields)
+            .await
+            .with_context(|| format!("{url:?}"))?;
     }
     Ok(())
 }
@@ -154,7 +160,12 @@ async fn args_player(driver: &Driver) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn regions_fail(driver: &Driver, url: &str, timeout: Duration, codes: &[&str]) -> anyhow::Result<Outcome> {
+async fn regions_fail(
+    driver: &Driver,
+    url: &str,
+    timeout: Duration,
+    codes: &[&str],
+) -> anyhow::Result<Outcome> {
     open(driver, url).await?;
     let outcome = driver.call("regions", timeout, json!({"client": "a"})).await?;
     expect_error(&outcome, codes)?;
@@ -177,7 +188,8 @@ async fn http_silent(driver: &Driver) -> anyhow::Result<()> {
 }
 
 async fn http_stalled(driver: &Driver) -> anyhow::Result<()> {
-    let host = Host::start(|_| Reply::Stall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{".to_vec())).await?;
+    let host =
+        Host::start(|_| Reply::Stall(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\n{".to_vec())).await?;
     regions_fail(driver, &host.url(), SHORT, &["timeout"]).await.map(drop)
 }
 
@@ -189,7 +201,10 @@ async fn http_cut(driver: &Driver) -> anyhow::Result<()> {
 }
 
 fn page(body: &str) -> Reply {
-    let head = format!("HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n", body.len());
+    let head = format!(
+        "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
     Reply::Bytes(format!("{head}{body}").into_bytes())
 }
 
@@ -204,17 +219,23 @@ async fn http_wrong_shape(driver: &Driver) -> anyhow::Result<()> {
 
 async fn http_no_problem(driver: &Driver) -> anyhow::Result<()> {
     answered(driver, &["bad_answer"], || {
-        Reply::Bytes(b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\noops".to_vec())
+        Reply::Bytes(
+            b"HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/html\r\nContent-Length: 4\r\n\r\noops".to_vec(),
+        )
     })
     .await
 }
 
 async fn http_too_large(driver: &Driver) -> anyhow::Result<()> {
-    answered(driver, &["bad_answer"], || page(&format!("{{\"items\": [], \"x\": \"{}\"}}", "x".repeat(HUGE)))).await
+    answered(driver, &["bad_answer"], || page(&format!("{{\"items\": [], \"x\": \"{}\"}}", "x".repeat(HUGE))))
+        .await
 }
 
 async fn http_too_deep(driver: &Driver) -> anyhow::Result<()> {
-    answered(driver, &["bad_answer"], || page(&format!("{{\"items\": {}{}}}", "[".repeat(10_000), "]".repeat(10_000)))).await
+    answered(driver, &["bad_answer"], || {
+        page(&format!("{{\"items\": {}{}}}", "[".repeat(10_000), "]".repeat(10_000)))
+    })
+    .await
 }
 
 async fn http_problem(driver: &Driver) -> anyhow::Result<()> {
@@ -229,7 +250,10 @@ async fn http_problem(driver: &Driver) -> anyhow::Result<()> {
     let Outcome::Error { message, retry_after_s, .. } = outcome else { return Ok(()) };
     ensure!(retry_after_s == Some(3), "retry_after_s is {retry_after_s:?}");
     let message = message.to_lowercase();
-    ensure!(message.contains("asks too often") && message.contains("wait a little"), "the text is {message:?}");
+    ensure!(
+        message.contains("asks too often") && message.contains("wait a little"),
+        "the text is {message:?}"
+    );
     Ok(())
 }
 
@@ -243,13 +267,14 @@ fn tls(year: i32) -> anyhow::Result<(tokio_rustls::TlsAcceptor, String)> {
     params.not_before = rcgen::date_time_ymd(year, 1, 1);
     let key = KeyPair::generate()?;
     let certificate = params.signed_by(&key, &authority)?;
-    let config = rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
-        .with_safe_default_protocol_versions()?
-        .with_no_client_auth()
-        .with_single_cert(
-            vec![certificate.der().clone()],
-            PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-        )?;
+    let config =
+        rustls::ServerConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_no_client_auth()
+            .with_single_cert(
+                vec![certificate.der().clone()],
+                PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
+            )?;
     Ok((Arc::new(config).into(), authority.pem()))
 }
 
@@ -291,7 +316,9 @@ async fn match_progress(driver: &Driver) -> anyhow::Result<()> {
     for (state, explanation) in steps {
         sender.send_replace(ticket(state, explanation));
         let told = |event: &Value| {
-            event["event"] == "progress" && event["match"] == "m" && event["state"] == state
+            event["event"] == "progress"
+                && event["match"] == "m"
+                && event["state"] == state
                 && event["explanation"] == explanation
         };
         driver.event(mark, &format!("it is {state}: {explanation}"), LONG, told).await?;
@@ -348,12 +375,14 @@ async fn match_watch_cut(driver: &Driver) -> anyhow::Result<()> {
     let watches = std::sync::atomic::AtomicUsize::new(0);
     let host = Host::start(move |request| match request.line.as_str() {
         "POST /v1/tickets" => Reply::Json(201, made.borrow().clone()),
-        line if line.ends_with("/watch") => match watches.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
-            0 => Reply::Bytes(Vec::new()),
-            1 => Reply::Texts(vec!["this is no JSON".to_owned()], false),
-            2 => Reply::Texts(vec![made.borrow().to_string()], true),
-            _ => Reply::Watch(made.clone()),
-        },
+        line if line.ends_with("/watch") => {
+            match watches.fetch_add(1, std::sync::atomic::Ordering::Relaxed) {
+                0 => Reply::Bytes(Vec::new()),
+                1 => Reply::Texts(vec!["this is no JSON".to_owned()], false),
+                2 => Reply::Texts(vec![made.borrow().to_string()], true),
+                _ => Reply::Watch(made.clone()),
+            }
+        }
         line if line.starts_with("GET /v1/tickets/") => Reply::Poll(made.clone()),
         _ => Reply::Json(200, json!({"items": []})),
     })
@@ -363,7 +392,8 @@ async fn match_watch_cut(driver: &Driver) -> anyhow::Result<()> {
     let waiting = driver.begin("match.wait", LONG, json!({"match": "m"})).await?;
     // An SDK that polls never meets the broken socket, and passes as well: what counts is the wait.
     crate::harness::wait::until("the SDK to watch again", LONG, async || {
-        let looks = host.requests().iter().filter(|request| request.line.starts_with("GET /v1/tickets/")).count();
+        let looks =
+            host.requests().iter().filter(|request| request.line.starts_with("GET /v1/tickets/")).count();
         Ok(crate::harness::wait::when(looks > 3, || format!("it looked {looks} times")))
     })
     .await?;
@@ -463,7 +493,8 @@ async fn udp_silent(driver: &Driver) -> anyhow::Result<()> {
 
 async fn rejoins(driver: &Driver, mark: usize) -> anyhow::Result<()> {
     for state in ["lost", "rejoined"] {
-        let told = |event: &Value| event["event"] == "session" && event["session"] == "s" && event["state"] == state;
+        let told =
+            |event: &Value| event["event"] == "session" && event["session"] == "s" && event["state"] == state;
         driver.event(mark, &format!("the session is {state}"), LONG, told).await?;
     }
     Ok(())
@@ -491,9 +522,12 @@ fn web(host: &Host) -> Value {
 }
 
 async fn ws_refused(driver: &Driver) -> anyhow::Result<()> {
-    for (status, code) in
-        [(401, "refused_untrusted"), (403, "refused_wrong_port"), (503, "refused_unavailable"), (404, "bad_answer")]
-    {
+    for (status, code) in [
+        (401, "refused_untrusted"),
+        (403, "refused_wrong_port"),
+        (503, "refused_unavailable"),
+        (404, "bad_answer"),
+    ] {
         let server = Host::start(move |_| Reply::Json(status, json!({}))).await?;
         let (ticket, _) = watch::channel(assigned(vec![web(&server)]));
         let _host = seated(driver, &ticket).await?;
@@ -544,7 +578,10 @@ async fn server_environment(driver: &Driver) -> anyhow::Result<()> {
     let opened = driver.ok("server.open", LONG, json!({"server": "v", "env": {}})).await?;
     ensure!(opened["under_muster"] == false, "without variables: {opened}");
     driver.fails("not_under_muster", "server.ready", LONG, server()).await?;
-    driver.fails("not_under_muster", "server.connected", LONG, json!({"server": "v", "seat": "seat_x"})).await.map(drop)
+    driver
+        .fails("not_under_muster", "server.connected", LONG, json!({"server": "v", "seat": "seat_x"}))
+        .await
+        .map(drop)
 }
 
 fn no_content() -> Reply {
@@ -586,7 +623,9 @@ async fn server_late_seat(driver: &Driver) -> anyhow::Result<()> {
     let told = driver.ok("server.connected", LONG, json!({"server": "v", "seat": seat})).await?;
     ensure!(told["seat"] == seat && told["player"] == "ann", "it is {told}");
     let before = host.count("POST /v1/seats/connected");
-    driver.fails("forbidden", "server.connected", LONG, json!({"server": "v", "token": "v4.public.bad"})).await?;
+    driver
+        .fails("forbidden", "server.connected", LONG, json!({"server": "v", "token": "v4.public.bad"}))
+        .await?;
     ensure!(host.count("POST /v1/seats/connected") == before + 1, "a token that is refused was said again");
     driver.ok("server.close", LONG, server()).await.map(drop)
 }
@@ -621,7 +660,8 @@ async fn server_events(driver: &Driver) -> anyhow::Result<()> {
     let mark = driver.mark();
     driver.ok("server.open", LONG, environment(&host.url())).await?;
     for kind in ["state", "allocated", "draining"] {
-        let told = |event: &Value| event["event"] == "server" && event["server"] == "v" && event["type"] == kind;
+        let told =
+            |event: &Value| event["event"] == "server" && event["server"] == "v" && event["type"] == kind;
         driver.event(mark, &format!("the server is told {kind}"), Duration::from_secs(15), told).await?;
     }
     driver.ok("server.close", LONG, server()).await.map(drop)
