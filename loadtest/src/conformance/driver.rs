@@ -21,7 +21,7 @@ const MAX_EVENTS: usize = 10_000;
 /// What an answer may take beyond the call's own deadline.
 const GRACE: Duration = Duration::from_secs(2);
 /// What starting an engine may take.
-const START: Duration = Duration::from_secs(60);
+const START: Duration = Duration::from_mins(1);
 /// What ending may take.
 const END: Duration = Duration::from_secs(5);
 /// Shortest message that can say what happened and what to do, in characters.
@@ -161,10 +161,7 @@ impl Driver {
     /// # Errors
     /// As [`Driver::call`], and if the SDK could not.
     pub async fn ok(&self, call: &str, timeout: Duration, fields: Value) -> anyhow::Result<Value> {
-        match self.call(call, timeout, fields).await? {
-            Outcome::Ok(value) => Ok(value),
-            Outcome::Error { code, message, .. } => bail!("{call} failed with {code}: {message}"),
-        }
+        expect_ok(self.call(call, timeout, fields).await?).with_context(|| call.to_owned())
     }
 
     /// Calls, and wants it to fail with `code` and a text that helps.
@@ -228,6 +225,17 @@ impl Driver {
             .map_err(|_| anyhow!("the driver runs on after quit"))??;
         ensure!(status.success(), "the driver ended with {status} after quit");
         Ok(())
+    }
+}
+
+/// What `outcome` brought.
+///
+/// # Errors
+/// If it is one.
+pub fn expect_ok(outcome: Outcome) -> anyhow::Result<Value> {
+    match outcome {
+        Outcome::Ok(value) => Ok(value),
+        Outcome::Error { code, message, .. } => bail!("it failed with {code}: {message}"),
     }
 }
 

@@ -378,7 +378,7 @@ fn base64url(text: &str) -> Option<Vec<u8>> {
 
 fn bytes(hex: &str) -> Result<Vec<u8>, Fault> {
     let wrong = || Fault::new("invalid_argument", "That is not hexadecimal; two digits make a byte.");
-    if !hex.is_ascii() || hex.len() % 2 != 0 {
+    if !hex.is_ascii() || !hex.len().is_multiple_of(2) {
         return Err(wrong());
     }
     (0..hex.len())
