@@ -162,6 +162,41 @@ func test_a_player_who_comes_back_takes_the_old_ones_place() -> void:
 	equal(agent.asked("POST /v1/seats/disconnected").size(), 0)
 
 
+func test_a_client_that_was_killed_comes_back_from_the_same_address() -> void:
+	await start_server()
+	# Behind an edge a seat's packets always come from one address. Here the local port sees to that.
+	var port := free_port(true)
+	var told: Array[String] = []
+	server.player_joined.connect(
+		func(player: MusterPlayer) -> void: told.append("joined %s" % player.has_returned)
+	)
+	server.player_left.connect(func(_player: MusterPlayer) -> void: told.append("left"))
+	var clients: Array[ENetMultiplayerPeer] = []
+	for branch_name: String in ["First", "Second"]:
+		var api := branch(branch_name)
+		var peer := ENetMultiplayerPeer.new()
+		equal(peer.create_client("127.0.0.1", enet_port, 0, 0, 0, port), OK)
+		clients.append(peer)
+		api.auth_callback = func(id: int, _answer: PackedByteArray) -> void: api.complete_auth(id)
+		api.peer_authenticating.connect(
+			func(id: int) -> void: api.send_auth(id, '{"token": "t"}'.to_utf8_buffer())
+		)
+		api.multiplayer_peer = peer
+		await until(func() -> bool: return told.size() > 0 and told[-1] != "left", "it joined")
+		if branch_name == "First":
+			told.clear()
+			# No word to anybody, as when a process is killed.
+			api.multiplayer_peer = OfflineMultiplayerPeer.new()
+			peer.host.destroy()
+			# ENet seeds its connections' ids by the second; one of the same second is taken for a copy.
+			var second := int(Time.get_unix_time_from_system()) + 1
+			var is_later := func() -> bool: return Time.get_unix_time_from_system() > second + 0.1
+			await until(is_later, "another second")
+	equal(told, ["left", "joined true"] as Array[String])
+	await until(func() -> bool: return server.multiplayer_api.get_peers().size() == 1, "one peer")
+	equal(server.multiplayer_api.get_peers()[0], clients[1].get_unique_id())
+
+
 func test_a_lost_connection_is_taken_up_again() -> void:
 	await start_server()
 	var client := client_at(branch("Client"))

@@ -2,7 +2,11 @@
 extends EditorPlugin
 ## Adds the autoload [code]Muster[/code], the settings in Project Settings, and the dock.
 
+const Dock := preload("editor/dock.gd")
+
 const AUTOLOAD := "Muster"
+
+var _dock: Dock = null
 
 
 func _enable_plugin() -> void:
@@ -15,6 +19,13 @@ func _disable_plugin() -> void:
 
 func _enter_tree() -> void:
 	_add_settings()
+	_dock = Dock.new()
+	add_control_to_dock(DOCK_SLOT_RIGHT_UL, _dock)
+
+
+func _exit_tree() -> void:
+	remove_control_from_docks(_dock)
+	_dock.queue_free()
 
 
 func _add_settings() -> void:

@@ -36,6 +36,7 @@ var _ticket: MusterTicket = null
 var _read_ms := 0
 var _watch: LinkWatch = null
 var _is_watching := false
+var _is_lost := false
 var _preface := PackedByteArray()
 ## Goes up with each begin and end, so that a rejoin that was overtaken finds out.
 var _generation := 0
@@ -71,8 +72,14 @@ func end() -> void:
 	_assignment = null
 
 
+## Whether what is kept stands.
+func is_up() -> bool:
+	return connection != null and not _is_lost
+
+
 func _hold(kept: MusterConnection, api: SceneMultiplayer) -> void:
 	connection = kept
+	_is_lost = false
 	_api = api
 	if not api.server_disconnected.is_connected(_on_server_disconnected):
 		api.server_disconnected.connect(_on_server_disconnected)
@@ -108,6 +115,7 @@ func _lose(message: String) -> void:
 	var why := MusterResult.new()
 	why.fail(MusterResult.CONNECTION_LOST, message)
 	_is_watching = false
+	_is_lost = true
 	if rejoin_s <= 0.0:
 		end()
 		ended.emit(why)

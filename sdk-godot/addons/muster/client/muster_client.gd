@@ -292,6 +292,11 @@ func get_connection() -> MusterConnection:
 	return _keeper.connection
 
 
+## Whether RPCs reach the game server now: connected, let in, and not being taken up again.
+func is_in_match() -> bool:
+	return _keeper.is_up()
+
+
 # What follows is shared with MusterLobbies.
 
 
@@ -319,6 +324,10 @@ func post_ticket(path: String, body: Dictionary, player: String, timeout_s: floa
 		return _refuse_ticket(_configuration.message)
 	var made := MusterTicket.new()
 	var reply := await http.send(path, body, _call_timeout_s(timeout_s))
+	if reply.code == "invalid_request" and "previous_tokens" in reply.message:
+		# An orchestrator older than this field, which knows players by their names.
+		body.erase("previous_tokens")
+		reply = await http.send(path, body, _call_timeout_s(timeout_s))
 	if not reply.ok:
 		made.fail_as(reply)
 	elif made.read(reply.body):

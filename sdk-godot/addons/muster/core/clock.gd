@@ -1,3 +1,4 @@
+@tool
 extends RefCounted
 ## A time that ends, by the machine's monotonic clock: a wrong date does not move it.
 

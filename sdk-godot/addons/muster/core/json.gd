@@ -1,3 +1,4 @@
+@tool
 extends RefCounted
 ## Reads JSON that somebody else wrote: what is missing or of another kind is the default, so that
 ## no answer, however wrong, stops the game.

@@ -1,3 +1,4 @@
+@tool
 class_name MusterHttp
 extends Node
 ## Calls of an HTTP API with JSON: one answer for each, within its time, whatever goes wrong.

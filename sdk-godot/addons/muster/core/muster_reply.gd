@@ -1,3 +1,4 @@
+@tool
 class_name MusterReply
 extends MusterResult
 ## The answer to one HTTP call, as [MusterHttp] gives it.

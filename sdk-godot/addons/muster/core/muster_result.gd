@@ -1,3 +1,4 @@
+@tool
 class_name MusterResult
 extends RefCounted
 ## What came of a call: whether it went well, and if not, why.

@@ -1,3 +1,4 @@
+@tool
 class_name MusterSettings
 extends RefCounted
 ## The addon's settings: Project Settings, section [i]Muster[/i]; variables of the environment come
