@@ -13,6 +13,8 @@ PLAYERS=8
 PLAY_S=30
 # A busy machine gets more than it should need; nothing waits longer.
 START_DEADLINE_S=60
+# To transfer and load the image, and for the engine to start.
+READY_DEADLINE_S=240
 MATCH_DEADLINE_S=90
 DRAIN_DEADLINE_S=60
 
@@ -79,7 +81,7 @@ push_game() {
     # The players of the test are one match, so that all of them meet.
     sed "s/min = 1, max = 8/min = $PLAYERS, max = $PLAYERS/" examples/arena-godot/queue.toml >"$work/queue.toml"
     muster queue apply -f queue.toml >/dev/null || return
-    wait_until "$START_DEADLINE_S" "a ready server" server_is ready
+    wait_until "$READY_DEADLINE_S" "a ready server" server_is ready
 }
 
 server_is() { muster --json server ls --all 2>/dev/null | grep -q "\"state\": *\"$1\""; }

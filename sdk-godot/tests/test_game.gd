@@ -164,7 +164,8 @@ func test_a_player_who_comes_back_takes_the_old_ones_place() -> void:
 
 func test_a_client_that_was_killed_comes_back_from_the_same_address() -> void:
 	await start_server()
-	# Behind an edge a seat's packets always come from one address. Here the local port sees to that.
+	# Behind an edge a seat's packets always come from one address. Here the local port sees to
+	# that.
 	var port := free_port(true)
 	var told: Array[String] = []
 	server.player_joined.connect(
@@ -188,7 +189,8 @@ func test_a_client_that_was_killed_comes_back_from_the_same_address() -> void:
 			# No word to anybody, as when a process is killed.
 			api.multiplayer_peer = OfflineMultiplayerPeer.new()
 			peer.host.destroy()
-			# ENet seeds its connections' ids by the second; one of the same second is taken for a copy.
+			# ENet seeds its connections' ids by the second; one of the same second is taken for a
+			# copy.
 			var second := int(Time.get_unix_time_from_system()) + 1
 			var is_later := func() -> bool: return Time.get_unix_time_from_system() > second + 0.1
 			await until(is_later, "another second")

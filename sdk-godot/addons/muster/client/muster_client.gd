@@ -1,3 +1,4 @@
+# gdlint: disable=max-public-methods
 class_name MusterClient
 extends Node
 ## A game client's side of Muster: find a match, connect to it, stay connected.

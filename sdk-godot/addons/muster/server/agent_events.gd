@@ -35,6 +35,10 @@ func listen(sdk_url: String, sdk_token: String) -> void:
 	_open()
 
 
+func is_listening() -> bool:
+	return _is_listening
+
+
 func stop() -> void:
 	_is_listening = false
 	if _socket != null:

@@ -70,17 +70,24 @@ func _process(delta: float) -> void:
 	_health_under_way = false
 
 
-## Asks whose session token this is, and says that they are here.
+## Says that the player is here whose session token this is, and is told who that is.
 func connected(session_token: String, timeout_s: float) -> MusterReply:
+	return await seat("connected", {"token": session_token}, timeout_s)
+
+
+## Says that a seat is [code]connected[/code], [code]disconnected[/code] or [code]released[/code],
+## until the agent has heard it. [param proof] is the [code]token[/code] or the [code]seat[/code];
+## of a seat that was sold a moment ago the agent may hear later.
+func seat(change: String, proof: Dictionary, timeout_s: float) -> MusterReply:
 	var deadline := Deadline.new(timeout_s)
-	var body := {"token": session_token}
-	var reply := await http.send("/v1/seats/connected", body, minf(CALL_TIMEOUT_S, timeout_s))
-	while not reply.ok and _is_worth_repeating(reply) and not deadline.is_over():
+	var path := "/v1/seats/" + change
+	var reply := await http.send(path, proof, minf(CALL_TIMEOUT_S, timeout_s))
+	while not reply.ok and not deadline.is_over():
+		if not _is_worth_repeating(reply) and reply.status != 409:
+			break
 		await deadline.pause(get_tree(), RETRY_S)
-		reply = await http.send(
-			"/v1/seats/connected", body, minf(CALL_TIMEOUT_S, deadline.left_s() + 0.1)
-		)
-	if reply.ok:
+		reply = await http.send(path, proof, minf(CALL_TIMEOUT_S, deadline.left_s() + 0.1))
+	if reply.ok and change == "connected":
 		# What was to be said of an earlier stay is out of date.
 		_waiting = _waiting.filter(
 			func(fact: Fact) -> bool: return fact.seat_id != Json.text(reply.body, "seat")

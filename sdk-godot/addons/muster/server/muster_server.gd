@@ -117,6 +117,8 @@ func listen() -> MusterResult:
 	if not listening.ok:
 		return listening
 	_is_started = true
+	if is_under_muster():
+		listen_to_agent()
 	_gate.agent = _agent if is_under_muster() else null
 	_gate.takes_anyone = takes_anyone
 	_gate.open(api)
@@ -128,9 +130,16 @@ func listen() -> MusterResult:
 func say_ready(timeout_s := READY_TIMEOUT_S) -> MusterResult:
 	if not is_under_muster():
 		return _not_under_muster()
-	_reach_agent()
-	_events.listen(environment.sdk_url, environment.sdk_token)
+	listen_to_agent()
 	return await _agent.ready_until(timeout_s)
+
+
+## Begins to hear of match and drain, without listening to players: [method listen] does it by
+## itself.
+func listen_to_agent() -> void:
+	_reach_agent()
+	if not _events.is_listening():
+		_events.listen(environment.sdk_url, environment.sdk_token)
 
 
 ## The player behind a peer, or [code]null[/code].
@@ -146,6 +155,19 @@ func players() -> Array[MusterPlayer]:
 ## Sends a player away for good; their seat is free for others at once.
 func release(peer_id: int) -> void:
 	_gate.release(peer_id)
+
+
+## Says by hand that a seat is [code]connected[/code], [code]disconnected[/code] or
+## [code]released[/code], for a game that has its own way of letting players in; [param proof] is
+## [code]{"token": ...}[/code] or [code]{"seat": ...}[/code]. The answer's body has
+## [code]seat[/code] and [code]player[/code].
+func tell_seat(change: String, proof: Dictionary, timeout_s := CALL_TIMEOUT_S) -> MusterReply:
+	if not is_under_muster():
+		var refused := MusterReply.new()
+		refused.fail_as(_not_under_muster())
+		return refused
+	_reach_agent()
+	return await _agent.seat(change, proof, timeout_s)
 
 
 ## Frees the seat of a player who is not here and will not come.
@@ -177,13 +199,18 @@ func change_lobby(change: Dictionary, timeout_s := CALL_TIMEOUT_S) -> MusterResu
 	return await _call(HTTPClient.METHOD_PUT, "/v1/lobby", change, timeout_s)
 
 
+## Says that the server is done; the agent stops it then.
+func say_shutdown(timeout_s := CALL_TIMEOUT_S) -> MusterResult:
+	return await _call(HTTPClient.METHOD_POST, "/v1/shutdown", {}, timeout_s)
+
+
 ## Says that the server is done, and ends the process with [param exit_code].
 func shutdown(exit_code := 0) -> void:
 	if _is_shutting_down:
 		return
 	_is_shutting_down = true
 	if is_under_muster():
-		await _call(HTTPClient.METHOD_POST, "/v1/shutdown", {}, CALL_TIMEOUT_S)
+		await say_shutdown()
 	_agent.stop()
 	_events.stop()
 	get_tree().quit(exit_code)
