@@ -69,6 +69,7 @@ direct_proof() {
 }
 
 step "set up what is missing" scripts/setup.sh toolchain docker godot
+step "run the addon's unit tests" scripts/test-godot-addon.sh
 step "build the Godot game's image" build_game
 step "play it directly: $ENET_CLIENTS over ENet, $WS_CLIENTS over WebSocket" direct_proof
 if [ "${1:-}" != --direct-only ]; then
