@@ -1,9 +1,10 @@
 //! Nodes come, go and are given up.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use muster_engine::WorkerId;
-use muster_protocol::agent::AgentHello;
+use muster_protocol::agent::{AgentHello, ServerReport};
 use muster_protocol::id::{NodeId, ServerId, ServerMark};
 use muster_store::{Database, Transaction};
 
@@ -12,6 +13,10 @@ use crate::keyspace;
 use crate::records::NodeRecord;
 use crate::state::desired::MAX_SERVERS_PER_NODE;
 use crate::state::{StateError, edges, kv, nodes};
+
+/// Servers of one node in transactions at once: they share the store's group commit, and one after the other a node of
+/// thousands would be back only after as many commits.
+const MAX_CONCURRENT: usize = 32;
 
 /// Takes over an agent's hello: the node, every server it reports, and which it no longer has. Returns
 /// the link's session, to be given to [`node_disconnected`].
@@ -33,13 +38,17 @@ pub async fn node_connected(
                 .ok_or_else(|| StepError::Unknown(node.to_string()))
         })
         .await?;
-    let mut spoken_of = BTreeSet::new();
-    for report in &hello.servers {
-        if let Ok(server) = report.server_id.parse::<ServerId>() {
-            spoken_of.insert(server.uuid());
-            server_reported(db, node, session, report, now_ms).await?;
-        }
-    }
+    // Each server once: reports are taken over side by side.
+    let spoken_of: BTreeMap<uuid::Uuid, &ServerReport> = hello
+        .servers
+        .iter()
+        .filter_map(|report| Some((report.server_id.parse::<ServerId>().ok()?.uuid(), report)))
+        .collect();
+    stream::iter(spoken_of.values())
+        .map(async |report| server_reported(db, node, session, report, now_ms).await)
+        .buffer_unordered(MAX_CONCURRENT)
+        .try_collect::<()>()
+        .await?;
     forget_forgotten(db, (node, session), &spoken_of).await?;
     // Without Docker an agent cannot tell what it has: then what it does not list is not lost.
     if hello.unable.is_empty() {
@@ -53,20 +62,22 @@ pub async fn node_connected(
 async fn lose_unspoken(
     db: &Database,
     (node, session): (NodeId, u64),
-    spoken_of: &BTreeSet<uuid::Uuid>,
+    spoken_of: &BTreeMap<uuid::Uuid, &ServerReport>,
     now_ms: u64,
 ) -> Result<(), StepError> {
-    for server in on_node(db, node).await? {
-        if !spoken_of.contains(&server.uuid()) {
+    let unspoken = on_node(db, node).await?.into_iter().filter(|server| !spoken_of.contains_key(&server.uuid()));
+    stream::iter(unspoken)
+        .map(async |server| {
             db.run("container_lost", async |mut tx| {
                 require_link(&mut tx, node, session).await?;
                 happen(&mut tx, server, &Event::ContainerLost, now_ms).await?;
                 Ok::<_, StepError>(())
             })
-            .await?;
-        }
-    }
-    Ok(())
+            .await
+        })
+        .buffer_unordered(MAX_CONCURRENT)
+        .try_collect()
+        .await
 }
 
 /// What is written because of what a link said is written only while it is the node's newest.
@@ -82,14 +93,14 @@ pub(super) async fn require_link(tx: &mut Transaction, node: NodeId, session: u6
 async fn forget_forgotten(
     db: &Database,
     (node, session): (NodeId, u64),
-    spoken_of: &BTreeSet<uuid::Uuid>,
+    spoken_of: &BTreeMap<uuid::Uuid, &ServerReport>,
 ) -> Result<(), StepError> {
     db.run("forget_forgotten", async |mut tx| {
         require_link(&mut tx, node, session).await?;
         let range = keyspace::servers_forget(node);
         for key in kv::scan_keys(&mut tx, &range, MAX_SERVERS_PER_NODE).await? {
             let server = keyspace::last_id::<ServerMark>(&key);
-            if server.is_none_or(|server| !spoken_of.contains(&server.uuid())) {
+            if server.is_none_or(|server| !spoken_of.contains_key(&server.uuid())) {
                 tx.clear(&key);
             }
         }
@@ -216,7 +227,7 @@ mod tests {
         world.settle().await;
         let ready = async || world.servers_in(ServerState::Ready).await.len();
         assert_eq!(ready().await, 1);
-        let nothing = BTreeSet::new();
+        let nothing = BTreeMap::new();
         for work in [
             lose_unspoken(&world.db, (node, older), &nothing, world.now_ms()).await,
             forget_forgotten(&world.db, (node, older), &nothing).await,
