@@ -1,6 +1,6 @@
 //! Nodes come, go and are given up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{StreamExt, TryStreamExt, stream};
 use muster_engine::WorkerId;
@@ -38,14 +38,17 @@ pub async fn node_connected(
                 .ok_or_else(|| StepError::Unknown(node.to_string()))
         })
         .await?;
-    // Each server once: reports are taken over side by side.
-    let spoken_of: BTreeMap<uuid::Uuid, &ServerReport> = hello
-        .servers
-        .iter()
-        .filter_map(|report| Some((report.server_id.parse::<ServerId>().ok()?.uuid(), report)))
-        .collect();
-    stream::iter(spoken_of.values())
-        .map(async |report| server_reported(db, node, session, report, now_ms).await)
+    // Each server once, since they are taken over side by side.
+    let mut reports = BTreeMap::new();
+    for report in &hello.servers {
+        if let Ok(server) = report.server_id.parse::<ServerId>() {
+            reports.insert(server.uuid(), report.clone());
+        }
+    }
+    let spoken_of: BTreeSet<uuid::Uuid> = reports.keys().copied().collect();
+    let take =
+        |report: ServerReport| async move { server_reported(db, node, session, &report, now_ms).await };
+    stream::iter(reports.into_values().map(take))
         .buffer_unordered(MAX_CONCURRENT)
         .try_collect::<()>()
         .await?;
@@ -62,22 +65,20 @@ pub async fn node_connected(
 async fn lose_unspoken(
     db: &Database,
     (node, session): (NodeId, u64),
-    spoken_of: &BTreeMap<uuid::Uuid, &ServerReport>,
+    spoken_of: &BTreeSet<uuid::Uuid>,
     now_ms: u64,
 ) -> Result<(), StepError> {
-    let unspoken = on_node(db, node).await?.into_iter().filter(|server| !spoken_of.contains_key(&server.uuid()));
-    stream::iter(unspoken)
-        .map(async |server| {
-            db.run("container_lost", async |mut tx| {
-                require_link(&mut tx, node, session).await?;
-                happen(&mut tx, server, &Event::ContainerLost, now_ms).await?;
-                Ok::<_, StepError>(())
-            })
-            .await
+    let mut unspoken = on_node(db, node).await?;
+    unspoken.retain(|server| !spoken_of.contains(&server.uuid()));
+    let lose = |server: ServerId| async move {
+        db.run("container_lost", async |mut tx| {
+            require_link(&mut tx, node, session).await?;
+            happen(&mut tx, server, &Event::ContainerLost, now_ms).await?;
+            Ok::<_, StepError>(())
         })
-        .buffer_unordered(MAX_CONCURRENT)
-        .try_collect()
         .await
+    };
+    stream::iter(unspoken.into_iter().map(lose)).buffer_unordered(MAX_CONCURRENT).try_collect().await
 }
 
 /// What is written because of what a link said is written only while it is the node's newest.
@@ -93,14 +94,14 @@ pub(super) async fn require_link(tx: &mut Transaction, node: NodeId, session: u6
 async fn forget_forgotten(
     db: &Database,
     (node, session): (NodeId, u64),
-    spoken_of: &BTreeMap<uuid::Uuid, &ServerReport>,
+    spoken_of: &BTreeSet<uuid::Uuid>,
 ) -> Result<(), StepError> {
     db.run("forget_forgotten", async |mut tx| {
         require_link(&mut tx, node, session).await?;
         let range = keyspace::servers_forget(node);
         for key in kv::scan_keys(&mut tx, &range, MAX_SERVERS_PER_NODE).await? {
             let server = keyspace::last_id::<ServerMark>(&key);
-            if server.is_none_or(|server| !spoken_of.contains_key(&server.uuid())) {
+            if server.is_none_or(|server| !spoken_of.contains(&server.uuid())) {
                 tx.clear(&key);
             }
         }
@@ -227,7 +228,7 @@ mod tests {
         world.settle().await;
         let ready = async || world.servers_in(ServerState::Ready).await.len();
         assert_eq!(ready().await, 1);
-        let nothing = BTreeMap::new();
+        let nothing = BTreeSet::new();
         for work in [
             lose_unspoken(&world.db, (node, older), &nothing, world.now_ms()).await,
             forget_forgotten(&world.db, (node, older), &nothing).await,
