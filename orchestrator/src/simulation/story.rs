@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_engine::WorkerId;
+use muster_protocol::api::{EdgeLimits, Rates};
 use muster_protocol::id::{EdgeId, NodeId};
 use muster_store::CommitFaults;
 use tokio::task::{AbortHandle, JoinSet};
@@ -18,7 +19,7 @@ use super::node::Node;
 use super::replica::Replica;
 use super::{Planted, Stage, chooser, judge, player};
 use crate::records::TicketState;
-use crate::state::{StateError, edges, nodes};
+use crate::state::{StateError, edge_limits, edges, nodes};
 use crate::world::{REGION, World};
 use crate::{lifecycle, random};
 
@@ -254,8 +255,22 @@ impl Story {
                 }
             }
             93..95 => self.apply_queue(chance.of(0..5) as u32).await,
+            97..99 => self.limit().await,
             _ => {}
         }
+    }
+
+    /// An operator limits what comes to the edges, or lifts the limits.
+    async fn limit(&self) {
+        let packets_per_s = self.stage.chance.of(0..3) as u32 * 100;
+        let address = Rates { packets_per_s, ..Rates::default() };
+        let limits = EdgeLimits { address, ..EdgeLimits::default() };
+        let set = self.stage.db.run("limits", async |mut tx| {
+            edge_limits::set(&mut tx, REGION, &limits);
+            Ok::<_, StateError>(())
+        });
+        // An operator who hears of a failure looks again.
+        let _ = set.await;
     }
 
     /// An agent is killed, and started again after a while.
@@ -319,8 +334,11 @@ impl Story {
             while self.players.try_join_next().is_some() {}
             let playing = self.players.len() + self.stage.games();
             let unrest = match judge::unrest(&self.stage, self.warm as usize).await {
-                None if playing == 0 => return,
-                None => format!("{playing} players"),
+                None if playing > 0 => format!("{playing} players"),
+                None => match judge::lax(&self.stage, &self.edges).await {
+                    None => return,
+                    Some(lax) => lax,
+                },
                 Some(unrest) => unrest,
             };
             if Instant::now() >= calm {
