@@ -30,12 +30,8 @@ clean_up() {
 trap clean_up EXIT
 
 build_game() {
-    rm -rf "$results/image"
-    mkdir -p "$results/image"
-    cp examples/arena-godot/Dockerfile "$results/image/"
     # The addon is linked into the project; an image wants it itself.
-    cp -RL examples/arena-godot/game "$results/image/"
-    rm -rf "$results/image/game/.godot"
+    cp -RL examples/arena-godot/game "$results/image"
     run_logged "$REPO_ROOT/target/setup/docker-build.log" docker build --tag "$IMAGE" "$results/image"
 }
 
@@ -77,9 +73,9 @@ node_is_ready() { muster node ls 2>/dev/null | grep -q ready; }
 
 push_game() {
     muster build push "$IMAGE" --tag arena-godot:latest >"$results/push.log" 2>&1 || die "push failed: $(tail -n 3 "$results/push.log")"
-    muster fleet apply -f "$REPO_ROOT/examples/arena-godot/fleet.toml" >/dev/null || return
+    muster fleet apply -f "$REPO_ROOT/examples/arena-godot/game/fleet.toml" >/dev/null || return
     # The players of the test are one match, so that all of them meet.
-    sed "s/min = 1, max = 8/min = $PLAYERS, max = $PLAYERS/" examples/arena-godot/queue.toml >"$work/queue.toml"
+    sed "s/min = 1, max = 8/min = $PLAYERS, max = $PLAYERS/" examples/arena-godot/game/queue.toml >"$work/queue.toml"
     muster queue apply -f queue.toml >/dev/null || return
     wait_until "$READY_DEADLINE_S" "a ready server" server_is ready
 }
@@ -127,9 +123,9 @@ play_the_game() {
 
     while [ "$((SECONDS - began))" -lt "$PLAY_S" ]; do sleep 0.5; done
     local server
-    server="$(muster --json server ls | grep -o 'srv_[a-z0-9]*' | head -n 1)"
+    server="$(muster --json server ls --state allocated | grep -o 'srv_[a-z0-9]*' | head -n 1)"
     # Nothing warm: the server would be replaced.
-    sed 's/warm = 1/warm = 0/' examples/arena-godot/fleet.toml >"$work/fleet.toml"
+    sed 's/warm = 1/warm = 0/' examples/arena-godot/game/fleet.toml >"$work/fleet.toml"
     muster fleet apply -f fleet.toml >/dev/null || return
     muster server logs "$server" --tail 1000 >"$results/server.log" 2>&1 || true
     muster server stop "$server" >/dev/null || return

@@ -111,5 +111,5 @@ func _back_to_menu(why: MusterResult) -> void:
 
 
 func _physics_process(_delta: float) -> void:
-	if Muster.client.is_in_match():
+	if arena != null and Muster.client.is_in_match():
 		arena.steer.rpc_id(1, Input.get_vector("ui_left", "ui_right", "ui_up", "ui_down"))
