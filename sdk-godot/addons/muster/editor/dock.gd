@@ -167,7 +167,7 @@ func _on_play_pressed() -> void:
 func _on_deploy_pressed() -> void:
 	_select("")
 	_set_log("")
-	_deploy_button.disabled = not _commands.run(_deploy_commands())
+	_deploy_button.disabled = _commands.run(_deploy_commands())
 
 
 ## Each step of a deploy, as one would type it in the project's folder.
