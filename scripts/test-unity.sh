@@ -10,7 +10,7 @@ set -euo pipefail
 cd "$REPO_ROOT"
 
 NUNIT=/usr/lib/cli/nunit.framework-2.6.3/nunit.framework.dll
-image=muster-example/arena-unity:latest
+image='muster-example/arena-unity:latest'
 PLAYERS=4
 MOVES=20
 # How long `muster dev` may take to be up, on a busy machine.
