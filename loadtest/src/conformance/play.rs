@@ -19,6 +19,8 @@ use tokio_tungstenite::tungstenite::protocol::Role;
 
 /// Longest request, in bytes.
 const MAX_REQUEST_BYTES: usize = 64 * 1024;
+/// What cuts an echoing WebSocket.
+pub const CUT: &str = "cut";
 /// Longest time a silent connection is held.
 const SILENCE: Duration = Duration::from_secs(30);
 
@@ -44,7 +46,7 @@ pub enum Reply {
     Stall(Vec<u8>),
     /// A WebSocket that says these texts, and then is cut or stays.
     Texts(Vec<String>, bool),
-    /// A WebSocket that sends every text back.
+    /// A WebSocket that sends every message back, and is cut when it gets [`CUT`].
     Echo,
     /// A WebSocket that tells a ticket whenever it changes.
     Watch(watch::Receiver<Value>),
@@ -192,6 +194,9 @@ async fn socket(mut stream: impl AsyncRead + AsyncWrite + Unpin, key: &str, repl
         }
         Reply::Echo => {
             while let Some(Ok(message)) = socket.next().await {
+                if message.to_text().is_ok_and(|text| text == CUT) {
+                    return None;
+                }
                 if message.is_text() || message.is_binary() {
                     socket.send(message).await.ok()?;
                 }

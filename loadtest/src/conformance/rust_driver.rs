@@ -91,7 +91,7 @@ async fn call(things: &Shared, request: &Value, timeout: Duration) -> Result<Val
     let call = request["call"].as_str().unwrap_or("");
     match call.split_once('.').map_or(call, |(group, _)| group) {
         "hello" => Ok(json!({"sdk": "rust", "version": env!("CARGO_PKG_VERSION"), "protocol": PROTOCOL,
-            "features": ["udp", "tcp", "ws", "claim", "lobbies", "accept", "ca"]})),
+            "features": ["udp", "tcp", "ws", "ws_status", "claim", "lobbies", "accept", "ca"]})),
         "vector" => vector(request),
         "client" => open(things, request),
         "regions" => {

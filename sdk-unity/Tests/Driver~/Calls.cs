@@ -79,7 +79,7 @@ namespace Muster.Driver
             .Set("sdk", JsonValue.Of("unity"))
             .Set("version", JsonValue.Of("0.1.0"))
             .Set("protocol", JsonValue.Of(1))
-            .Set("features", JsonValue.Of(new[] { "udp", "tcp", "ws", "claim", "lobbies", "accept", "server", "ca" }));
+            .Set("features", JsonValue.Of(new[] { "udp", "tcp", "ws", "ws_status", "claim", "lobbies", "accept", "server", "ca" }));
 
         private JsonValue Open(JsonValue request)
         {
