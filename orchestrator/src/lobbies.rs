@@ -138,6 +138,9 @@ pub enum LobbyError {
     /// Some of the players are in already, others are not.
     #[error("{0} has a seat there already, but not all who ask have")]
     Seated(String),
+    /// All who ask have seats there, and nothing shows that this one's is theirs.
+    #[error("{0} has a seat there already, and nothing shows that who asks is {0}")]
+    Held(String),
     /// There is no such server.
     #[error("there is no server {0}")]
     UnknownServer(ServerId),

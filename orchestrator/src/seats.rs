@@ -20,7 +20,7 @@ use crate::records::{Goal, Id, MatchRecord, MatchSeat, MatchState, ServerState, 
 use crate::state::{StateError, matches, servers, tickets};
 
 pub(crate) use follow::{follow, pass_kept};
-pub(crate) use rejoin::{give_up, rejoin, rejoin_match};
+pub(crate) use rejoin::{Comeback, give_up, is_seated, rejoin, rejoin_match};
 
 /// Whose ticket is to be seated.
 #[derive(Clone, Debug)]
@@ -76,6 +76,8 @@ pub(crate) struct Why(pub(crate) &'static str, pub(crate) &'static str);
 
 /// Its player withdrew the ticket, or asked for another match.
 pub(crate) const LEFT: Why = Why("left", "its players left the match");
+/// Another ticket of the same players has what it had.
+pub(crate) const REPLACED: Why = Why("replaced", "its players asked again, and have another ticket");
 /// Its player was gone for too long.
 pub(crate) const DROPPED: Why = Why("dropped", "its players dropped out and were not back in time");
 /// The server said so.

@@ -13,6 +13,7 @@ use muster_protocol::api::{MAX_RECORDED, PartyMember, TicketRequest};
 use muster_protocol::id::TicketId;
 use muster_store::{Database, StoreError, Transaction, Watch};
 
+use crate::asker::{Asker, Owned};
 use crate::keyspace;
 use crate::lifecycle::standing;
 use crate::matchmaking::{self, Answer, Fate, candidate, compile, dissolve};
@@ -21,7 +22,7 @@ use crate::records::{
     EdgeRecord, MatchRecord, MatchState, QueueMode, QueueRecord, ServerRecord, TicketMember, TicketPriority,
     TicketRecord, TicketState,
 };
-use crate::seats;
+use crate::seats::{self, REPLACED, Why};
 use crate::state::tickets::MAX_SEARCHING;
 use crate::state::{StateError, edges, matches, queues, recordings, servers, tickets};
 
@@ -101,9 +102,9 @@ pub struct AssignmentView {
     pub edges: Vec<EdgeRecord>,
 }
 
-/// Takes a ticket into its queue, or back to the seats its players have, if the request leaves that open; the hash is of the
-/// secret in the ticket's own token. One that the request's idempotency key made before is answered as it is. What the
-/// request looks like by itself was checked before.
+/// Takes a ticket into its queue, or back to the seats its players have, if the request leaves that open and `asker` may
+/// dispose of them. Older tickets of theirs in the queue that wait give way. One that the request's idempotency key made
+/// before is answered as it is. What the request looks like by itself was checked before.
 ///
 /// # Errors
 /// [`TicketError`]; nothing is taken then.
@@ -111,7 +112,7 @@ pub async fn create(
     db: &Database,
     namespace: &str,
     request: &TicketRequest,
-    token_sha256: &[u8],
+    asker: &Asker,
     now_ms: u64,
 ) -> Result<TicketRecord, TicketError> {
     let ticket: TicketId = random::id();
@@ -127,12 +128,13 @@ pub async fn create(
         }
         let mut record = TicketRecord {
             id: Some(ticket.into()),
-            token_sha256: token_sha256.to_vec(),
+            token_sha256: asker.token_sha256.clone(),
             ..asked(&queue, request, now_ms)
         };
+        let owned = asker.owned(&mut tx, namespace).await?;
         // Who comes back is no newcomer: neither the queue's mode nor its definition is in the way.
         if request.rejoin
-            && let Some(back) = seats::rejoin(&mut tx, &record, now_ms).await?
+            && let Some(back) = seats::rejoin(&mut tx, &record, &owned, now_ms).await?
         {
             return Ok(back);
         }
@@ -147,14 +149,33 @@ pub async fn create(
             return Err(TicketError::QueueFull(queue.name));
         }
         if !request.rejoin {
-            seats::give_up(&mut tx, &record, now_ms).await?;
+            seats::give_up(&mut tx, &record, &owned, now_ms).await?;
         }
+        give_way(&mut tx, &record, &owned, now_ms).await?;
         record.recorded =
             spec.recording && recordings::count(&mut tx, namespace, &queue.name).await? < MAX_RECORDED;
         tickets::save(&mut tx, None, &record);
         Ok(record)
     })
     .await
+}
+
+/// Withdraws older tickets of those who ask for `newer` that wait in its queue: a match of them would have somebody who is
+/// not there. Those that have their server keep it, to come back to, unless their seats are given up.
+async fn give_way(
+    tx: &mut Transaction,
+    newer: &TicketRecord,
+    owned: &Owned,
+    now_ms: u64,
+) -> Result<(), StateError> {
+    for older in owned.tickets.iter().filter(|older| older.queue == newer.queue) {
+        if let Some(older) = tickets::load(tx, older.typed_id()).await?
+            && !older.state().is_final()
+        {
+            withdraw(tx, older, REPLACED, now_ms).await?;
+        }
+    }
+    Ok(())
 }
 
 /// The ticket that a request asks for, searching.
@@ -366,34 +387,43 @@ pub async fn cancel(
 ) -> Result<Option<TicketRecord>, StateError> {
     db.run("cancel_ticket", async |mut tx| {
         let record = tickets::load(&mut tx, ticket).await?.filter(|record| record.namespace == namespace);
-        let Some(mut before) = record else { return Ok(None) };
-        // Without a queue there is nothing to search again in: such a match goes on without those who leave.
-        if before.state() == TicketState::Matched
-            && !before.queue.is_empty()
-            && let Some(match_id) = before.match_id()
-            && dissolve(&mut tx, match_id, Fate::Search, now_ms).await?
-            && let Some(searching) = tickets::load(&mut tx, ticket).await?
-        {
-            before = searching;
-        }
-        if matches!(before.state(), TicketState::Matched | TicketState::Assigned) {
-            seats::leave(&mut tx, &before, now_ms).await?;
-            return tickets::load(&mut tx, ticket).await;
-        }
-        if before.state() != TicketState::Searching {
-            return Ok(Some(before));
-        }
-        let mut after = before.clone();
-        after.set_state(TicketState::Cancelled);
-        after.ended_at_ms = now_ms;
-        "cancelled".clone_into(&mut after.reason);
-        tickets::save(&mut tx, Some(&before), &after);
-        if queues::peek(&mut tx, namespace, &before.queue).await?.is_some() {
-            tickets::tell_withdrawn(&mut tx, &after);
-        }
-        Ok(Some(after))
+        let Some(record) = record else { return Ok(None) };
+        withdraw(&mut tx, record, CANCELLED, now_ms).await?;
+        tickets::load(&mut tx, ticket).await
     })
     .await
+}
+
+/// What a ticket is over for that its players withdrew while it searched.
+const CANCELLED: Why = Why("cancelled", "");
+
+/// Withdraws a ticket: for `why`, unless it has seats in a match that goes on.
+async fn withdraw(
+    tx: &mut Transaction,
+    mut ticket: TicketRecord,
+    Why(reason, detail): Why,
+    now_ms: u64,
+) -> Result<(), StateError> {
+    // Without a queue there is nothing to search again in: such a match goes on without those who leave.
+    if ticket.state() == TicketState::Matched
+        && !ticket.queue.is_empty()
+        && let Some(match_id) = ticket.match_id()
+        && dissolve(tx, match_id, Fate::Search, now_ms).await?
+        && let Some(searching) = tickets::load(tx, ticket.typed_id()).await?
+    {
+        ticket = searching;
+    }
+    match ticket.state() {
+        TicketState::Matched | TicketState::Assigned => seats::leave(tx, &ticket, now_ms).await,
+        TicketState::Searching => {
+            end(tx, &ticket, TicketState::Cancelled, (reason, detail), now_ms);
+            if queues::peek(tx, &ticket.namespace, &ticket.queue).await?.is_some() {
+                tickets::tell_withdrawn(tx, &ticket);
+            }
+            Ok(())
+        }
+        TicketState::Cancelled | TicketState::Expired | TicketState::Failed => Ok(()),
+    }
 }
 
 /// Takes what a ticket's players answer to a proposed match: the ticket as it is then, or `None` if there is no ticket, or

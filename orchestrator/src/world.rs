@@ -12,6 +12,7 @@ use muster_protocol::edge::{EdgeHello, RouteFailure};
 use muster_protocol::id::{EdgeId, NodeId, ServerId, TicketId};
 use muster_store::{Database, OpenOptions};
 
+use crate::asker::Asker;
 use crate::clock;
 use crate::lifecycle;
 use crate::records::{
@@ -302,7 +303,12 @@ impl World {
 
     /// A ticket as it is asked for.
     pub(crate) async fn ticket_of(&self, request: &TicketRequest) -> TicketId {
-        tickets::create(&self.db, NAMESPACE, request, b"", self.now_ms()).await.expect("taken").typed_id()
+        self.ticket_by(request, &Asker::default()).await
+    }
+
+    /// As [`World::ticket_of`], of who is known.
+    pub(crate) async fn ticket_by(&self, request: &TicketRequest, asker: &Asker) -> TicketId {
+        tickets::create(&self.db, NAMESPACE, request, asker, self.now_ms()).await.expect("taken").typed_id()
     }
 
     /// The ticket as its owner sees it.

@@ -55,6 +55,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         guests: Guests,
         #[command(flatten)]
+        before: Before,
+        #[command(flatten)]
         place: Place,
         /// Farthest region, in milliseconds
         #[arg(long, value_name = "MS")]
@@ -75,6 +77,8 @@ pub(crate) enum Command {
         lobby: String,
         #[command(flatten)]
         guests: Guests,
+        #[command(flatten)]
+        before: Before,
         /// Seconds to wait for the server
         #[arg(long, default_value_t = 60)]
         wait: u64,
@@ -92,6 +96,15 @@ pub(crate) struct Guests {
     party: Vec<String>,
 }
 
+/// What shows that a seat is theirs already.
+#[derive(Args)]
+pub(crate) struct Before {
+    /// Token of a ticket that the players had before, to have its seats again; may be given several times. With a token of
+    /// the API that is not of role client none is needed
+    #[arg(long = "previous-token", value_name = "TOKEN")]
+    previous_tokens: Vec<String>,
+}
+
 impl Guests {
     fn party(&self) -> Vec<PartyMember> {
         let members = self.party.iter().cloned();
@@ -99,8 +112,9 @@ impl Guests {
     }
 
     /// They join.
-    pub(super) fn request(&self) -> JoinRequest {
-        JoinRequest { party: self.party(), ..JoinRequest::new(&self.player) }
+    pub(super) fn request(&self, before: Before) -> JoinRequest {
+        let Before { previous_tokens } = before;
+        JoinRequest { party: self.party(), previous_tokens, ..JoinRequest::new(&self.player) }
     }
 }
 
@@ -180,7 +194,7 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
             list(ops, LobbyFilter { fleet, region, tags, open: !all, after: None }).await
         }
         Command::Show { lobby } => show(ops, &ops.client.lobby(&lobby).await?),
-        Command::Find { fleet, guests, place, max_latency, tag, create, wait } => {
+        Command::Find { fleet, guests, before, place, max_latency, tag, create, wait } => {
             let request = FindLobbyRequest {
                 fleet,
                 party: guests.party(),
@@ -190,13 +204,14 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
                 max_latency_ms: max_latency,
                 tags: tag.into_iter().collect(),
                 create: create.then(LobbySpec::default),
+                previous_tokens: before.previous_tokens,
                 idempotency_key: None,
             };
             let found = ops.client.find_lobby(&request).await?;
             seated(ops, found, wait).await
         }
-        Command::Join { lobby, guests, wait } => {
-            let joined = ops.client.join_lobby(&lobby, &guests.request()).await?;
+        Command::Join { lobby, guests, before, wait } => {
+            let joined = ops.client.join_lobby(&lobby, &guests.request(before)).await?;
             seated(ops, joined, wait).await
         }
     }

@@ -53,6 +53,8 @@ pub(crate) enum Command {
         id: ServerId,
         #[command(flatten)]
         guests: lobby::Guests,
+        #[command(flatten)]
+        before: lobby::Before,
     },
     /// Stop a server: it drains first if players may be on it
     Stop {
@@ -78,8 +80,8 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
         }
         Command::Show { id } => show(ops, &ops.client.server(&id).await?),
         Command::Logs { id, follow, tail } => logs(ops, &id, &LogsQuery { follow, tail }).await,
-        Command::Join { id, guests } => {
-            ticket::show(ops, &ops.client.join_server(&id, &guests.request()).await?)
+        Command::Join { id, guests, before } => {
+            ticket::show(ops, &ops.client.join_server(&id, &guests.request(before)).await?)
         }
         Command::Stop { id, force } => {
             ops.client.stop_server(&id, force).await?;

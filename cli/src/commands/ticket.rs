@@ -39,6 +39,10 @@ pub(crate) enum Command {
         /// Look for another match even if a seat is kept for the player in one that goes on, and give that seat up
         #[arg(long)]
         no_rejoin: bool,
+        /// Token of a ticket that the players had before, to come back to its seats or to take its place; may be given
+        /// several times. With a token of the API that is not of role client none is needed
+        #[arg(long = "previous-token", value_name = "TOKEN")]
+        previous_tokens: Vec<String>,
         /// Seconds to wait for the assignment
         #[arg(long, default_value_t = 60)]
         wait: u64,
@@ -96,7 +100,18 @@ fn attribute(text: &str) -> Result<(String, Value), String> {
 
 pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Create { queue, player, latency, attribute, party, filter, block, no_rejoin, wait } => {
+        Command::Create {
+            queue,
+            player,
+            latency,
+            attribute,
+            party,
+            filter,
+            block,
+            no_rejoin,
+            previous_tokens,
+            wait,
+        } => {
             let attributes: BTreeMap<_, _> = attribute.into_iter().collect();
             let member = |player| PartyMember { player, attributes: attributes.clone() };
             let request = TicketRequest {
@@ -106,6 +121,7 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
                 filter,
                 blocks: block,
                 rejoin: !no_rejoin,
+                previous_tokens,
                 ..TicketRequest::new(queue, player)
             };
             let ticket = ops.client.create_ticket(&request).await?;

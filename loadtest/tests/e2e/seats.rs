@@ -24,6 +24,13 @@ async fn ask(stack: &Stack, player: &str) -> Ticket {
     stack.player.create_ticket(&TicketRequest::new(QUEUE, player)).await.expect("taken")
 }
 
+/// As [`ask`], showing the token of a ticket from before.
+async fn ask_again(stack: &Stack, player: &str, token: &str) -> Ticket {
+    let request =
+        TicketRequest { previous_tokens: vec![token.to_owned()], ..TicketRequest::new(QUEUE, player) };
+    stack.player.create_ticket(&request).await.expect("taken")
+}
+
 async fn assigned(stack: &Stack, mut ticket: Ticket) -> Assignment {
     while !ticket.state.is_final() {
         let waited = stack.player.wait_ticket(&ticket.id, ticket.state, POLL_S);
@@ -67,7 +74,7 @@ async fn a_dropped_player_comes_back_to_the_same_seat_until_it_is_free() {
     stack.apply_fleet(&fleet).await.expect("the fleet becomes warm");
     stack.apply_queue(&queue(QUEUE, FLEET, 2)).await.expect("the queue is taken");
     let (ann, bob) = (ask(&stack, "ann").await, ask(&stack, "bob").await);
-    let first = bob.id;
+    let (first, token) = (bob.id, bob.token.clone().expect("told once"));
     let (of_ann, of_bob) = (assigned(&stack, ann).await, assigned(&stack, bob).await);
     let server = of_bob.server_id;
     assert_eq!(of_ann.server_id, server);
@@ -82,10 +89,13 @@ async fn a_dropped_player_comes_back_to_the_same_seat_until_it_is_free() {
     let shown = printed(&stack, &["server", "show", &server.to_string()]).await;
     assert!(shown.contains("ann (connected)") && shown.contains("bob (dropped out, kept for"), "{shown}");
 
-    // Asked again, the answer is at once where he was.
-    let back = ask(&stack, "bob").await;
+    // Whoever calls themselves bob is not him. He shows his ticket's token, and the answer is at once where he was.
+    let stranger = ask(&stack, "bob").await;
+    assert_ne!(stranger.state, TicketState::Assigned, "{}", stranger.explanation);
+    stack.player.cancel_ticket(&stranger.id).await.expect("withdrawn");
+    let back = ask_again(&stack, "bob", &token).await;
     assert_eq!(back.state, TicketState::Assigned, "{}", back.explanation);
-    let at = back.assignment.expect("assigned");
+    let at = back.assignment.clone().expect("assigned");
     assert_eq!((at.server_id, at.seat_id), (server, of_bob.seat_id));
     assert_eq!((at.match_id, &at.team), (of_bob.match_id, &of_bob.team));
     let older = stack.player.ticket(&first).await.expect("on record");
@@ -104,7 +114,7 @@ async fn a_dropped_player_comes_back_to_the_same_seat_until_it_is_free() {
     assert!(before.iter().all(|container| after.contains(container)), "{before:?} became {after:?}");
     let over = stack.player.ticket(&back.id).await.expect("on record");
     assert!(over.state == TicketState::Cancelled && over.assignment.is_none(), "{over:?}");
-    let late = ask(&stack, "bob").await;
+    let late = ask_again(&stack, "bob", back.token.as_deref().expect("told once")).await;
     assert_ne!(late.state, TicketState::Assigned, "the seat is not his any more: {}", late.explanation);
     stack.player.cancel_ticket(&late.id).await.expect("withdrawn");
     stack.stop(&[FLEET]).await.expect("everything stops in order");

@@ -15,7 +15,7 @@ use muster_protocol::id::{ApiTokenId, TicketId};
 use muster_protocol::problem::ProblemCode;
 use serde::Deserialize;
 
-use super::credentials::{Shown, ShownTicket};
+use super::credentials::{Shown, shown_ticket};
 use super::problem::{ApiProblem, ApiResult};
 use super::validate;
 use crate::app::App;
@@ -130,7 +130,7 @@ impl FromRequestParts<Arc<App>> for Holder {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> ApiResult<Self> {
         token_of_browser(parts);
-        let Some(shown) = bearer(&parts.headers)?.and_then(ShownTicket::parse) else {
+        let Some(shown) = bearer(&parts.headers)?.and_then(shown_ticket) else {
             let scope = Scope::<Client>::from_request_parts(parts, app).await?;
             return Ok(Self { namespace: scope.namespace, only: None });
         };

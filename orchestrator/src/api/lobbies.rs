@@ -122,6 +122,11 @@ fn refusal(error: LobbyError) -> ApiProblem {
             detail,
             format!("join without {player}, or withdraw the ticket that {player} has first"),
         ),
+        LobbyError::Held(_) => ApiProblem::new(
+            ProblemCode::SeatHeld,
+            detail,
+            "show the token of the ticket that holds it (previous_tokens), have a backend ask, or join under another name",
+        ),
         LobbyError::UnknownServer(server) => servers::unknown(server),
         LobbyError::ServerState { .. } => ApiProblem::new(
             ProblemCode::ServerState,

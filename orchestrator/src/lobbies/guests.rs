@@ -7,6 +7,7 @@ use muster_protocol::id::TicketId;
 use muster_store::Transaction;
 
 use super::LobbyError;
+use crate::asker::Asker;
 use crate::random;
 use crate::records::{FleetRecord, TicketMember, TicketRecord};
 use crate::seats::Newcomer;
@@ -19,8 +20,7 @@ pub(super) struct Guests<'a> {
     pub(super) player: &'a str,
     pub(super) party: &'a [PartyMember],
     pub(super) idempotency_key: Option<&'a str>,
-    /// Of the secret in the ticket's own token.
-    pub(super) token_sha256: &'a [u8],
+    pub(super) asker: &'a Asker,
     /// The ticket they get.
     pub(super) ticket: TicketId,
 }
@@ -30,10 +30,10 @@ impl<'a> Guests<'a> {
         namespace: &'a str,
         (player, party): (&'a str, &'a [PartyMember]),
         idempotency_key: Option<&'a String>,
-        token_sha256: &'a [u8],
+        asker: &'a Asker,
     ) -> Self {
         let idempotency_key = idempotency_key.map(String::as_str);
-        Self { namespace, player, party, idempotency_key, token_sha256, ticket: random::id() }
+        Self { namespace, player, party, idempotency_key, asker, ticket: random::id() }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -68,7 +68,7 @@ impl<'a> Guests<'a> {
                 .map(|player| TicketMember { player: player.to_owned(), ..TicketMember::default() })
                 .collect(),
             idempotency_key: self.idempotency_key.unwrap_or_default().to_owned(),
-            token_sha256: self.token_sha256.to_vec(),
+            token_sha256: self.asker.token_sha256.clone(),
             ..TicketRecord::default()
         }
     }

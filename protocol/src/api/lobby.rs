@@ -127,6 +127,9 @@ pub struct FindLobbyRequest {
     /// If none fits, make this one, with the tags searched for besides its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create: Option<LobbySpec>,
+    /// Own tokens of the tickets that the players had before, which show that a seat there is theirs: they have it again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub previous_tokens: Vec<String>,
     /// Anything of the caller's: asking again with the same key answers with the ticket that is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
@@ -142,6 +145,9 @@ pub struct JoinRequest {
     /// Who comes along: all get a seat, or none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub party: Vec<PartyMember>,
+    /// Own tokens of the tickets that the players had before, which show that a seat there is theirs: they have it again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub previous_tokens: Vec<String>,
     /// Anything of the caller's: asking again with the same key answers with the ticket that is there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,

@@ -20,6 +20,8 @@ pub const MAX_FILTER_BYTES: usize = 1_024;
 pub const MAX_BLOCKS: usize = 256;
 /// Longest idempotency key, in bytes.
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 128;
+/// Most tokens of older tickets that a request may show.
+pub const MAX_PREVIOUS_TOKENS: usize = 16;
 /// Longest wait of one long poll, in seconds.
 pub const MAX_WAIT_S: u32 = 60;
 
@@ -57,9 +59,14 @@ pub struct TicketRequest {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
     /// If the players have seats in a match of this queue that goes on, the ticket is theirs at once, on the same server;
-    /// `false`: those seats are given up, and another match is looked for.
+    /// `false`: those seats are given up, and another match is looked for. Asked for with a token of the role `client`, it
+    /// holds of seats whose tickets `previous_tokens` shows; others are left alone.
     #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
     pub rejoin: bool,
+    /// Own tokens of the tickets that the players had before: they show whose the seats and tickets are. Of tickets in this
+    /// queue that still wait, the new one takes the place. Those that are over, or of elsewhere, count for nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub previous_tokens: Vec<String>,
 }
 
 fn yes() -> bool {
@@ -79,6 +86,7 @@ impl Default for TicketRequest {
             priority: Priority::default(),
             idempotency_key: None,
             rejoin: true,
+            previous_tokens: Vec::new(),
         }
     }
 }

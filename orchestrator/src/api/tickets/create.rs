@@ -9,6 +9,7 @@ use muster_protocol::api::{Ticket, TicketRequest};
 use muster_protocol::problem::ProblemCode;
 
 use super::{tell, unknown};
+use crate::api::asking::Asking;
 use crate::api::auth::{Client, Scope};
 use crate::api::credentials::TicketSecret;
 use crate::api::extract::ApiJson;
@@ -34,9 +35,9 @@ pub(super) async fn create_ticket(
     app.ticket_limits.ticket(&scope.caller, from.ip())?;
     validate::ticket_request(&request)?;
     let now_ms = clock::now_ms();
-    let secret = TicketSecret::new();
-    let (namespace, sha256) = (&scope.namespace, secret.sha256());
-    let record = tickets::create(&app.db, namespace, &request, &sha256, now_ms).await.map_err(refusal)?;
+    let Asking { asker, secret } = Asking::new(&scope.caller, &request.previous_tokens);
+    let namespace = &scope.namespace;
+    let record = tickets::create(&app.db, namespace, &request, &asker, now_ms).await.map_err(refusal)?;
     made(&app, namespace, &record, &secret, now_ms).await
 }
 
