@@ -225,3 +225,65 @@ async fn a_queue_records_what_its_tickets_say_while_it_is_asked_to() {
     assert!(page.items.is_empty() && page.next.is_none());
     bench.stop().await;
 }
+
+#[tokio::test]
+async fn every_call_about_tickets_is_counted_and_beyond_its_bound_told_when_to_come_again() {
+    const BURST: usize = 10;
+    let bench = Bench::start_with(|config| {
+        config.api.ticket_calls_per_s_per_address = 1;
+        config.api.explains_per_s_per_address = 0;
+        config.api.explains_per_s_per_token = 0;
+    })
+    .await;
+    apply(&bench.admin).await;
+    let ticket = ask(&bench.admin, "ann", 1.0, json!([])).await;
+    let (path, client) = (format!("/v1/tickets/{}", ticket.id), bench.caller("client", "default/dev").await);
+    let own = client.with_token(ticket.token.as_deref().expect("told once"));
+    // Of one address, whoever asks and for what.
+    let mut calls = 0;
+    let refused = loop {
+        let (caller, path) = match calls % 4 {
+            0 => (&client, path.clone()),
+            1 => (&own, path.clone()),
+            2 => (&client, format!("{path}/watch")),
+            _ => (&own, format!("{path}/explain")),
+        };
+        let answer = caller.get(&path).await;
+        if answer.status() == ProblemCode::TooMany.status() {
+            break answer;
+        }
+        calls += 1;
+        assert!(calls < 1_000, "tickets can be asked about without end");
+    };
+    assert!(calls >= BURST, "{calls}");
+    let problem = refused.problem(ProblemCode::TooMany).await;
+    assert!(problem.retry_after_s.is_some(), "{problem:?}");
+    assert!(problem.detail.contains("api.ticket_calls_per_s_per_address"), "{}", problem.detail);
+    for answer in [client.delete(&path).await, client.post(&format!("{path}/accept"), json!({})).await] {
+        answer.problem(ProblemCode::TooMany).await;
+    }
+    // A backend is not bound, and nothing came of what was refused.
+    for _ in 0..2 * BURST {
+        assert_eq!(bench.admin.get(&path).await.ok::<Ticket>().await.state, TicketState::Searching);
+    }
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn explanations_which_cost_more_have_a_bound_of_their_own() {
+    let bench = Bench::start_with(|config| config.api.explains_per_s_per_token = 1).await;
+    apply(&bench.admin).await;
+    let ticket = ask(&bench.admin, "ann", 1.0, json!([])).await;
+    let (path, client) = (format!("/v1/tickets/{}", ticket.id), bench.caller("client", "default/dev").await);
+    let explain = format!("{path}/explain");
+    let mut asked = 0;
+    while client.get(&explain).await.status() == 200 {
+        asked += 1;
+        assert!(asked < 1_000, "explanations can be asked for without end");
+    }
+    let problem = client.get(&explain).await.problem(ProblemCode::TooMany).await;
+    assert!(problem.detail.contains("api.explains_per_s_per_token"), "{}", problem.detail);
+    client.get(&path).await.ok::<Ticket>().await;
+    bench.admin.get(&explain).await.ok::<TicketExplanation>().await;
+    bench.stop().await;
+}
