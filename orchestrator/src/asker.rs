@@ -16,6 +16,9 @@ use crate::state::{StateError, tickets};
 pub struct Asker {
     /// Of the secret in the own token of the ticket that is made for them.
     pub token_sha256: Vec<u8>,
+    /// Of the whole request, what it is about and who asks, if it has an idempotency key: what the key made is theirs if it was
+    /// asked for just so.
+    pub request_sha256: Vec<u8>,
     /// They know who their players are: a studio's backend.
     pub vouches: bool,
     /// Tokens of older tickets that they show.
@@ -39,6 +42,23 @@ impl ShownTicket {
 }
 
 impl Asker {
+    /// The ticket that an idempotency key made before, or `None` if it has made none. Conflicts with others who use the key.
+    ///
+    /// # Errors
+    /// [`Made::Otherwise`] if it was another request that made it.
+    pub(crate) async fn made_before(
+        &self,
+        tx: &mut Transaction,
+        namespace: &str,
+        key: Option<&str>,
+    ) -> Result<Option<TicketRecord>, Made> {
+        let Some(key) = key.filter(|key| !key.is_empty()) else { return Ok(None) };
+        match tickets::by_idempotency_key(tx, namespace, key).await? {
+            Some(made) if made.request_sha256 != self.request_sha256 => Err(Made::Otherwise(key.to_owned())),
+            made => Ok(made),
+        }
+    }
+
     /// What they may dispose of in `namespace`. Tokens that prove nothing, of tickets that are long over as well, are passed
     /// over; the tickets of the others count as read.
     pub(crate) async fn owned(&self, tx: &mut Transaction, namespace: &str) -> Result<Owned, StateError> {
@@ -48,6 +68,21 @@ impl Asker {
             tickets.extend(record.filter(|record| record.namespace == namespace && shown.proves(record)));
         }
         Ok(Owned { vouched: self.vouches, tickets })
+    }
+}
+
+/// Why what a key made is not told.
+#[derive(Debug)]
+pub(crate) enum Made {
+    /// Another request made it, with this key.
+    Otherwise(String),
+    /// The store or a record in it failed.
+    State(StateError),
+}
+
+impl From<StateError> for Made {
+    fn from(error: StateError) -> Self {
+        Self::State(error)
     }
 }
 
@@ -74,7 +109,12 @@ impl Asker {
     pub(crate) fn client(secret: u8, shown: &[(TicketId, u8)]) -> Self {
         let hash = |secret| [secret; 32];
         let shown = shown.iter().map(|(id, secret)| ShownTicket { id: *id, secret_sha256: hash(*secret) });
-        Self { token_sha256: hash(secret).to_vec(), vouches: false, shown: shown.collect() }
+        Self { token_sha256: hash(secret).to_vec(), shown: shown.collect(), ..Self::default() }
+    }
+
+    /// One whose request has this hash.
+    pub(crate) fn of_request(hash: u8) -> Self {
+        Self { request_sha256: vec![hash; 32], ..Self::default() }
     }
 
     /// A studio's backend.

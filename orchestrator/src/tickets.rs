@@ -13,7 +13,7 @@ use muster_protocol::api::{MAX_RECORDED, PartyMember, TicketRequest};
 use muster_protocol::id::TicketId;
 use muster_store::{Database, StoreError, Transaction, Watch};
 
-use crate::asker::{Asker, Owned};
+use crate::asker::{Asker, Made, Owned};
 use crate::keyspace;
 use crate::lifecycle::standing;
 use crate::matchmaking::{self, Answer, Fate, candidate, compile, dissolve};
@@ -49,12 +49,21 @@ pub enum TicketError {
     /// Its filter does not go with the queue.
     #[error("filter: {0}")]
     Filter(#[from] FilterError),
-    /// Its idempotency key made a ticket of another queue or player.
-    #[error("idempotency_key {0:?} made another ticket; use a new key for a new request")]
+    /// Its idempotency key made a ticket for another request.
+    #[error("idempotency_key {0:?} was used for another request; use a new key for a new request")]
     KeyUsed(String),
     /// The store or a record in it failed.
     #[error(transparent)]
     State(#[from] StateError),
+}
+
+impl From<Made> for TicketError {
+    fn from(made: Made) -> Self {
+        match made {
+            Made::Otherwise(key) => Self::KeyUsed(key),
+            Made::State(error) => Self::State(error),
+        }
+    }
 }
 
 impl From<StoreError> for TicketError {
@@ -119,16 +128,14 @@ pub async fn create(
     db.run("create_ticket", async |mut tx| {
         let queue = queues::peek(&mut tx, namespace, &request.queue).await?;
         let queue = queue.ok_or_else(|| TicketError::UnknownQueue(request.queue.clone()))?;
-        let key = request.idempotency_key.as_deref().unwrap_or_default();
-        if !key.is_empty()
-            && let Some(made) = tickets::by_idempotency_key(&mut tx, namespace, key).await?
-        {
-            let is_same = made.queue == request.queue && made.player == request.player;
-            return if is_same { Ok(made) } else { Err(TicketError::KeyUsed(key.to_owned())) };
+        let key = request.idempotency_key.as_deref();
+        if let Some(made) = asker.made_before(&mut tx, namespace, key).await? {
+            return Ok(made);
         }
         let mut record = TicketRecord {
             id: Some(ticket.into()),
             token_sha256: asker.token_sha256.clone(),
+            request_sha256: asker.request_sha256.clone(),
             ..asked(&queue, request, now_ms)
         };
         let owned = asker.owned(&mut tx, namespace).await?;

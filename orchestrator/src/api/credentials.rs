@@ -38,6 +38,11 @@ impl TicketSecret {
         Self(hex(&rand::random::<[u8; SECRET_BYTES]>()))
     }
 
+    /// The one that follows from what nobody else knows.
+    pub(crate) fn of(secret: [u8; 32]) -> Self {
+        Self(hex(&secret[..SECRET_BYTES]))
+    }
+
     /// What is kept of it.
     pub(crate) fn sha256(&self) -> [u8; 32] {
         Sha256::digest(&self.0).into()

@@ -133,9 +133,7 @@ fn refusal(error: LobbyError) -> ApiProblem {
             detail,
             "join one that is ready, or that runs and has free seats",
         ),
-        LobbyError::KeyUsed(_) => {
-            ApiProblem::new(ProblemCode::TicketState, detail, "use a new idempotency_key for a new request")
-        }
+        LobbyError::KeyUsed(_) => tickets::key_reused(detail),
         LobbyError::State(error) => error.into(),
     }
 }

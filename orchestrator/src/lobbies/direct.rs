@@ -32,7 +32,7 @@ pub async fn join_server(
     let guests = Guests::new(namespace, who, request.idempotency_key.as_ref(), asker);
     let match_id = random::id();
     db.run("join_server", async |mut tx| {
-        if let Some(made) = guests.made_before(&mut tx, None).await? {
+        if let Some(made) = guests.made_before(&mut tx).await? {
             return Ok(made);
         }
         let record = servers::load(&mut tx, server).await?.filter(|record| record.namespace == namespace);

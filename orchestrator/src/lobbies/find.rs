@@ -52,7 +52,7 @@ pub async fn find(
         attempt += 1;
         let (guests, wanted, create) = (&guests, &wanted, &create);
         async move {
-            if let Some(made) = guests.made_before(&mut tx, Some(&request.fleet)).await? {
+            if let Some(made) = guests.made_before(&mut tx).await? {
                 return Ok(made);
             }
             let fleet = fleet(&mut tx, namespace, &request.fleet).await?;

@@ -11,7 +11,6 @@ use crate::asker::Asker;
 use crate::random;
 use crate::records::{FleetRecord, TicketMember, TicketRecord};
 use crate::seats::Newcomer;
-use crate::state::tickets;
 
 /// Who asks.
 #[derive(Clone, Copy)]
@@ -41,17 +40,8 @@ impl<'a> Guests<'a> {
     }
 
     /// The ticket that the request's idempotency key made before. Conflicts with others who use the key.
-    pub(super) async fn made_before(
-        &self,
-        tx: &mut Transaction,
-        fleet: Option<&str>,
-    ) -> Result<Option<TicketRecord>, LobbyError> {
-        let Some(key) = self.idempotency_key else { return Ok(None) };
-        let Some(made) = tickets::by_idempotency_key(tx, self.namespace, key).await? else { return Ok(None) };
-        let is_same = made.queue.is_empty()
-            && made.player == self.player
-            && fleet.is_none_or(|fleet| made.fleet == fleet);
-        if is_same { Ok(Some(made)) } else { Err(LobbyError::KeyUsed(key.to_owned())) }
+    pub(super) async fn made_before(&self, tx: &mut Transaction) -> Result<Option<TicketRecord>, LobbyError> {
+        Ok(self.asker.made_before(tx, self.namespace, self.idempotency_key).await?)
     }
 
     /// Their ticket, without seats.
@@ -69,6 +59,7 @@ impl<'a> Guests<'a> {
                 .collect(),
             idempotency_key: self.idempotency_key.unwrap_or_default().to_owned(),
             token_sha256: self.asker.token_sha256.clone(),
+            request_sha256: self.asker.request_sha256.clone(),
             ..TicketRecord::default()
         }
     }

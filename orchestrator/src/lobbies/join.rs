@@ -26,7 +26,7 @@ pub async fn join(
     let who = (request.player.as_str(), request.party.as_slice());
     let guests = Guests::new(namespace, who, request.idempotency_key.as_ref(), asker);
     db.run("join_lobby", async |mut tx| {
-        if let Some(made) = guests.made_before(&mut tx, None).await? {
+        if let Some(made) = guests.made_before(&mut tx).await? {
             return Ok(made);
         }
         let record = load(&mut tx, namespace, key).await?;

@@ -36,7 +36,7 @@ pub async fn create(
         Wanted { regions: &request.regions, latencies_ms: &request.latencies_ms, max_latency_ms: None };
     let match_id = random::id();
     db.run("create_lobby", async |mut tx| {
-        if let Some(made) = guests.made_before(&mut tx, Some(&request.fleet)).await? {
+        if let Some(made) = guests.made_before(&mut tx).await? {
             return Ok(made);
         }
         let fleet = fleet(&mut tx, namespace, &request.fleet).await?;

@@ -436,13 +436,13 @@ async fn a_request_that_is_sent_again_is_the_same_ticket() {
         idempotency_key: Some("4711".into()),
         ..LobbyRequest::default()
     };
-    let ask = async |request: &LobbyRequest| {
-        lobbies::create(&world.db, NAMESPACE, request, &Asker::default(), world.now_ms()).await
+    let ask = async |hash: u8| {
+        let asker = Asker::of_request(hash);
+        lobbies::create(&world.db, NAMESPACE, &request, &asker, world.now_ms()).await
     };
-    let made = ask(&request).await.expect("made");
-    assert_eq!(ask(&request).await.as_ref().map(TicketRecord::typed_id), Ok(made.typed_id()));
-    let other = LobbyRequest { player: "bob".into(), ..request };
-    assert_eq!(ask(&other).await, Err(LobbyError::KeyUsed("4711".into())));
+    let made = ask(1).await.expect("made");
+    assert_eq!(ask(1).await.as_ref().map(TicketRecord::typed_id), Ok(made.typed_id()));
+    assert_eq!(ask(2).await, Err(LobbyError::KeyUsed("4711".into())));
     assert_eq!(listed(&world, Search::default()).await.len(), 1);
     assert_sound(&world).await;
 }

@@ -287,3 +287,35 @@ async fn explanations_which_cost_more_have_a_bound_of_their_own() {
     bench.admin.get(&explain).await.ok::<TicketExplanation>().await;
     bench.stop().await;
 }
+
+#[tokio::test]
+async fn a_request_sent_again_is_answered_as_before_and_another_with_its_key_is_refused() {
+    let bench = Bench::start().await;
+    apply(&bench.admin).await;
+    let client = bench.caller("client", "default/dev").await;
+    let body = |skill: f64, key: &str| {
+        json!({"queue": "sides", "player": "ann", "attributes": {"skill": skill}, "idempotency_key": key})
+    };
+    let first: Ticket = client.post("/v1/tickets", body(1_000.0, "one")).await.ok().await;
+    let again: Ticket = client.post("/v1/tickets", body(1_000.0, "one")).await.ok().await;
+    assert_eq!((again.id, &again.token), (first.id, &first.token));
+    let own = client.with_token(again.token.as_deref().expect("told again")).within(None);
+    own.get(&format!("/v1/tickets/{}", first.id)).await.ok::<Ticket>().await;
+    // Any field that differs, and anyone else, is another request.
+    let mut other = body(1_000.0, "one");
+    other["latencies_ms"] = json!({REGION: 5});
+    for (caller, body) in [
+        (&client, body(1_001.0, "one")),
+        (&client, other),
+        (&bench.caller("client", "default/dev").await, body(1_000.0, "one")),
+        (&bench.admin, body(1_000.0, "one")),
+    ] {
+        let problem = caller.post("/v1/tickets", body).await.problem(ProblemCode::IdempotencyKeyReused).await;
+        assert!(problem.detail.contains("\"one\""), "{}", problem.detail);
+    }
+    let lobby = json!({"fleet": "arena", "player": "ann", "idempotency_key": "one"});
+    client.post("/v1/lobbies", lobby).await.problem(ProblemCode::IdempotencyKeyReused).await;
+    let second: Ticket = client.post("/v1/tickets", body(1_000.0, "two")).await.ok().await;
+    assert!(second.id != first.id && second.token != first.token);
+    bench.stop().await;
+}

@@ -51,7 +51,8 @@ pub struct LobbyRequest {
     /// What it is to be like.
     #[serde(default)]
     pub lobby: LobbySpec,
-    /// Anything of the caller's: asking again with the same key answers with the ticket that is there.
+    /// Anything of the caller's that nobody guesses: the same request sent again with it answers with the ticket that is there
+    /// and its token. Another request with it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
 }
@@ -130,7 +131,8 @@ pub struct FindLobbyRequest {
     /// Own tokens of the tickets that the players had before, which show that a seat there is theirs: they have it again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub previous_tokens: Vec<String>,
-    /// Anything of the caller's: asking again with the same key answers with the ticket that is there.
+    /// Anything of the caller's that nobody guesses: the same request sent again with it answers with the ticket that is there
+    /// and its token. Another request with it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
 }
@@ -148,7 +150,8 @@ pub struct JoinRequest {
     /// Own tokens of the tickets that the players had before, which show that a seat there is theirs: they have it again.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub previous_tokens: Vec<String>,
-    /// Anything of the caller's: asking again with the same key answers with the ticket that is there.
+    /// Anything of the caller's that nobody guesses: the same request sent again with it answers with the ticket that is there
+    /// and its token. Another request with it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
 }

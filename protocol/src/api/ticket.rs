@@ -54,8 +54,8 @@ pub struct TicketRequest {
     /// Who is served first among equals.
     #[serde(default)]
     pub priority: Priority,
-    /// Anything of the caller's: asking again with the same key answers with the ticket that is there, so that a
-    /// request whose answer was lost can be sent again.
+    /// Anything of the caller's that nobody guesses, such as a UUID: the same request sent again with it answers with the
+    /// ticket that is there and its token, so that nothing is lost with an answer. Another request with it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
     /// If the players have seats in a match of this queue that goes on, the ticket is theirs at once, on the same server;
@@ -178,7 +178,7 @@ pub struct Ticket {
     /// In words: what it waits for, or why it ended.
     pub explanation: String,
     /// Shows and withdraws this ticket and no other, as a bearer token: for a game's client that has no token of the
-    /// API. Only in the answer to its making, never again.
+    /// API. Only in answers to the request that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
     /// When it was acknowledged.

@@ -30,7 +30,7 @@ pub(super) async fn create_lobby(
 ) -> ApiResult<Json<Ticket>> {
     app.ticket_limits.ticket(&scope.caller, from.ip())?;
     validate::lobby_request(&request)?;
-    let Asking { asker, secret } = Asking::new(&scope.caller, &[]);
+    let Asking { asker, secret } = Asking::new(&app, &scope, "make a lobby", &request);
     let namespace = &scope.namespace;
     let made = lobbies::create(&app.db, namespace, &request, &asker, clock::now_ms()).await;
     seated(&app, namespace, &secret, made).await

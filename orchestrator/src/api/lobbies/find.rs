@@ -30,7 +30,7 @@ pub(super) async fn find_lobby(
 ) -> ApiResult<Json<Ticket>> {
     app.ticket_limits.ticket(&scope.caller, from.ip())?;
     validate::find_lobby_request(&request)?;
-    let Asking { asker, secret } = Asking::new(&scope.caller, &request.previous_tokens);
+    let Asking { asker, secret } = Asking::new(&app, &scope, "find a lobby", &request);
     let namespace = &scope.namespace;
     let found = lobbies::find(&app.db, namespace, &request, &asker, clock::now_ms()).await;
     seated(&app, namespace, &secret, found).await

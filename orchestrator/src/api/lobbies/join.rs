@@ -32,7 +32,7 @@ pub(super) async fn join_lobby(
     app.ticket_limits.ticket(&scope.caller, from.ip())?;
     let key = key(&lobby)?;
     validate::join_request(&request)?;
-    let Asking { asker, secret } = Asking::new(&scope.caller, &request.previous_tokens);
+    let Asking { asker, secret } = Asking::new(&app, &scope, &format!("join lobby {key}"), &request);
     let namespace = &scope.namespace;
     let joined = lobbies::join(&app.db, namespace, &key, &request, &asker, clock::now_ms()).await;
     seated(&app, namespace, &secret, joined).await

@@ -33,7 +33,7 @@ pub(super) async fn join_server(
 ) -> ApiResult<Json<Ticket>> {
     app.ticket_limits.ticket(&scope.caller, from.ip())?;
     validate::join_request(&request)?;
-    let Asking { asker, secret } = Asking::new(&scope.caller, &request.previous_tokens);
+    let Asking { asker, secret } = Asking::new(&app, &scope, &format!("join server {id}"), &request);
     let namespace = &scope.namespace;
     let joined = lobbies::join_server(&app.db, namespace, id, &request, &asker, clock::now_ms()).await;
     seated_on_server(&app, namespace, &secret, joined).await
