@@ -11,6 +11,10 @@ use subtle::ConstantTimeEq as _;
 use crate::records::{MatchSeat, TicketRecord};
 use crate::state::{StateError, tickets};
 
+/// Most tickets of one player that are looked at, the newest: a player has one as a rule, and those of the matches they played
+/// of late.
+const MAX_LOOKED_AT: usize = 8;
+
 /// Who asks.
 #[derive(Clone, Debug, Default)]
 pub struct Asker {
@@ -68,6 +72,28 @@ impl Asker {
             tickets.extend(record.filter(|record| record.namespace == namespace && shown.proves(record)));
         }
         Ok(Owned { vouched: self.vouches, tickets })
+    }
+
+    /// As [`Self::owned`], and of a backend the tickets that are under way of whoever is in `ticket`, in its queue, as far as it
+    /// asked for them.
+    pub(crate) async fn owned_beside(
+        &self,
+        tx: &mut Transaction,
+        ticket: &TicketRecord,
+    ) -> Result<Owned, StateError> {
+        let mut owned = self.owned(tx, &ticket.namespace).await?;
+        if !self.vouches {
+            return Ok(owned);
+        }
+        for member in ticket.players() {
+            let (namespace, queue) = (&ticket.namespace, &ticket.queue);
+            for older in tickets::of_player(tx, namespace, queue, &member.player, MAX_LOOKED_AT).await? {
+                if owned.tickets.iter().all(|known| known.typed_id() != older) {
+                    owned.tickets.extend(tickets::load(tx, older).await?);
+                }
+            }
+        }
+        Ok(owned)
     }
 }
 

@@ -1,4 +1,4 @@
-//! Seats of matches that go on: sold to those who join, kept for those who dropped out, given up.
+//! Seats of matches that go on: sold to those who join, kept for those who dropped out or have yet to come, given up.
 //!
 //! Everything here is done in the transaction of whoever has news of it, and the match's server is told in the same. Who
 //! joins which match is decided by the callers: matchmaking and lobbies. A new match's first seats are written by
@@ -78,10 +78,6 @@ pub(crate) struct Why(pub(crate) &'static str, pub(crate) &'static str);
 pub(crate) const LEFT: Why = Why("left", "its players left the match");
 /// Another ticket of the same players has what it had.
 pub(crate) const REPLACED: Why = Why("replaced", "its players asked again, and have another ticket");
-/// Its player was gone for too long.
-pub(crate) const DROPPED: Why = Why("dropped", "its players dropped out and were not back in time");
-/// The server said so.
-pub(crate) const RELEASED: Why = Why("released", "the server gave the seats of its players up");
 
 /// Sells seats of a match, which has its server or awaits it, to all of `newcomers`. The match and its server count as read
 /// and conflict with others that change them.
@@ -109,13 +105,14 @@ pub(crate) async fn sell(
         _ => return Err(SellError::Over),
     };
     let (match_id, mut after) = (before.typed_id(), before.clone());
+    let held_until_ms = follow::held_until(tx, before, now_ms).await?;
     let mut seated_tickets = Vec::with_capacity(newcomers.len());
     for Newcomer { before: known, ticket, team } in newcomers {
         let mut ticket = seated(&ticket, match_id, &team, now_ms);
         if has_server {
             assign_ticket(&mut ticket, before.server, now_ms);
         }
-        after.seats.extend(of_ticket(&ticket));
+        after.seats.extend(of_ticket(&ticket).map(|seat| MatchSeat { kept_until_ms: held_until_ms, ..seat }));
         tickets::save(tx, known.as_ref(), &ticket);
         seated_tickets.push(ticket);
     }

@@ -136,9 +136,10 @@ pub async fn create(
             id: Some(ticket.into()),
             token_sha256: asker.token_sha256.clone(),
             request_sha256: asker.request_sha256.clone(),
+            vouched: asker.vouches,
             ..asked(&queue, request, now_ms)
         };
-        let owned = asker.owned(&mut tx, namespace).await?;
+        let owned = asker.owned_beside(&mut tx, &record).await?;
         // Who comes back is no newcomer: neither the queue's mode nor its definition is in the way.
         if request.rejoin
             && let Some(back) = seats::rejoin(&mut tx, &record, &owned, now_ms).await?
@@ -167,8 +168,8 @@ pub async fn create(
     .await
 }
 
-/// Withdraws older tickets of those who ask for `newer` that wait in its queue: a match of them would have somebody who is
-/// not there. Those that have their server keep it, to come back to, unless their seats are given up.
+/// Withdraws older tickets of those who ask for `newer` that wait in its queue: nobody plays two matches at once, and a match
+/// of theirs would have somebody who is not there. Those that have their server keep it, to come back to, unless their seats are given up.
 async fn give_way(
     tx: &mut Transaction,
     newer: &TicketRecord,

@@ -239,7 +239,7 @@ impl World {
             limits: LimitsSpec { cpu_millis: 500, memory_mib: 256, ..LimitsSpec::default() },
             env: BTreeMap::new(),
             args: Vec::new(),
-            timeouts: TimeoutsSpec { idle_s: 60, drain_s: 30, ..TimeoutsSpec::default() },
+            timeouts: TimeoutsSpec { idle_s: 60, drain_s: 30, connect_s: 90, ..TimeoutsSpec::default() },
             backfill: self.backfill,
         };
         let build = BuildRecord { digest: build.to_owned(), ..Default::default() };
@@ -256,6 +256,7 @@ impl World {
                 .map(|(region, warm, max)| ((*region).to_owned(), RegionTarget { warm: *warm, max: *max }))
                 .collect(),
             reconnect_s: Some(spec.timeouts.reconnect_s),
+            connect_s: Some(spec.timeouts.connect_s),
             backfill: spec.backfill,
             ..Default::default()
         };

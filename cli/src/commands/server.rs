@@ -161,7 +161,10 @@ fn show(ops: &Ops, server: &Server) -> anyhow::Result<()> {
 fn seat(seat: &Seat) -> String {
     match seat.kept_until_ms {
         _ if seat.connected => format!("{} (connected)", seat.player),
-        Some(until_ms) => format!("{} (dropped out, kept for {})", seat.player, output::until(until_ms)),
+        Some(until_ms) => {
+            let how = if seat.dropped_at_ms.is_some() { "dropped out" } else { "not there yet" };
+            format!("{} ({how}, kept for {})", seat.player, output::until(until_ms))
+        }
         None => seat.player.clone(),
     }
 }

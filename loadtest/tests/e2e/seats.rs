@@ -6,7 +6,7 @@ use muster_loadtest::exchange::Exchange;
 use muster_loadtest::harness::docker::{NODE_LABEL, containers};
 use muster_loadtest::harness::specs::{arena_fleet, queue};
 use muster_loadtest::harness::stack::{REGION, Stack};
-use muster_loadtest::harness::wait::{until, when};
+use muster_loadtest::harness::wait::{Look, until, when};
 use muster_loadtest::link::{self, Incoming, Outgoing};
 use muster_protocol::api::{Assignment, PortProtocol, Seat, Ticket, TicketRequest, TicketState};
 use muster_protocol::id::ServerId;
@@ -136,6 +136,7 @@ async fn who_waits_has_the_seat_of_one_who_left_on_the_server_that_runs() {
     seats(&stack, &server, "both to be there", |seats| seats.iter().all(|seat| seat.connected)).await;
 
     let cat = ask(&stack, "cat").await;
+    let plays = cat.id;
     drop(connection);
     stack.player.cancel_ticket(&leaves).await.expect("he leaves for good");
     let at = assigned(&stack, cat).await;
@@ -144,5 +145,18 @@ async fn who_waits_has_the_seat_of_one_who_left_on_the_server_that_runs() {
     let _plays = join("cat", &at).await;
     let both = |seats: &[Seat]| seats.len() == 2 && seats.iter().all(|seat| seat.connected);
     seats(&stack, &server, "ann and cat to play", both).await;
+
+    // One who is seated beside others and does not come is not waited for.
+    fleet.timeouts.connect_s = 1;
+    stack.apply_fleet(&fleet).await.expect("the fleet stays warm");
+    stack.player.cancel_ticket(&plays).await.expect("cat leaves for good");
+    let dan = ask(&stack, "dan").await.id;
+    let given_up = until("dan's seat to be given up", DEADLINE, async || {
+        let ticket = stack.player.ticket(&dan).await?;
+        let is_over = ticket.state == TicketState::Cancelled;
+        Ok(if is_over { Look::Holds(ticket.explanation) } else { Look::NotYet(ticket.explanation) })
+    });
+    let why = given_up.await.expect("it comes to that");
+    assert!(why.contains("did not come in time"), "{why}");
     stack.stop(&[FLEET]).await.expect("everything stops in order");
 }

@@ -209,7 +209,10 @@ mod tests {
         assert_eq!(passed(&|| limits.explain(&who, address)), 20);
         let refused = limits.explain(&who, address).expect_err("used up");
         let told = &refused.problem().detail;
-        assert!(told.contains("more than 2 explanations") && told.contains("api.explains_per_s_per_address"), "{told}");
+        assert!(
+            told.contains("more than 2 explanations") && told.contains("api.explains_per_s_per_address"),
+            "{told}"
+        );
         assert!(limits.explain(&Counted::Caller(caller(Role::Deploy)), address).is_ok());
     }
 

@@ -368,7 +368,8 @@ async fn a_server_is_joined_by_its_id_while_it_has_room() {
     join(first, "dan", &["eve"]).await.expect("there is room again");
     assert_eq!(join(first, "dan", &["eve"]).await, Err(LobbyError::Held("dan".into())));
     let request = JoinRequest { party: party(&["eve"]), ..JoinRequest::new("dan") };
-    let back = lobbies::join_server(&world.db, NAMESPACE, first, &request, &Asker::backend(), world.now_ms());
+    let backend = Asker::backend();
+    let back = lobbies::join_server(&world.db, NAMESPACE, first, &request, &backend, world.now_ms());
     assert_eq!(back.await.expect("they are in").server_id(), Some(first));
 
     // One that a studio claimed is joined, too; one whose match a queue made is not.
@@ -421,7 +422,8 @@ async fn what_a_fleet_does_not_allow_is_refused_with_the_way_out() {
     let server = world.servers_in(ServerState::Ready).await[0].typed_id();
     assert_eq!(world.servers().await.len(), 1, "a change of what players may do replaces no server");
     let request = JoinRequest::new("ann");
-    let joined = lobbies::join_server(&world.db, NAMESPACE, server, &request, &Asker::default(), world.now_ms()).await;
+    let joined =
+        lobbies::join_server(&world.db, NAMESPACE, server, &request, &Asker::default(), world.now_ms()).await;
     assert_eq!(joined, Err(LobbyError::NoDirectConnect(FLEET.into())));
     let untouched = world.db.read("server", async |mut tx| servers::peek(&mut tx, server).await).await;
     assert_eq!(untouched.expect("read").map(|record| record.state()), Some(ServerState::Ready));

@@ -121,15 +121,16 @@ async fn come_back(
     }
     tickets::save(tx, None, &back);
 
-    let kept_ms =
-        fleets::peek(tx, &before.namespace, &before.fleet).await?.unwrap_or_default().reconnect_ms();
+    let fleet = fleets::peek(tx, &before.namespace, &before.fleet).await?.unwrap_or_default();
     let taken = |id: Option<Id>| seats.iter().any(|seat| seat.id == id);
     let mut after = before.clone();
     for seat in after.seats.iter_mut().filter(|seat| taken(seat.id)) {
         seat.ticket = back.id;
-        if seat.dropped_at_ms > 0 {
+        if seat.kept_until_ms > 0 {
             // They are on their way: they have the whole time again to get there.
-            seat.kept_until_ms = now_ms + kept_ms;
+            let was_there = seat.connected_at_ms > 0;
+            let kept_ms = if was_there { Some(fleet.reconnect_ms()) } else { fleet.connect_ms() };
+            seat.kept_until_ms = kept_ms.map_or(0, |kept_ms| now_ms + kept_ms);
         }
     }
     matches::save(tx, Some(before), &after);

@@ -130,7 +130,8 @@ async fn a_name_alone_neither_takes_a_seat_over_nor_gives_it_up() {
             let other = game.asks_by(&ask(rejoin), &Asker::client(9, shown)).await;
             assert_eq!(other.state(), TicketState::Searching);
             assert_eq!(game.world.see(game.cat).await, before, "it is as it was");
-            let explained = tickets::explain(&game.world.db, NAMESPACE, other.typed_id(), game.world.now_ms());
+            let explained =
+                tickets::explain(&game.world.db, NAMESPACE, other.typed_id(), game.world.now_ms());
             assert!(explained.await.expect("read").expect("there").is_seated, "who asks is told");
         }
     }
@@ -142,7 +143,10 @@ async fn a_name_alone_neither_takes_a_seat_over_nor_gives_it_up() {
     assert_eq!((late.state(), game.record().await.seats.len()), (TicketState::Searching, 4));
     let gives_up = Asker::client(4, &[(back.typed_id(), 3)]);
     game.asks_by(&ask(false), &gives_up).await;
-    assert_eq!((game.record().await.seats.len(), game.world.see(back.typed_id()).await.record.reason.as_str()), (3, "left"));
+    assert_eq!(
+        (game.record().await.seats.len(), game.world.see(back.typed_id()).await.record.reason.as_str()),
+        (3, "left")
+    );
     game.agrees().await;
 }
 
@@ -155,7 +159,11 @@ async fn one_of_a_party_comes_back_by_the_partys_token_and_before_anybody_has_be
     assert_eq!((alone.state(), alone.seat), (TicketState::Assigned, before.members[1].seat));
     let request = TicketRequest { rejoin: false, ..bob };
     game.asks_by(&request, &Asker::client(4, &[(game.pair, OF_PAIR)])).await;
-    assert_eq!(game.record().await.seats.len(), 4, "his seat is not that ticket's any more, and hers is not his");
+    assert_eq!(
+        game.record().await.seats.len(),
+        4,
+        "his seat is not that ticket's any more, and hers is not his"
+    );
     // A client that crashed on its way: no server has said of it that it was there, but its ticket says where it goes.
     let world = &game.world;
     let (eve, fay) = (TicketRequest::new("solo", "eve"), TicketRequest::new("solo", "fay"));
@@ -184,6 +192,43 @@ async fn an_older_ticket_that_waits_gives_way_to_one_that_shows_its_token() {
     for waits in [&stranger, &second] {
         assert_eq!(game.world.see(waits.typed_id()).await.record.state(), TicketState::Searching);
     }
+    game.agrees().await;
+}
+
+#[tokio::test]
+async fn a_player_whom_a_backend_names_is_in_one_ticket_of_a_queue_the_newest() {
+    let game = Game::new().await;
+    let reason = async |ticket: &TicketRecord| game.world.see(ticket.typed_id()).await.record.reason;
+    let eve = TicketRequest::new(QUEUE, "eve");
+    let (first, client) = (game.asks(&eve).await, game.asks_by(&eve, &Asker::client(5, &[])).await);
+    let fay = PartyMember { player: "eve".into(), ..Default::default() };
+    let party = TicketRequest { party: vec![fay], ..TicketRequest::new(QUEUE, "fay") };
+    let second = game.asks(&party).await;
+    assert_eq!((reason(&first).await.as_str(), reason(&second).await.as_str()), ("replaced", ""));
+    let third = game.asks(&eve).await;
+    assert_eq!(reason(&second).await, "replaced", "a party without one of it is none");
+    assert_eq!(
+        (reason(&client).await, reason(&third).await),
+        <(String, String)>::default(),
+        "that may be anybody"
+    );
+    game.agrees().await;
+    tickets::cancel(&game.world.db, NAMESPACE, third.typed_id(), game.world.now_ms())
+        .await
+        .expect("withdrawn");
+    game.agrees().await;
+
+    // Of one that is matched and has yet to get there, nothing but its ticket is known.
+    let world = &game.world;
+    world.apply_queue_spec(&QueueSpec::simple("solo", FLEET, 1)).await;
+    let gil = TicketRequest::new("solo", "gil");
+    let matched = game.asks(&gil).await;
+    let mut matchmaker = Matchmaker::new(world.db.clone(), NAMESPACE.into(), "solo".into());
+    matchmaker.pass(world.now_ms()).await.expect("a pass").expect("a queue");
+    let matched = world.see(matched.typed_id()).await.record;
+    let again = game.asks(&gil).await;
+    assert_eq!((again.state(), again.seat), (TicketState::Assigned, matched.seat));
+    assert_eq!(reason(&matched).await, "replaced");
     game.agrees().await;
 }
 
@@ -233,6 +278,7 @@ async fn a_queue_that_takes_nobody_new_lets_players_back_but_a_server_that_ends_
     let server = back.server_id().expect("assigned");
     let (db, now_ms) = (&game.world.db, game.world.now_ms());
     lifecycle::stop_server(db, NAMESPACE, server, "operator", false, now_ms).await.expect("drained");
-    let refused = tickets::create(db, NAMESPACE, &TicketRequest::new(QUEUE, "cat"), &Asker::backend(), now_ms).await;
+    let refused =
+        tickets::create(db, NAMESPACE, &TicketRequest::new(QUEUE, "cat"), &Asker::backend(), now_ms).await;
     assert!(matches!(refused, Err(tickets::TicketError::Draining(_))), "{refused:?}");
 }

@@ -9,8 +9,8 @@ use muster_protocol::id::TicketId;
 use muster_store::{Database, Transaction};
 
 use crate::matchmaking::{candidate, compile, offers, opening};
-use crate::seats;
 use crate::records::{QueueStatusRecord, TicketRecord, TicketState};
+use crate::seats;
 use crate::state::{StateError, matches, queues, tickets};
 
 /// Most other tickets read: those that have searched longest.

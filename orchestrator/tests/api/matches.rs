@@ -1,9 +1,8 @@
 //! Tickets, allocations and servers, with machines that pretend.
 
 use muster_protocol::api::{
-    TicketExplanation,
     Allocated, Edge, Fleet, Node, NodeState, Page, PortProtocol, Region, Server, ServerState, Status, Ticket,
-    TicketState,
+    TicketExplanation, TicketState,
 };
 use muster_protocol::id::TicketId;
 use muster_protocol::problem::ProblemCode;

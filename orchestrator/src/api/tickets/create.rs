@@ -52,7 +52,7 @@ pub(crate) async fn made(
     let id = record.typed_id();
     let view = tickets::get(&app.db, namespace, id, now_ms).await?.ok_or_else(|| unknown(id))?;
     let mut ticket = tell(app, view, now_ms)?;
-    // A ticket that has seats again, or was made before, is not always the one that the secret was made for.
+    // The secret of a ticket that was made before is that of the request, as long as the installation has the same keys.
     ticket.token = (record.token_sha256 == secret.sha256()).then(|| secret.token(id));
     Ok(Json(ticket))
 }
