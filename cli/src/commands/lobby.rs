@@ -94,6 +94,9 @@ pub(crate) struct Guests {
     /// A player who comes along; may be given several times
     #[arg(long = "with", value_name = "PLAYER")]
     party: Vec<String>,
+    /// Any text that nobody guesses: the same request sent again with it is answered with the same ticket
+    #[arg(long, value_name = "TEXT")]
+    idempotency_key: Option<String>,
 }
 
 /// What shows that a seat is theirs already.
@@ -114,7 +117,13 @@ impl Guests {
     /// They join.
     pub(super) fn request(&self, before: Before) -> JoinRequest {
         let Before { previous_tokens } = before;
-        JoinRequest { party: self.party(), previous_tokens, ..JoinRequest::new(&self.player) }
+        let idempotency_key = self.idempotency_key.clone();
+        JoinRequest {
+            party: self.party(),
+            previous_tokens,
+            idempotency_key,
+            ..JoinRequest::new(&self.player)
+        }
     }
 }
 
@@ -177,10 +186,10 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
                 fleet,
                 party: guests.party(),
                 player: guests.player,
+                idempotency_key: guests.idempotency_key,
                 regions: place.region,
                 latencies_ms: place.latency.into_iter().collect(),
                 lobby: like.spec(),
-                idempotency_key: None,
             };
             let made = ops.client.create_lobby(&request).await?;
             if let Some(lobby) = &made.lobby {
@@ -199,13 +208,13 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
                 fleet,
                 party: guests.party(),
                 player: guests.player,
+                idempotency_key: guests.idempotency_key,
                 regions: place.region,
                 latencies_ms: place.latency.into_iter().collect(),
                 max_latency_ms: max_latency,
                 tags: tag.into_iter().collect(),
                 create: create.then(LobbySpec::default),
                 previous_tokens: before.previous_tokens,
-                idempotency_key: None,
             };
             let found = ops.client.find_lobby(&request).await?;
             seated(ops, found, wait).await
