@@ -1,6 +1,10 @@
 //! Tickets of parties, by their own tokens, watched over WebSockets; and queues with rules.
 
 use futures_util::StreamExt as _;
+use muster_orchestrator::state::StateError;
+use muster_orchestrator::state::tickets::MAX_SEARCHING;
+use muster_orchestrator::tickets::RETRY_AFTER_S;
+use muster_orchestrator::{keyspace, records};
 use muster_protocol::api::{
     Exclusion, Page, Queue, QueueMode, RecordedTicket, Ticket, TicketExplanation, TicketState,
 };
@@ -10,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::machines::{Machines, Servers};
 use crate::pushes::push;
-use crate::support::{Bench, Caller, REGION, eventually, fleet};
+use crate::support::{Bench, Caller, NAMESPACE, REGION, eventually, fleet};
 
 /// Two sides of two, near in skill.
 fn sides() -> Value {
@@ -293,9 +297,7 @@ async fn a_request_sent_again_is_answered_as_before_and_another_with_its_key_is_
     let bench = Bench::start().await;
     apply(&bench.admin).await;
     let client = bench.caller("client", "default/dev").await;
-    let body = |skill: f64, key: &str| {
-        json!({"queue": "sides", "player": "ann", "attributes": {"skill": skill}, "idempotency_key": key})
-    };
+    let body = |skill: f64, key: &str| json!({"queue": "sides", "player": "ann", "attributes": {"skill": skill}, "idempotency_key": key});
     let first: Ticket = client.post("/v1/tickets", body(1_000.0, "one")).await.ok().await;
     let again: Ticket = client.post("/v1/tickets", body(1_000.0, "one")).await.ok().await;
     assert_eq!((again.id, &again.token), (first.id, &first.token));
@@ -317,5 +319,40 @@ async fn a_request_sent_again_is_answered_as_before_and_another_with_its_key_is_
     client.post("/v1/lobbies", lobby).await.problem(ProblemCode::IdempotencyKeyReused).await;
     let second: Ticket = client.post("/v1/tickets", body(1_000.0, "two")).await.ok().await;
     assert!(second.id != first.id && second.token != first.token);
+    bench.stop().await;
+}
+
+/// Two hundred thousand tickets take long to make, so the number that is kept of them is raised: what counts is the number.
+#[tokio::test]
+async fn a_full_queue_takes_no_ticket_until_one_has_left_and_says_when_to_ask_again() {
+    let bench = Bench::start().await;
+    apply(&bench.admin).await;
+    let db = bench.orchestrator.db();
+    let fill = db.run("fill", async |mut tx| {
+        let count = keyspace::ticket_count(NAMESPACE, "sides", records::TicketState::Searching);
+        tx.atomic_add(&count, MAX_SEARCHING as i64 - 2);
+        Ok::<_, StateError>(())
+    });
+    fill.await.expect("written");
+    let client = bench.caller("client", NAMESPACE).await;
+    let body = |player: &str| json!({"queue": "sides", "player": player, "attributes": {"skill": 1}});
+    let first: Ticket = client.post("/v1/tickets", body("ann")).await.ok().await;
+    client.post("/v1/tickets", body("bob")).await.done().await;
+    for caller in [&client, &bench.admin] {
+        let problem = caller.post("/v1/tickets", body("cat")).await.problem(ProblemCode::TooMany).await;
+        assert_eq!(problem.retry_after_s, Some(RETRY_AFTER_S));
+        assert!(problem.detail.contains(&format!("full with {MAX_SEARCHING} tickets")), "{}", problem.detail);
+    }
+    // Who is in it is not touched by it, and another queue is not full.
+    client.get(&format!("/v1/tickets/{}", first.id)).await.ok::<Ticket>().await;
+    let mut other = sides();
+    other["name"] = json!("other");
+    bench.admin.put("/v1/queues/other", other).await.done().await;
+    let mut elsewhere = body("cat");
+    elsewhere["queue"] = json!("other");
+    client.post("/v1/tickets", elsewhere).await.done().await;
+    client.delete(&format!("/v1/tickets/{}", first.id)).await.done().await;
+    client.post("/v1/tickets", body("cat")).await.done().await;
+    client.post("/v1/tickets", body("dan")).await.problem(ProblemCode::TooMany).await;
     bench.stop().await;
 }
