@@ -1,6 +1,6 @@
 # The only entry: every task of this repository is a target here, and does its work in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-godot test-fdb crash simulate lint bench bench-store bench-engine bench-matchmaking image
+.PHONY: help demo dev test test-godot test-unity test-fdb crash simulate lint bench bench-store bench-engine bench-matchmaking image
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -11,11 +11,14 @@ demo: ## Set up what is missing, run the whole line on this machine with bots, p
 dev: ## Build and run everything in one process, state in ./.muster
 	@scripts/dev.sh
 
-test: ## Run every test: unit, integration on real Docker, end to end, Godot
+test: ## Run every test: unit, integration on real Docker, end to end, Godot, Unity
 	@scripts/test.sh
 
 test-godot: ## Run an unmodified Godot game through the whole line
 	@scripts/test-godot.sh
+
+test-unity: ## Compile and test the Unity package on Mono
+	@scripts/test-unity.sh
 
 test-fdb: ## Run the store's suite and the end-to-end tests on a FoundationDB cluster: CLUSTER_FILE=...
 	@scripts/test-fdb.sh "$(CLUSTER_FILE)"

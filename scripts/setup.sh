@@ -2,7 +2,7 @@
 # Installs what a fresh Debian machine lacks, and nothing that is there already. Safe to run any
 # number of times.
 #
-#   scripts/setup.sh [toolchain|docker|bench|godot|lint]...     (default: toolchain docker)
+#   scripts/setup.sh [toolchain|docker|bench|godot|unity|lint]...     (default: toolchain docker)
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -92,6 +92,13 @@ setup_bench() {
     fi
 }
 
+# Unity's scripts are compiled and tested by Mono, which Unity's own runtime comes from.
+setup_unity() {
+    if have mcs && have nunit-console && [ -e /usr/lib/cli/nunit.framework-2.6.3/nunit.framework.dll ]; then return 0; fi
+    require_debian_root "Mono with NUnit" "Install them (Debian: 'apt-get install mono-mcs mono-devel libnunit-cil-dev nunit-console')."
+    apt_install mono-mcs mono-devel libnunit-cil-dev nunit-console
+}
+
 setup_godot() { "$REPO_ROOT/scripts/godot-root.sh"; }
 
 # On a person's machine a missing linter is skipped; on CI that would hide what it finds.
@@ -116,7 +123,7 @@ setup_lint() {
 [ "$#" -gt 0 ] || set -- toolchain docker
 for section in "$@"; do
     case "$section" in
-    toolchain | docker | bench | godot | lint) "setup_$section" ;;
-    *) die "unknown section '$section'; known are: toolchain docker bench godot lint" ;;
+    toolchain | docker | bench | godot | unity | lint) "setup_$section" ;;
+    *) die "unknown section '$section'; known are: toolchain docker bench godot unity lint" ;;
     esac
 done

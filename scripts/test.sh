@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Every test: unit, integration on a real Docker engine, end to end, and an unmodified Godot game.
+# Every test: unit, integration on a real Docker engine, end to end, an unmodified Godot game, and the Unity package.
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$REPO_ROOT"
@@ -12,3 +12,4 @@ step "run the Rust tests" cargo test --locked --workspace
 # The tests above ran them too; here they say how many seeds there were.
 step "simulate, and say how many seeds" cargo test --locked --workspace -- --nocapture every_promise
 step "run the Godot test" scripts/test-godot.sh
+step "run the Unity test" scripts/test-unity.sh
