@@ -78,7 +78,7 @@ async fn matches_of(
     if owned.vouched {
         found.extend(matches::of_player(tx, &ticket.namespace, &ticket.queue, player, MAX_LOOKED_AT).await?);
     }
-    found.sort_by_key(|id| id.uuid());
+    found.sort_by_key(MatchId::uuid);
     found.dedup();
     // The newest first: ids begin with when they were made.
     found.reverse();

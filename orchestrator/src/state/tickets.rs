@@ -47,8 +47,12 @@ pub(crate) fn save(tx: &mut Transaction, before: Option<&TicketRecord>, after: &
         timers::set(tx, after.expires_at_ms, &Timer::TicketExpiry(id));
     }
     let (old, new) = (before.map(player_rows).unwrap_or_default(), player_rows(after));
-    old.iter().filter(|key| !new.contains(key)).for_each(|key| tx.clear(key));
-    new.iter().filter(|key| !old.contains(key)).for_each(|key| tx.set(key, b""));
+    for key in old.iter().filter(|key| !new.contains(key)) {
+        tx.clear(key);
+    }
+    for key in new.iter().filter(|key| !old.contains(key)) {
+        tx.set(key, b"");
+    }
     if before.is_none() && !after.idempotency_key.is_empty() {
         let (key, row) = idempotency_row(after);
         tx.set(&key, &row);
@@ -154,7 +158,9 @@ pub(crate) fn remove(tx: &mut Transaction, record: &TicketRecord) {
     if !record.idempotency_key.is_empty() {
         tx.clear(&keyspace::ticket_idempotency(&record.namespace, &record.idempotency_key));
     }
-    player_rows(record).iter().for_each(|key| tx.clear(key));
+    for key in player_rows(record) {
+        tx.clear(&key);
+    }
     tx.atomic_add(&count_key(record), -1);
 }
 

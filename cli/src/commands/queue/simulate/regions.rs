@@ -97,11 +97,11 @@ fn strangers(servers: &BTreeMap<String, u32>, arrivals: &[Arrival]) -> Option<St
 /// The first of `regions`, and how many more there are.
 fn named<'a>(regions: impl IntoIterator<Item = &'a (impl AsRef<str> + 'a + ?Sized)>) -> String {
     let all: Vec<&str> = regions.into_iter().map(AsRef::as_ref).collect();
-    let mut text = output::list(all.iter().take(MAX_NAMED));
-    if all.len() > MAX_NAMED {
-        text.push_str(&format!(" and {} more", all.len() - MAX_NAMED));
+    let text = output::list(all.iter().take(MAX_NAMED));
+    match all.len().checked_sub(MAX_NAMED) {
+        None | Some(0) => text,
+        Some(more) => format!("{text} and {more} more"),
     }
-    text
 }
 
 #[cfg(test)]
