@@ -1,6 +1,6 @@
 //! The installation: nodes, edges, regions, status, its CA.
 
-use muster_protocol::api::{Edge, Node, Page, Region, Status};
+use muster_protocol::api::{Edge, EdgeLimits, Node, Page, Region, Status};
 use reqwest::Method;
 
 use crate::builds::TRANSFER_TIMEOUT;
@@ -20,6 +20,20 @@ impl Client {
     /// Regions and their latency beacons.
     pub async fn regions(&self) -> Result<Page<Region>, ClientError> {
         self.call(Method::GET, &["regions"]).read().await
+    }
+
+    /// What sources may send to a region's edges. Needs an admin token, as setting it does.
+    pub async fn edge_limits(&self, region: &str) -> Result<EdgeLimits, ClientError> {
+        self.call(Method::GET, &["regions", region, "limits"]).read().await
+    }
+
+    /// Sets what sources may send to a region's edges.
+    pub async fn set_edge_limits(
+        &self,
+        region: &str,
+        limits: &EdgeLimits,
+    ) -> Result<EdgeLimits, ClientError> {
+        self.call(Method::PUT, &["regions", region, "limits"]).json(limits).read().await
     }
 
     /// How the installation is.

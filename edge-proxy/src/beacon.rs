@@ -1,17 +1,29 @@
 //! The latency beacon: answers each request with as many bytes as it had, and nothing else at all.
+//!
+//! A client asks a few times a second; who asks more often, or in another's name, is not answered.
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Instant;
 
+use arc_swap::ArcSwap;
 use muster_protocol::beacon::{MAX_BYTES, answer_in_place};
 use tracing::{error, warn};
 
+use crate::drops::DropReason;
+use crate::limits::{Guard, Limits};
 use crate::metrics::Metrics;
-use crate::udp::{Batch, UdpSocket};
+use crate::udp::{Batch, Packet, UdpSocket};
+
+/// Requests per second of an address that are answered: a household measures every region at once.
+const REQUESTS_PER_S: u32 = 100;
 
 /// A bound beacon.
 pub(crate) struct Beacon {
     socket: UdpSocket,
+    // The beacon's own limit, and those of the operator.
+    guards: [Guard; 2],
     metrics: Metrics,
 }
 
@@ -20,8 +32,14 @@ impl Beacon {
     ///
     /// # Errors
     /// What the system says of the socket.
-    pub(crate) fn new(socket: std::net::UdpSocket, metrics: Metrics) -> io::Result<Self> {
-        Ok(Self { socket: UdpSocket::new(socket)?, metrics })
+    pub(crate) fn new(
+        socket: std::net::UdpSocket,
+        limits: Arc<ArcSwap<Limits>>,
+        metrics: Metrics,
+    ) -> io::Result<Self> {
+        let own = Arc::new(ArcSwap::from_pointee(Limits::of_address(REQUESTS_PER_S)));
+        let guards = [own, limits].map(|limits| Guard::new(limits, Instant::now()));
+        Ok(Self { socket: UdpSocket::new(socket)?, guards, metrics })
     }
 
     /// Where it listens.
@@ -30,7 +48,7 @@ impl Beacon {
     }
 
     /// Answers until it is dropped.
-    pub(crate) async fn run(self) {
+    pub(crate) async fn run(mut self) {
         let mut batch = Batch::new();
         loop {
             if let Err(error) = self.socket.readable().await {
@@ -45,8 +63,13 @@ impl Beacon {
         }
     }
 
-    fn answer(&self, batch: &Batch) {
+    fn answer(&mut self, batch: &Batch) {
+        let now = Instant::now();
         for packet in batch.packets() {
+            if let Err(reason) = self.admit(now, &packet) {
+                self.metrics.drop(reason);
+                continue;
+            }
             let mut bytes = [0; MAX_BYTES];
             let Some(answer) = bytes.get_mut(..packet.payload.len()) else { continue };
             answer.copy_from_slice(packet.payload);
@@ -55,5 +78,12 @@ impl Beacon {
                 self.metrics.beacons.increment(1);
             }
         }
+    }
+
+    fn admit(&mut self, now: Instant, packet: &Packet<'_>) -> Result<(), DropReason> {
+        let [own, operators] = &mut self.guards;
+        let (source, bytes) = (packet.client.ip(), packet.payload.len());
+        operators.packet(now, source, bytes)?;
+        own.packet(now, source, bytes).map_err(|_| DropReason::BeaconLimited)
     }
 }

@@ -56,6 +56,8 @@ pub struct Config {
     pub max_flows: u32,
     /// TCP and WebSocket connections at once to one port.
     pub max_connections_per_port: u32,
+    /// Longest payload of a WebSocket frame from a client, in bytes.
+    pub max_websocket_frame_bytes: u32,
     /// TCP and WebSocket connections at once from one IPv4 address or one IPv6 /64.
     pub max_connections_per_address: u32,
 }
@@ -80,6 +82,7 @@ impl Default for Config {
             max_flows: 100_000,
             max_connections_per_port: 1_024,
             max_connections_per_address: 1_024,
+            max_websocket_frame_bytes: 1024 * 1024,
         }
     }
 }
@@ -128,6 +131,7 @@ impl Config {
             ("max_flows", self.max_flows),
             ("max_connections_per_port", self.max_connections_per_port),
             ("max_connections_per_address", self.max_connections_per_address),
+            ("max_websocket_frame_bytes", self.max_websocket_frame_bytes),
         ];
         if let Some((key, _)) = numbers.iter().find(|(_, number)| *number == 0) {
             return Err(ConfigError::Zero(key));

@@ -21,6 +21,34 @@ macro_rules! reasons {
 reasons! {
     /// A packet from an address without a flow on a port that asks for proof.
     Unproven = "unproven",
+    /// From an address that the operator has denied.
+    Denied = "denied",
+    /// More packets from an address than its limit.
+    AddressPackets = "address_packets",
+    /// More bytes from an address than its limit.
+    AddressBytes = "address_bytes",
+    /// More new flows and connections from an address than its limit.
+    AddressNewFlows = "address_new_flows",
+    /// More packets from a network than its limit.
+    NetworkPackets = "network_packets",
+    /// More bytes from a network than its limit.
+    NetworkBytes = "network_bytes",
+    /// More new flows and connections from a network than its limit.
+    NetworkNewFlows = "network_new_flows",
+    /// More packets on a flow than its limit.
+    TokenPackets = "token_packets",
+    /// More bytes on a flow than its limit.
+    TokenBytes = "token_bytes",
+    /// A flow that began or moved more often than its limit.
+    TokenNewFlows = "token_new_flows",
+    /// More packets to a server than its limit.
+    ServerPackets = "server_packets",
+    /// More bytes to a server than its limit.
+    ServerBytes = "server_bytes",
+    /// More new flows and connections to a server than its limit.
+    ServerNewFlows = "server_new_flows",
+    /// More latency beacons from an address than are answered.
+    BeaconLimited = "beacon_limited",
     /// A preface from a source that has shown too many bad ones.
     SourceLimited = "source_limited",
     /// More prefaces to check than the edge has time for.
@@ -33,6 +61,10 @@ reasons! {
     TokenExpired = "token_expired",
     /// The token is for another server or port.
     TokenWrongPort = "token_wrong_port",
+    /// A claim while another seat's of the same address has not been used.
+    ClaimPending = "claim_pending",
+    /// More claims that have not been used than are kept.
+    ClaimsFull = "claims_full",
     /// The table of flows is full and holds nothing to evict.
     FlowTableFull = "flow_table_full",
     /// A flow that never had a reply made room for another.
@@ -53,10 +85,14 @@ reasons! {
     ClientSend = "client_send",
     /// A connection over the bound of its port or of its source.
     ConnectionLimit = "connection_limit",
+    /// A connection while as many of its port or source as may have yet to prove themselves.
+    HandshakeLimit = "handshake_limit",
     /// A connection whose preface, TLS handshake or HTTP head took too long.
     HandshakeTimeout = "handshake_timeout",
     /// A connection whose first bytes are not what its port speaks.
     HandshakeMalformed = "handshake_malformed",
+    /// A connection whose client sent a WebSocket frame that is too large, or none.
+    WebSocketFrame = "websocket_frame",
 }
 
 impl From<muster_protocol::preface::Refusal> for DropReason {

@@ -2,8 +2,8 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use muster_protocol::edge::EdgeHello;
@@ -11,20 +11,20 @@ use muster_transport::{
     Identity, IdentityError, JoinError, JoinToken, JoinTokenError, Orchestrators, Profile, Role, alpn,
     client_config, join,
 };
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::info;
 
 use crate::beacon::Beacon;
 use crate::config::{Config, ConfigError};
+use crate::limits::{Guard, Limits};
 use crate::link::Link;
 use crate::listeners::Listeners;
 use crate::metrics::{self, Metrics};
 use crate::serving::{Serving, ServingSetup};
 use crate::sockets::{BindError, bind_udp};
-use crate::stream::{Limits, StreamSetup};
-use crate::tls::{TlsError, player_tls};
+use crate::stream::{ConnectionLimits, StreamSetup};
+use crate::tls::{PlayerTls, TlsError};
 use crate::traffic::Traffic;
 use crate::trust::Trust;
 use crate::tunnel::{StreamTunnels, client_endpoint};
@@ -103,12 +103,12 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
     metrics::describe();
     let identity = identity(&config).await?;
     let metrics = Metrics::new();
-    let beacon =
-        Beacon::new(bind_udp(SocketAddr::new(config.listen_ip, config.beacon_port))?, metrics.clone())?;
-    let beacon_address = beacon.local_addr()?;
-
     let trust = Arc::new(ArcSwap::from_pointee(Trust::default()));
     let traffic = Arc::new(Traffic::default());
+    let limits = Arc::new(ArcSwap::from_pointee(Limits::default()));
+    let beacon = bind_udp(SocketAddr::new(config.listen_ip, config.beacon_port))?;
+    let beacon = Beacon::new(beacon, limits.clone(), metrics.clone())?;
+    let beacon_address = beacon.local_addr()?;
     let endpoint = client_endpoint()?;
     let udp = UdpWorker::start(WorkerSetup {
         client: client_config(&identity, alpn::TUNNEL, Profile::TunnelDatagrams)?,
@@ -116,9 +116,11 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
         state_dir: config.state_dir.clone(),
         max_flows: config.max_flows as usize,
         idle: config.udp_idle(),
+        limits: limits.clone(),
         metrics: metrics.clone(),
     })
     .await?;
+    let tls = PlayerTls::new(&config, &identity)?;
     let streams = Arc::new(StreamSetup {
         tunnels: StreamTunnels::new(
             endpoint.clone(),
@@ -126,11 +128,13 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
             metrics.clone(),
         ),
         trust: trust.clone(),
-        limits: Limits::new(
+        guard: Mutex::new(Guard::new(limits.clone(), Instant::now())),
+        limits: ConnectionLimits::new(
             config.max_connections_per_port as usize,
             config.max_connections_per_address as usize,
         ),
-        tls: TlsAcceptor::from(player_tls(&config, &identity)?),
+        tls: tls.clone(),
+        max_frame_bytes: u64::from(config.max_websocket_frame_bytes),
         idle: config.stream_idle(),
         metrics: metrics.clone(),
         connections: TaskTracker::new(),
@@ -140,6 +144,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
         ports: config.port_first..=config.port_last,
         listeners: Listeners::new(config.listen_ip, udp, streams, traffic.clone()),
         trust,
+        limits,
         metrics: metrics.clone(),
     })
     .await;
@@ -160,6 +165,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     tasks.spawn(stop.clone().run_until_cancelled_owned(link.run()));
     tasks.spawn(stop.clone().run_until_cancelled_owned(beacon.run()));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(tls.follow_files(config)));
     tasks.close();
     info!(edge = identity.id, region = identity.region, beacon = %beacon_address, "edge is up");
     Ok(Edge { id: identity.id, beacon_address, stop, tasks, serving, endpoint })

@@ -11,6 +11,7 @@ mod clock;
 mod config;
 mod drops;
 mod edge;
+mod limits;
 mod link;
 mod listeners;
 mod metrics;

@@ -1,4 +1,4 @@
-//! The link to the orchestrator: hears keys and routes, reports traffic. Players do not notice when it is down.
+//! The link to the orchestrator: hears keys, routes and limits, reports traffic. Players do not notice when it is down.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -84,6 +84,7 @@ impl Link {
                             self.serving.welcome(welcome).await;
                         }
                         Some(to_edge::Body::Routes(routes)) => self.serving.routes(routes).await,
+                        Some(to_edge::Body::Limits(limits)) => self.serving.limits(limits).await,
                         None => warn!("the orchestrator said something that this version does not know"),
                     }
                 }

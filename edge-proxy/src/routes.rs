@@ -68,6 +68,8 @@ pub(crate) enum Proof {
     Open,
     /// A session token before anything else.
     Preface,
+    /// The same, or on UDP a token from another socket of the client's address.
+    Claim,
 }
 
 /// One route.
@@ -79,6 +81,7 @@ pub(crate) struct Route {
     pub(crate) port_index: u8,
     pub(crate) proof: Proof,
     pub(crate) tls: bool,
+    pub(crate) proxy_protocol: bool,
     pub(crate) node: NodeId,
     pub(crate) tunnel_addresses: Vec<String>,
 }
@@ -97,9 +100,11 @@ impl Route {
             proof: match wire::TokenMode::try_from(route.token_mode) {
                 Ok(wire::TokenMode::Open) => Proof::Open,
                 Ok(wire::TokenMode::Preface) => Proof::Preface,
+                Ok(wire::TokenMode::Claim) => Proof::Claim,
                 _ => return Err("its token_mode is not known here"),
             },
             tls: route.tls,
+            proxy_protocol: route.proxy_protocol,
             node: route.node_id.parse().map_err(|_| "its node_id is no node's")?,
             tunnel_addresses: route.tunnel_addresses.clone(),
         })
@@ -122,9 +127,11 @@ impl Route {
             token_mode: match self.proof {
                 Proof::Open => wire::TokenMode::Open,
                 Proof::Preface => wire::TokenMode::Preface,
+                Proof::Claim => wire::TokenMode::Claim,
             }
             .into(),
             tls: self.tls,
+            proxy_protocol: self.proxy_protocol,
             node_id: self.node.to_string(),
             tunnel_addresses: self.tunnel_addresses.clone(),
         }

@@ -1,18 +1,19 @@
-//! What an edge keeps on disk so that it can serve before an orchestrator is back: keys and routes.
+//! What an edge keeps on disk so that it can serve before an orchestrator is back: keys, routes and limits.
 //!
-//! One file of two frames, replaced whole. Routes are the orchestrator's to say; this is only the last
-//! thing heard.
+//! One file of two frames and one of one, replaced whole. They are the orchestrator's to say; this is only the
+//! last thing heard.
 
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
 use bytes::{Buf, Bytes, BytesMut};
-use muster_protocol::edge::{EdgeWelcome, RouteTable};
+use muster_protocol::edge::{EdgeLimits, EdgeWelcome, RouteTable};
 use muster_protocol::framing::{self, FrameError, MAX_FRAME_BYTES, PREFIX_BYTES};
 use prost::Message;
 
 const FILE: &str = "routes.bin";
+const LIMITS_FILE: &str = "limits.bin";
 
 /// What was last heard.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -35,27 +36,50 @@ pub(crate) enum SavedError {
 impl Saved {
     /// What is kept in `dir`; `None` if nothing ever was.
     pub(crate) fn load(dir: &Path) -> Result<Option<Self>, SavedError> {
-        let path = dir.join(FILE);
-        let mut bytes = match fs::read(&path) {
-            Ok(bytes) => Bytes::from(bytes),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(source) => return Err(SavedError::Io { path, source }),
-        };
+        let Some((path, mut bytes)) = read(dir, FILE)? else { return Ok(None) };
         let whole = take(&mut bytes).zip(take(&mut bytes)).filter(|_| bytes.is_empty());
         let (welcome, routes) = whole.ok_or(SavedError::Damaged { path })?;
         Ok(Some(Self { welcome, routes }))
     }
 
-    /// Keeps it in `dir`, so that a crash leaves the old file or the new one, never half of it.
+    /// Keeps it in `dir`.
     pub(crate) fn save(&self, dir: &Path) -> Result<(), SavedError> {
         let mut bytes = BytesMut::new();
         framing::encode(&self.welcome, &mut bytes)?;
         framing::encode(&self.routes, &mut bytes)?;
-        let (path, temporary) = (dir.join(FILE), dir.join(format!("{FILE}.new")));
-        fs::write(&temporary, &bytes)
-            .and_then(|()| fs::rename(&temporary, &path))
-            .map_err(|source| SavedError::Io { path, source })
+        replace(dir, FILE, &bytes)
     }
+}
+
+/// The limits kept in `dir`; `None` if none ever were.
+pub(crate) fn load_limits(dir: &Path) -> Result<Option<EdgeLimits>, SavedError> {
+    let Some((path, mut bytes)) = read(dir, LIMITS_FILE)? else { return Ok(None) };
+    let limits = take(&mut bytes).filter(|_| bytes.is_empty());
+    limits.map(Some).ok_or(SavedError::Damaged { path })
+}
+
+/// Keeps `limits` in `dir`.
+pub(crate) fn save_limits(dir: &Path, limits: &EdgeLimits) -> Result<(), SavedError> {
+    let mut bytes = BytesMut::new();
+    framing::encode(limits, &mut bytes)?;
+    replace(dir, LIMITS_FILE, &bytes)
+}
+
+fn read(dir: &Path, file: &str) -> Result<Option<(PathBuf, Bytes)>, SavedError> {
+    let path = dir.join(file);
+    match fs::read(&path) {
+        Ok(bytes) => Ok(Some((path, Bytes::from(bytes)))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(source) => Err(SavedError::Io { path, source }),
+    }
+}
+
+/// Writes a file so that a crash leaves the old one or the new one, never half of it.
+fn replace(dir: &Path, file: &str, bytes: &[u8]) -> Result<(), SavedError> {
+    let (path, temporary) = (dir.join(file), dir.join(format!("{file}.new")));
+    fs::write(&temporary, bytes)
+        .and_then(|()| fs::rename(&temporary, &path))
+        .map_err(|source| SavedError::Io { path, source })
 }
 
 /// The orchestrators that were last told of; none if nothing readable is kept, which serving tells of.
@@ -92,5 +116,12 @@ mod tests {
         bytes.truncate(bytes.len() - 1);
         fs::write(&path, bytes).unwrap();
         assert!(matches!(Saved::load(dir.path()), Err(SavedError::Damaged { .. })));
+
+        assert!(load_limits(dir.path()).unwrap().is_none());
+        let limits = EdgeLimits { deny: vec!["10.0.0.0/8".into()], ..Default::default() };
+        save_limits(dir.path(), &limits).unwrap();
+        assert_eq!(load_limits(dir.path()).unwrap(), Some(limits));
+        fs::write(dir.path().join(LIMITS_FILE), b"junk").unwrap();
+        assert!(matches!(load_limits(dir.path()), Err(SavedError::Damaged { .. })));
     }
 }

@@ -9,16 +9,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use muster_protocol::edge::{EdgeWelcome, RouteTable as WireTable, RoutesApplied};
+use muster_protocol::edge::{EdgeLimits, EdgeWelcome, RouteTable as WireTable, RoutesApplied};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
+use crate::limits::Limits;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::routes::RouteTable;
-use crate::saved::Saved;
+use crate::saved::{self, Saved};
 use crate::trust::Trust;
 
 /// Updates that wait; the link waits when there are more.
@@ -29,6 +30,7 @@ const RETRY_EVERY: Duration = Duration::from_secs(2);
 enum Update {
     Welcome(EdgeWelcome),
     Routes(WireTable),
+    Limits(EdgeLimits),
 }
 
 /// The task's handle.
@@ -51,6 +53,7 @@ pub(crate) struct ServingSetup {
     pub(crate) ports: RangeInclusive<u16>,
     pub(crate) listeners: Listeners,
     pub(crate) trust: Arc<ArcSwap<Trust>>,
+    pub(crate) limits: Arc<ArcSwap<Limits>>,
     pub(crate) metrics: Metrics,
 }
 
@@ -94,6 +97,12 @@ impl ServingLink {
         let _ = self.updates.send(Update::Routes(routes)).await;
     }
 
+    /// New limits.
+    pub(crate) async fn limits(&self, limits: EdgeLimits) {
+        // Fails only when the edge is shutting down.
+        let _ = self.updates.send(Update::Limits(limits)).await;
+    }
+
     /// What came of the newest routes, once it is other than when last asked; forever after the end.
     pub(crate) async fn applied(&mut self) -> RoutesApplied {
         if self.applied.changed().await.is_err() {
@@ -122,6 +131,7 @@ impl State {
             tokio::select! {
                 update = inbox.recv() => match update {
                     Some(Update::Welcome(welcome)) => self.welcome(welcome),
+                    Some(Update::Limits(limits)) => self.limits(&limits),
                     Some(Update::Routes(routes)) => {
                         self.table = self.table.apply(&routes, &self.setup.ports);
                         self.saved.routes = self.table.to_wire();
@@ -148,6 +158,10 @@ impl State {
 
     /// Begins with what the disk remembers.
     async fn restore(&mut self) -> Option<RoutesApplied> {
+        match saved::load_limits(&self.setup.state_dir) {
+            Ok(limits) => self.hold_to(&limits.unwrap_or_default()),
+            Err(error) => warn!(%error, "kept limits are not used; the orchestrator will say them again"),
+        }
         match Saved::load(&self.setup.state_dir) {
             Ok(None) => None,
             Ok(Some(saved)) => {
@@ -176,6 +190,20 @@ impl State {
                 self.save();
             }
             Err(error) => error!(%error, "the orchestrator's keys are not used; versions may differ"),
+        }
+    }
+
+    fn limits(&mut self, limits: &EdgeLimits) {
+        self.hold_to(limits);
+        if let Err(error) = saved::save_limits(&self.setup.state_dir, limits) {
+            warn!(%error, "limits are not kept on disk; after a restart the edge waits for the orchestrator");
+        }
+    }
+
+    fn hold_to(&self, limits: &EdgeLimits) {
+        match Limits::from_wire(limits) {
+            Ok(limits) => self.setup.limits.store(Arc::new(limits)),
+            Err(error) => error!(%error, "the orchestrator's limits are not used; versions may differ"),
         }
     }
 

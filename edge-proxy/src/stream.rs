@@ -1,16 +1,18 @@
 //! TCP and WebSocket: from a client's connection to a tunnel stream, and back.
 //!
 //! `listener` accepts within bounds; `tcp` and `websocket` take a client's proof, each in its protocol's
-//! way; `splice` then carries bytes both ways until both have ended. WebSocket frames are not looked at:
-//! the game server speaks WebSocket itself.
+//! way; `splice` then carries bytes both ways until both have ended. Of WebSocket frames only the lengths are
+//! looked at (`frames`): the game server speaks WebSocket itself.
 
 mod connection;
+mod frames;
 mod http_head;
 mod limits;
 mod listener;
+mod proxy_protocol;
 mod splice;
 mod tcp;
 mod websocket;
 
-pub(crate) use limits::Limits;
+pub(crate) use limits::ConnectionLimits;
 pub(crate) use listener::{StreamListener, StreamSetup};

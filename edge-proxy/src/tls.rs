@@ -1,14 +1,27 @@
-//! The TLS that players see on WebSocket ports: the operator's certificate, or the edge's own.
+//! The TLS that players see: the operator's certificate, or the edge's own.
+//!
+//! The operator's files are looked at every two seconds, and taken up when they have changed and fit together;
+//! otherwise what was good before goes on. Connections that stand are not touched.
 
+use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
+use arc_swap::ArcSwap;
 use muster_transport::{Identity, provider};
 use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::version::{TLS12, TLS13};
+use tokio::time::{MissedTickBehavior, interval};
+use tokio_rustls::TlsAcceptor;
+use tracing::{info, warn};
 
 use crate::config::Config;
+use crate::routes::Protocol;
+
+/// How often the operator's files are looked at.
+const LOOK_EVERY: Duration = Duration::from_secs(2);
 
 /// Why players' TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -28,25 +41,96 @@ pub enum TlsError {
     Unusable(#[from] rustls::Error),
 }
 
-/// What TLS ports speak.
-///
-/// # Errors
-/// [`TlsError`], naming the file and the key.
-pub(crate) fn player_tls(
-    config: &Config,
-    identity: &Identity,
-) -> Result<Arc<rustls::ServerConfig>, TlsError> {
-    let (chain, key) = match (&config.tls_certificate, &config.tls_key) {
-        (Some(certificate), Some(key)) => (read_chain(certificate)?, read_key(key)?),
-        // Muster's CA goes along, so that a client can be shown whom it would have to trust.
-        _ => (vec![identity.certificate.clone(), identity.authority.clone()], identity.key.clone_key()),
-    };
-    let mut tls = rustls::ServerConfig::builder_with_provider(provider())
-        .with_protocol_versions(&[&TLS13, &TLS12])?
-        .with_no_client_auth()
-        .with_single_cert(chain, key)?;
-    tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Arc::new(tls))
+/// What TLS ports speak at the time.
+#[derive(Clone)]
+pub(crate) struct PlayerTls {
+    now: Arc<ArcSwap<Spoken>>,
+}
+
+/// One certificate, as each kind of port shows it.
+struct Spoken {
+    websocket: TlsAcceptor,
+    tcp: TlsAcceptor,
+}
+
+impl PlayerTls {
+    /// The certificate of the configuration, or the edge's own.
+    ///
+    /// # Errors
+    /// [`TlsError`], naming the file and the key.
+    pub(crate) fn new(config: &Config, identity: &Identity) -> Result<Self, TlsError> {
+        let spoken = match files(config) {
+            Some((certificate, key)) => Spoken::read(certificate, key)?,
+            // Muster's CA goes along, so that a client can be shown whom it would have to trust.
+            None => {
+                Spoken::new(vec![identity.certificate.clone(), identity.authority.clone()], &identity.key)?
+            }
+        };
+        Ok(Self { now: Arc::new(ArcSwap::from_pointee(spoken)) })
+    }
+
+    /// What a port of `protocol` answers a TLS client with.
+    pub(crate) fn acceptor(&self, protocol: Protocol) -> TlsAcceptor {
+        let now = self.now.load();
+        if protocol == Protocol::WebSocket { now.websocket.clone() } else { now.tcp.clone() }
+    }
+
+    /// Takes up the operator's files whenever they change, until dropped. Ends at once if there are none.
+    pub(crate) async fn follow_files(self, config: Config) {
+        let Some((certificate, key)) = files(&config) else { return };
+        let mut seen = versions(certificate, key);
+        let mut looks = interval(LOOK_EVERY);
+        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            looks.tick().await;
+            let found = versions(certificate, key);
+            if found != seen {
+                self.take_up(certificate, key);
+                seen = found;
+            }
+        }
+    }
+
+    /// Shows the certificate in these files from now on, if it can be.
+    fn take_up(&self, certificate: &Path, key: &Path) {
+        match Spoken::read(certificate, key) {
+            Ok(spoken) => {
+                self.now.store(Arc::new(spoken));
+                info!(certificate = %certificate.display(), "TLS ports show the certificate that was changed");
+            }
+            // One of the two may not be written yet: its change is seen when it is.
+            Err(error) => warn!(%error, "TLS ports go on showing the certificate they had"),
+        }
+    }
+}
+
+impl Spoken {
+    fn read(certificate: &Path, key: &Path) -> Result<Self, TlsError> {
+        Self::new(read_chain(certificate)?, &read_key(key)?)
+    }
+
+    fn new(chain: Vec<CertificateDer<'static>>, key: &PrivateKeyDer<'static>) -> Result<Self, TlsError> {
+        let tcp = rustls::ServerConfig::builder_with_provider(provider())
+            .with_protocol_versions(&[&TLS13, &TLS12])?
+            .with_no_client_auth()
+            .with_single_cert(chain, key.clone_key())?;
+        let mut websocket = tcp.clone();
+        websocket.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { websocket: TlsAcceptor::from(Arc::new(websocket)), tcp: TlsAcceptor::from(Arc::new(tcp)) })
+    }
+}
+
+/// The operator's certificate and key, if they are given.
+fn files(config: &Config) -> Option<(&Path, &Path)> {
+    config.tls_certificate.as_deref().zip(config.tls_key.as_deref())
+}
+
+/// What changes when one of the files does.
+fn versions(certificate: &Path, key: &Path) -> [Option<(SystemTime, u64)>; 2] {
+    [certificate, key].map(|path| {
+        let file = fs::metadata(path).ok()?;
+        Some((file.modified().ok()?, file.len()))
+    })
 }
 
 fn read_chain(path: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {

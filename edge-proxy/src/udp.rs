@@ -5,6 +5,7 @@
 //! `forward` decides and does no I/O; `worker` is the thread and the tasks around them.
 
 mod admission;
+mod claims;
 mod flows;
 mod forward;
 #[cfg(test)]
@@ -16,5 +17,5 @@ mod port;
 mod worker;
 
 pub(crate) use admission::source_network;
-pub(crate) use port::{Batch, UdpSocket};
+pub(crate) use port::{Batch, Packet, UdpSocket};
 pub(crate) use worker::{UdpWorker, WorkerSetup};

@@ -327,6 +327,7 @@ mod tests {
             host: "192.0.2.1".to_owned(),
             port: 20_001,
             url: url.map(str::to_owned),
+            tls: false,
             token_mode: muster_protocol::api::TokenMode::Open,
             token: None,
             token_expires_at_ms: None,

@@ -160,6 +160,8 @@ prefixes! {
     Revision = 90,
     /// A row of the engine, which keeps its own list of what follows.
     Engine = 100,
+    /// What sources may send to the edges of a region.
+    EdgeLimits = 101,
 }
 
 impl Prefix {

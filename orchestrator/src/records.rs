@@ -91,7 +91,7 @@ same_variants! {
     }
     TicketState <=> TicketState { Searching, Matched, Assigned, Cancelled, Expired, Failed }
     PortProtocol <=> PortProtocol { Udp, Tcp, Ws }
-    TokenMode <=> TokenMode { Preface, Open }
+    TokenMode <=> TokenMode { Preface, Open, Claim }
     ApiRole <=> Role { Client, Deploy, Admin }
     JoinRole <=> JoinRole { Agent, Edge }
     QueueMode <=> QueueMode { Open, Paused, Draining }
@@ -307,6 +307,7 @@ impl Port {
             token_mode: TokenMode::from(spec.token).into(),
             tls: spec.tls,
             edge_port: 0,
+            proxy_protocol: spec.proxy_protocol,
         }
     }
 
@@ -317,6 +318,7 @@ impl Port {
             port: self.container_port,
             token: self.token_mode().into(),
             tls: self.tls,
+            proxy_protocol: self.proxy_protocol,
         }
     }
 }
@@ -347,6 +349,7 @@ mod tests {
                 port: 7000,
                 token: api::TokenMode::Open,
                 tls: true,
+                proxy_protocol: true,
             }],
             regions: [("eu".to_owned(), api::RegionSpec { warm: 2, max: 9 })].into(),
             limits: api::LimitsSpec { cpu_millis: 250, memory_mib: 64, pids: 32, read_only_root: true },

@@ -8,6 +8,7 @@
 pub mod builds;
 
 pub mod desired;
+pub mod edge_limits;
 pub mod edges;
 mod error;
 pub mod fleets;

@@ -195,6 +195,7 @@ impl Bench {
             container_port: 7000,
             token_mode: TokenMode::Open.into(),
             tls: false,
+            proxy_protocol: false,
             edge_port: u32::from(edge_port),
         };
         let entered = [ServerState::Pending, ServerState::Placing];

@@ -231,6 +231,7 @@ impl World {
                 port: 7_000,
                 token: TokenMode::Preface,
                 tls: false,
+                proxy_protocol: false,
             }],
             regions: regions
                 .iter()

@@ -7,6 +7,7 @@
 
 mod attribute;
 mod build;
+mod edge_limits;
 mod explanation;
 mod fleet;
 mod lobby;
@@ -22,6 +23,7 @@ mod workflow;
 
 pub use attribute::*;
 pub use build::*;
+pub use edge_limits::*;
 pub use explanation::*;
 pub use fleet::*;
 pub use lobby::*;

@@ -11,6 +11,7 @@ pub mod fragment;
 pub mod framing;
 pub mod id;
 pub mod preface;
+pub mod prefix;
 pub mod problem;
 pub mod token;
 pub mod tunnel;

@@ -1,14 +1,17 @@
-//! The preface: how a client proves its seat before its game's first byte (token mode `preface`).
+//! The preface: how a client proves its seat before its game's first byte (token modes `preface` and `claim`).
 //!
 //! On UDP the preface is one datagram from the socket the game will use; on TCP it is the first bytes
-//! of the connection, behind a two-byte big-endian length. Both answers have the same six bytes' shape:
+//! of the connection, behind a two-byte big-endian length. Where an engine hides its UDP socket, a claim comes
+//! from another one of the same address: within ten seconds the next socket of that address whose packets come
+//! to the port is the seat's. Answers have the same six bytes' shape:
 //!
 //! ```text
 //! preface: "MSTR" 0x01 0x01 <token text>
+//! claim:   "MSTR" 0x01 0x04 <token text>
 //! answer:  "MSTR" 0x01 <0x02 accepted | 0x03 refused> , refused only: <reason u8>
 //! ```
-//! An answer is never longer than the preface it answers, so the edge cannot be made an amplifier.
-//! A UDP client repeats its preface (every 200 ms is a good pace) until it is answered; a preface on
+//! An answer is never longer than what it answers, so the edge cannot be made an amplifier.
+//! A UDP client repeats its preface or claim (every 200 ms is a good pace) until it is answered; a preface on
 //! a flow that stands is answered again and renews it.
 
 use crate::token::{MAX_TOKEN_BYTES, TokenError};
@@ -22,6 +25,7 @@ pub const VERSION: u8 = 1;
 const KIND_PREFACE: u8 = 1;
 const KIND_ACCEPTED: u8 = 2;
 const KIND_REFUSED: u8 = 3;
+const KIND_CLAIM: u8 = 4;
 const HEADER_BYTES: usize = 6;
 
 /// Longest preface, in bytes, without TCP's length.
@@ -85,9 +89,18 @@ pub enum Answer {
 
 /// The preface for `token`.
 pub fn encode_preface(token: &str) -> Vec<u8> {
+    encode_token(KIND_PREFACE, token)
+}
+
+/// The claim for `token`.
+pub fn encode_claim(token: &str) -> Vec<u8> {
+    encode_token(KIND_CLAIM, token)
+}
+
+fn encode_token(kind: u8, token: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(HEADER_BYTES + token.len());
     out.extend_from_slice(&MAGIC);
-    out.extend_from_slice(&[VERSION, KIND_PREFACE]);
+    out.extend_from_slice(&[VERSION, kind]);
     out.extend_from_slice(token.as_bytes());
     out
 }
@@ -107,7 +120,16 @@ pub fn encode_tcp_preface(token: &str) -> Vec<u8> {
 
 /// The token, if `bytes` is a preface; `None` for anything else, such as a game's own packet.
 pub fn decode_preface(bytes: &[u8]) -> Option<&str> {
-    let token = body(bytes, KIND_PREFACE)?;
+    decode_token(bytes, KIND_PREFACE)
+}
+
+/// The token, if `bytes` is a claim; `None` for anything else.
+pub fn decode_claim(bytes: &[u8]) -> Option<&str> {
+    decode_token(bytes, KIND_CLAIM)
+}
+
+fn decode_token(bytes: &[u8], kind: u8) -> Option<&str> {
+    let token = body(bytes, kind)?;
     if token.is_empty() || token.len() > MAX_TOKEN_BYTES {
         return None;
     }

@@ -52,6 +52,10 @@ proptest! {
             prop_assert_eq!(preface::encode_preface(token), input.clone());
             prop_assert!(input.len() <= MAX_PREFACE_BYTES);
         }
+        if let Some(token) = preface::decode_claim(&input) {
+            prop_assert_eq!(preface::encode_claim(token), input.clone());
+            prop_assert!(input.len() <= MAX_PREFACE_BYTES);
+        }
         if let Some(answer) = preface::decode_answer(&input) {
             prop_assert_eq!(preface::encode_answer(answer), input.clone());
             prop_assert!(input.len() <= MAX_ANSWER_BYTES);

@@ -159,6 +159,7 @@ fn prefaces_and_beacons() {
         json!({
             "token": "v4.public.example",
             "udp_preface": hex(&preface::encode_preface("v4.public.example")),
+            "udp_claim": hex(&preface::encode_claim("v4.public.example")),
             "tcp_preface": hex(&preface::encode_tcp_preface("v4.public.example")),
             "accepted": hex(&preface::encode_answer(Answer::Accepted)),
             "refused_malformed": hex(&preface::encode_answer(Answer::Refused(Refusal::Malformed))),

@@ -1,4 +1,6 @@
-//! `muster edges`: list edge proxies. (`muster edge` runs one.)
+//! `muster edges`: list edge proxies, and limit what comes to them. (`muster edge` runs one.)
+
+mod limits;
 
 use clap::Subcommand;
 
@@ -9,10 +11,19 @@ use crate::{context, output};
 pub(crate) enum Command {
     /// List edge proxies and where players reach them
     Ls,
+    /// Show and set what sources may send to a region's edges
+    #[command(subcommand)]
+    Limits(limits::Command),
 }
 
 pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
-    let Command::Ls = command;
+    match command {
+        Command::Ls => list(ops).await,
+        Command::Limits(command) => limits::run(ops, command).await,
+    }
+}
+
+async fn list(ops: &Ops) -> anyhow::Result<()> {
     let edges = context::all(async |after| ops.client.edges(after).await).await?;
     let rows = edges
         .iter()

@@ -34,6 +34,7 @@ impl super::Keys for Keys {
         key("max_flows", Kind::Number, "UDP flows at once"),
         key("max_connections_per_port", Kind::Number, "Connections at once to one port"),
         key("max_connections_per_address", Kind::Number, "Connections at once from one address"),
+        key("max_websocket_frame_bytes", Kind::Number, "Longest payload of a client's WebSocket frame"),
         key("metrics.listen", Kind::Text, "Address and TCP port of GET /metrics"),
     ];
 }

@@ -12,9 +12,11 @@ use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 use tokio_rustls::server::TlsStream;
 
+use super::frames::{FrameError, Frames};
+use super::limits::HandshakePermit;
 use super::listener::StreamSetup;
 use super::splice::{SpliceError, splice};
-use super::{tcp, websocket};
+use super::{proxy_protocol, tcp, websocket};
 use crate::drops::DropReason;
 use crate::routes::{Protocol, Route};
 use crate::sockets::reset_on_close;
@@ -57,6 +59,8 @@ pub(super) enum Ended {
     Tunnel(#[from] OpenError),
     #[error("the client went away: {0}")]
     Client(#[from] io::Error),
+    #[error("the client's WebSocket: {0}")]
+    Frame(#[from] FrameError),
     #[error(transparent)]
     Splice(#[from] SpliceError),
 }
@@ -70,6 +74,7 @@ impl Ended {
             Self::Refused(refusal) => Some((*refusal).into()),
             Self::Tunnel(OpenError::Refused { .. }) => Some(DropReason::AgentRefused),
             Self::Tunnel(_) => Some(DropReason::AgentUnreachable),
+            Self::Frame(_) | Self::Splice(SpliceError::Frame(_)) => Some(DropReason::WebSocketFrame),
             Self::Client(_) | Self::Splice(_) => None,
         }
     }
@@ -81,9 +86,11 @@ pub(super) struct Introduction {
     pub(super) seat: Option<SeatId>,
     /// Bytes it sent that are the server's.
     pub(super) first: Vec<u8>,
+    /// Where it is in its WebSocket's frames, if it speaks in such.
+    pub(super) frames: Option<Frames>,
 }
 
-/// Serves one connection to its end.
+/// Serves one connection to its end. `handshake` is its place among those that have not proven themselves yet.
 ///
 /// # Errors
 /// [`Ended`]; the client has been told what its protocol has words for.
@@ -93,49 +100,59 @@ pub(super) async fn serve(
     counters: &Counters,
     mut stream: TcpStream,
     client: SocketAddr,
+    handshake: HandshakePermit,
 ) -> Result<(), Ended> {
     let deadline = Instant::now() + HANDSHAKE_TIMEOUT;
-    match route.key.protocol {
-        Protocol::WebSocket if route.tls => {
-            let accepting = timeout_at(deadline, setup.tls.accept(stream)).await;
-            let mut stream = accepting.map_err(|_| Ended::TooSlow)?.map_err(Ended::Tls)?;
-            serve_websocket(setup, route, counters, &mut stream, client, deadline).await
-        }
-        Protocol::WebSocket => serve_websocket(setup, route, counters, &mut stream, client, deadline).await,
-        Protocol::Tcp | Protocol::Udp => {
-            serve_tcp(setup, route, counters, &mut stream, client, deadline).await
-        }
+    let edge = stream.local_addr()?;
+    let newcomer = Newcomer { setup, route, counters, client, edge, deadline, handshake };
+    if route.tls {
+        let accepting = timeout_at(deadline, setup.tls.acceptor(route.key.protocol).accept(stream)).await;
+        let mut stream = accepting.map_err(|_| Ended::TooSlow)?.map_err(Ended::Tls)?;
+        newcomer.serve(&mut stream).await
+    } else {
+        newcomer.serve(&mut stream).await
     }
 }
 
-async fn serve_tcp(
-    setup: &StreamSetup,
-    route: &Route,
-    counters: &Counters,
-    stream: &mut TcpStream,
+/// A connection that has yet to say what it wants.
+struct Newcomer<'a> {
+    setup: &'a StreamSetup,
+    route: &'a Route,
+    counters: &'a Counters,
     client: SocketAddr,
+    /// The edge's own address that the client wrote to.
+    edge: SocketAddr,
     deadline: Instant,
-) -> Result<(), Ended> {
-    let introduction = tcp::introduce(setup, route, stream, deadline).await?;
-    let opened = open(setup, route, &introduction, client).await;
-    tcp::answer(route, stream, opened.is_ok()).await?;
-    carry(setup, counters, stream, opened?, &introduction.first).await
+    handshake: HandshakePermit,
 }
 
-async fn serve_websocket<S: ClientStream>(
-    setup: &StreamSetup,
-    route: &Route,
-    counters: &Counters,
-    stream: &mut S,
-    client: SocketAddr,
-    deadline: Instant,
-) -> Result<(), Ended> {
-    let introduction = websocket::introduce(setup, route, stream, deadline).await?;
-    let opened = open(setup, route, &introduction, client).await;
-    if let Err(error) = &opened {
-        websocket::tell_unreachable(stream, error).await?;
+impl Newcomer<'_> {
+    async fn serve<S: ClientStream>(self, stream: &mut S) -> Result<(), Ended> {
+        let (setup, route, deadline) = (self.setup, self.route, self.deadline);
+        let is_websocket = route.key.protocol == Protocol::WebSocket;
+        let introduction = if is_websocket {
+            websocket::introduce(setup, route, stream, deadline).await?
+        } else {
+            tcp::introduce(setup, route, stream, deadline).await?
+        };
+        drop(self.handshake);
+        let opened = open(setup, route, &introduction, self.client).await;
+        match &opened {
+            Err(error) if is_websocket => websocket::tell_unreachable(stream, error).await?,
+            _ if is_websocket => {}
+            _ => tcp::answer(route, stream, opened.is_ok()).await?,
+        }
+        let mut first = introduction.first;
+        if route.proxy_protocol {
+            first.splice(0..0, proxy_protocol::header(self.client, self.edge));
+        }
+        let frames = introduction.frames;
+        let outcome = splice(stream, opened?, &first, frames, setup.idle, self.counters).await;
+        if outcome.is_err() {
+            reset_on_close(stream.tcp());
+        }
+        Ok(outcome?)
     }
-    carry(setup, counters, stream, opened?, &introduction.first).await
 }
 
 async fn open(
@@ -151,18 +168,4 @@ async fn open(
         seat_id: introduction.seat.map(|seat| seat.to_string()).unwrap_or_default(),
     };
     setup.tunnels.open(route.node, &open).await
-}
-
-async fn carry<S: ClientStream>(
-    setup: &StreamSetup,
-    counters: &Counters,
-    stream: &mut S,
-    tunnel: TunnelStream,
-    first: &[u8],
-) -> Result<(), Ended> {
-    let outcome = splice(stream, tunnel, first, setup.idle, counters).await;
-    if outcome.is_err() {
-        reset_on_close(stream.tcp());
-    }
-    Ok(outcome?)
 }

@@ -1,15 +1,38 @@
 //! The head of the HTTP request that opens a WebSocket: whole or not, and the token in it. Pure.
+//!
+//! A browser cannot set headers of a WebSocket but can offer subprotocols, and a URL ends up in more logs than a header
+//! does. A token that is offered as one is taken out before the server sees the list, so that it cannot choose it.
+
+use std::ops::Range;
 
 /// Longest head, in bytes.
 pub(super) const MAX_HEAD_BYTES: usize = 8 * 1024;
+/// Field that offers subprotocols.
+const OFFER_FIELD: &str = "sec-websocket-protocol";
+/// What a subprotocol that is a token begins with.
+const TOKEN_PREFIX: &str = "muster.token.";
 /// Most header fields.
 const MAX_FIELDS: usize = 64;
 
 /// A whole head.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Head {
-    /// Value of the query's first `token`, if there is one. Tokens need no percent-encoding, so none is undone.
+    /// Value of the query's first `token`, or else of the first subprotocol that is one, if there is any. Tokens need no
+    /// percent-encoding, so none is undone.
     pub(super) token: Option<String>,
+    /// Its bytes.
+    pub(super) length: usize,
+    /// Where a token stands among subprotocols, and what is to stand there instead.
+    offer: Option<(Range<usize>, String)>,
+}
+
+impl Head {
+    /// Takes the token out of the subprotocols offered in `bytes`, which begin with this head.
+    pub(super) fn without_token(&self, bytes: &mut Vec<u8>) {
+        if let Some((at, instead)) = &self.offer {
+            bytes.splice(at.clone(), instead.bytes());
+        }
+    }
 }
 
 /// Why bytes are no head of a WebSocket's request.
@@ -28,14 +51,14 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
     let mut fields = [httparse::EMPTY_HEADER; MAX_FIELDS];
     let mut request = httparse::Request::new(&mut fields);
     let within = &bytes[..bytes.len().min(MAX_HEAD_BYTES)];
-    match request.parse(within) {
-        Ok(httparse::Status::Complete(_)) => {}
+    let length = match request.parse(within) {
+        Ok(httparse::Status::Complete(length)) => length,
         Ok(httparse::Status::Partial) if bytes.len() < MAX_HEAD_BYTES => return Ok(None),
         Ok(httparse::Status::Partial) | Err(httparse::Error::TooManyHeaders) => {
             return Err(HeadError::TooLarge);
         }
         Err(_) => return Err(HeadError::NoHttp),
-    }
+    };
     let upgrades = request.method == Some("GET")
         && request.version == Some(1)
         && lists(&request, "upgrade", "websocket")
@@ -43,7 +66,11 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Option<Head>, HeadError> {
     if !upgrades {
         return Err(HeadError::NoWebSocket);
     }
-    Ok(Some(Head { token: request.path.and_then(token_of).map(str::to_owned) }))
+    let of_query = request.path.and_then(token_of);
+    let offered = offered(&request, bytes);
+    let (of_offer, offer) =
+        offered.map_or((None, None), |(token, at, instead)| (Some(token), Some((at, instead))));
+    Ok(Some(Head { token: of_query.or(of_offer).map(str::to_owned), length, offer }))
 }
 
 /// Whether a field `name` lists `word`.
@@ -53,6 +80,28 @@ fn lists(request: &httparse::Request<'_, '_>, name: &str, word: &str) -> bool {
             .value
             .split(|byte| *byte == b',')
             .any(|part| part.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+    })
+}
+
+/// The token among the subprotocols of the first field that offers one, where the field's line or value stands in `bytes`,
+/// and what is left of it.
+fn offered<'a>(
+    request: &httparse::Request<'_, 'a>,
+    bytes: &'a [u8],
+) -> Option<(&'a str, Range<usize>, String)> {
+    let mut fields = request.headers.iter().filter(|field| field.name.eq_ignore_ascii_case(OFFER_FIELD));
+    fields.find_map(|field| {
+        let value = std::str::from_utf8(field.value).ok()?;
+        let names = || value.split(',').map(str::trim);
+        let token = names().find_map(|name| name.strip_prefix(TOKEN_PREFIX))?;
+        let left: Vec<&str> = names().filter(|name| !name.starts_with(TOKEN_PREFIX)).collect();
+        // Both are pieces of `bytes`.
+        let at = |piece: &[u8]| (piece.as_ptr() as usize).checked_sub(bytes.as_ptr() as usize);
+        let (name, value) = (at(field.name.as_bytes())?, at(field.value)?);
+        let end = value + field.value.len();
+        let line_end = end + bytes.get(end..)?.iter().position(|byte| *byte == b'\n')? + 1;
+        let range = if left.is_empty() { name..line_end } else { value..end };
+        Some((token, range, left.join(", ")))
     })
 }
 
@@ -87,6 +136,29 @@ mod tests {
         assert_eq!(token("/?token=").as_deref(), Some(""));
     }
 
+    fn offering(value: &str) -> String {
+        request("/")
+            .replace("Upgrade: websocket", &format!("Sec-WebSocket-Protocol: {value}\r\nUpgrade: websocket"))
+    }
+
+    #[test]
+    fn a_token_among_subprotocols_is_found_and_taken_out() {
+        let passed_on = |value: &str| {
+            let mut bytes = offering(value).into_bytes();
+            bytes.extend_from_slice(b"frames");
+            let head = parse(&bytes).unwrap().unwrap();
+            head.without_token(&mut bytes);
+            (head.token, String::from_utf8(bytes).unwrap())
+        };
+        let (token, rest) = passed_on("game.v2,  muster.token.v4.public.a-b , game.v1");
+        assert_eq!(token.as_deref(), Some("v4.public.a-b"));
+        assert_eq!(rest, offering("game.v2, game.v1") + "frames");
+        let (token, rest) = passed_on("muster.token.abc");
+        assert_eq!((token.as_deref(), rest), (Some("abc"), request("/") + "frames"), "no field is left");
+        let (token, rest) = passed_on("game.v1");
+        assert_eq!((token, rest), (None, offering("game.v1") + "frames"));
+    }
+
     #[test]
     fn what_is_no_websocket_is_told_apart() {
         let plain = "GET / HTTP/1.1\r\nHost: edge\r\n\r\n";
@@ -117,7 +189,8 @@ mod tests {
             let whole = request("/?token=abc");
             let cut = cut.index(whole.len());
             prop_assert_eq!(parse(&whole.as_bytes()[..cut]), Ok(None));
-            prop_assert_eq!(parse(whole.as_bytes()), Ok(Some(Head { token: Some("abc".into()) })));
+            let head = parse(whole.as_bytes()).unwrap().unwrap();
+            prop_assert_eq!((head.token.as_deref(), head.length), (Some("abc"), whole.len()));
         }
 
         #[test]
@@ -127,7 +200,7 @@ mod tests {
             let mut bytes = request("/?token=abc").into_bytes();
             let at = at.index(bytes.len());
             bytes[at] = byte;
-            if let Ok(Some(Head { token: Some(token) })) = parse(&bytes) {
+            if let Ok(Some(Head { token: Some(token), .. })) = parse(&bytes) {
                 prop_assert!(bytes.windows(token.len()).any(|window| window == token.as_bytes()));
             }
         }

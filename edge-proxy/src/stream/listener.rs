@@ -2,24 +2,25 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
-use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tracing::{debug, warn};
 
 use super::connection::serve;
-use super::limits::Limits;
+use super::limits::{ConnectionLimits, MAX_HANDSHAKES_PER_PORT};
 use crate::drops::DropReason;
+use crate::limits::Guard;
 use crate::metrics::{Metrics, Standing};
 use crate::routes::Route;
 use crate::sockets::tune_connection;
+use crate::tls::PlayerTls;
 use crate::traffic::Counters;
 use crate::trust::Trust;
 use crate::tunnel::StreamTunnels;
@@ -34,9 +35,13 @@ pub(crate) struct StreamSetup {
     /// Keys of tokens.
     pub(crate) trust: Arc<ArcSwap<Trust>>,
     /// Bounds on connections.
-    pub(crate) limits: Arc<Limits>,
-    /// For WebSocket ports with TLS.
-    pub(crate) tls: TlsAcceptor,
+    pub(crate) limits: ConnectionLimits,
+    /// What sources may begin. Touched once per connection.
+    pub(crate) guard: Mutex<Guard>,
+    /// For ports with TLS.
+    pub(crate) tls: PlayerTls,
+    /// Longest payload of a client's WebSocket frame, in bytes.
+    pub(crate) max_frame_bytes: u64,
     /// How long a connection lives without a byte either way.
     pub(crate) idle: Duration,
     /// What is counted.
@@ -67,6 +72,7 @@ impl StreamListener {
         let port = Port {
             setup: setup.clone(),
             places: Arc::new(Semaphore::new(setup.limits.per_port())),
+            handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES_PER_PORT)),
             route,
             counters,
             stop: stop.clone(),
@@ -89,6 +95,7 @@ impl StreamListener {
 struct Port {
     setup: Arc<StreamSetup>,
     places: Arc<Semaphore>,
+    handshakes: Arc<Semaphore>,
     route: Arc<Route>,
     counters: Arc<Counters>,
     stop: CancellationToken,
@@ -109,9 +116,23 @@ impl Port {
 
     /// Starts serving one connection, or closes it if a bound is reached.
     fn admit(&self, stream: TcpStream, client: SocketAddr) {
+        let within = {
+            let mut guard = self.setup.guard.lock().unwrap_or_else(PoisonError::into_inner);
+            guard.new_flow(Instant::now(), client.ip(), None, self.route.server)
+        };
+        if let Err(reason) = within {
+            self.setup.metrics.drop(reason);
+            return;
+        }
         let place = self.places.clone().try_acquire_owned();
         let (Ok(place), Some(permit)) = (place, self.setup.limits.admit(client.ip())) else {
             self.setup.metrics.drop(DropReason::ConnectionLimit);
+            return;
+        };
+        let handshake = self.handshakes.clone().try_acquire_owned().ok();
+        let Some(handshake) = handshake.and_then(|place| self.setup.limits.handshake(client.ip(), place))
+        else {
+            self.setup.metrics.drop(DropReason::HandshakeLimit);
             return;
         };
         tune_connection(&stream);
@@ -121,7 +142,8 @@ impl Port {
             let _bounds = (place, permit);
             let _standing = Standing::new(&setup.metrics.connections);
             counters.flow_opened();
-            match stop.run_until_cancelled(serve(&setup, &route, &counters, stream, client)).await {
+            let serving = serve(&setup, &route, &counters, stream, client, handshake);
+            match stop.run_until_cancelled(serving).await {
                 Some(Ok(())) => {}
                 Some(Err(ended)) => {
                     if let Some(reason) = ended.drop_reason() {

@@ -13,6 +13,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::ClientStream;
+use super::frames::{FrameError, Frames};
 use crate::traffic::Counters;
 use crate::tunnel::TunnelStream;
 
@@ -32,11 +33,14 @@ pub(super) enum SpliceError {
     FromServer(#[from] ReadError),
     #[error("the tunnel stream broke: {0}")]
     ToServer(#[from] WriteError),
+    #[error("the client's WebSocket: {0}")]
+    Frame(#[from] FrameError),
     #[error("no byte either way for {} s", .0.as_secs())]
     Idle(Duration),
 }
 
-/// Carries `first`, then everything, until both directions have ended.
+/// Carries `first`, then everything, until both directions have ended. The client's bytes behind `first` pass by
+/// `frames`, if there are to be any.
 ///
 /// # Errors
 /// [`SpliceError`]; the tunnel stream has then been reset.
@@ -44,6 +48,7 @@ pub(super) async fn splice<S: ClientStream>(
     client: &mut S,
     tunnel: TunnelStream,
     first: &[u8],
+    frames: Option<Frames>,
     idle: Duration,
     counters: &Counters,
 ) -> Result<(), SpliceError> {
@@ -56,7 +61,7 @@ pub(super) async fn splice<S: ClientStream>(
             writer.write_all(&first_back).await.map_err(SpliceError::Client)?;
         }
         tokio::try_join!(
-            to_server(reader, &mut send, first, counters, &activity),
+            to_server(reader, &mut send, (first, frames), counters, &activity),
             to_client(&mut receive, writer, counters, &activity),
         )?;
         Ok(())
@@ -76,7 +81,7 @@ pub(super) async fn splice<S: ClientStream>(
 async fn to_server<S: ClientStream>(
     mut reader: ReadHalf<&mut S>,
     send: &mut SendStream,
-    first: &[u8],
+    (first, mut frames): (&[u8], Option<Frames>),
     counters: &Counters,
     activity: &Activity,
 ) -> Result<(), SpliceError> {
@@ -92,6 +97,9 @@ async fn to_server<S: ClientStream>(
             // An error says that it has ended already.
             let _ = send.finish();
             return Ok(());
+        }
+        if let Some(frames) = &mut frames {
+            frames.pass(&buffer[..read])?;
         }
         send.write_all(&buffer[..read]).await?;
         counters.to_server(read);

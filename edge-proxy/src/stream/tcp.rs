@@ -4,30 +4,29 @@ use std::io;
 
 use muster_protocol::preface::{Answer, MAX_PREFACE_BYTES, Refusal, decode_preface, encode_answer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
 use tokio::time::{Instant, timeout_at};
 
-use super::connection::{Ended, Introduction};
+use super::connection::{ClientStream, Ended, Introduction};
 use super::listener::StreamSetup;
 use crate::clock::Now;
 use crate::routes::{Proof, Route};
 
 /// Takes the client's proof by `deadline`, if the port asks for one, and not a byte more.
-pub(super) async fn introduce(
+pub(super) async fn introduce<S: ClientStream>(
     setup: &StreamSetup,
     route: &Route,
-    stream: &mut TcpStream,
+    stream: &mut S,
     deadline: Instant,
 ) -> Result<Introduction, Ended> {
     if route.proof == Proof::Open {
-        return Ok(Introduction { seat: None, first: Vec::new() });
+        return Ok(Introduction { seat: None, first: Vec::new(), frames: None });
     }
     let preface = timeout_at(deadline, read_preface(stream)).await.map_err(|_| Ended::TooSlow)??;
     let Some(token) = decode_preface(&preface) else {
         return Err(Ended::Malformed("the preface is none"));
     };
     match setup.trust.load().check(route, token, Now::read().unix_ms) {
-        Ok(seat) => Ok(Introduction { seat: Some(seat), first: Vec::new() }),
+        Ok(seat) => Ok(Introduction { seat: Some(seat), first: Vec::new(), frames: None }),
         Err(refusal) => {
             say(stream, Answer::Refused(refusal)).await?;
             Err(Ended::Refused(refusal))
@@ -36,15 +35,15 @@ pub(super) async fn introduce(
 }
 
 /// Tells the client, on a port that asks for proof, whether its connection stands.
-pub(super) async fn answer(route: &Route, stream: &mut TcpStream, stands: bool) -> io::Result<()> {
+pub(super) async fn answer<S: ClientStream>(route: &Route, stream: &mut S, stands: bool) -> io::Result<()> {
     match (route.proof, stands) {
         (Proof::Open, _) => Ok(()),
-        (Proof::Preface, true) => say(stream, Answer::Accepted).await,
-        (Proof::Preface, false) => say(stream, Answer::Refused(Refusal::Unavailable)).await,
+        (Proof::Preface | Proof::Claim, true) => say(stream, Answer::Accepted).await,
+        (Proof::Preface | Proof::Claim, false) => say(stream, Answer::Refused(Refusal::Unavailable)).await,
     }
 }
 
-async fn read_preface(stream: &mut TcpStream) -> Result<Vec<u8>, Ended> {
+async fn read_preface<S: ClientStream>(stream: &mut S) -> Result<Vec<u8>, Ended> {
     let length = usize::from(stream.read_u16().await?);
     if length > MAX_PREFACE_BYTES {
         return Err(Ended::Malformed("the preface is longer than any token"));
@@ -54,7 +53,8 @@ async fn read_preface(stream: &mut TcpStream) -> Result<Vec<u8>, Ended> {
     Ok(preface)
 }
 
-async fn say(stream: &mut TcpStream, answer: Answer) -> io::Result<()> {
+async fn say<S: ClientStream>(stream: &mut S, answer: Answer) -> io::Result<()> {
     // Seven bytes into an empty send buffer: this does not wait for the client.
-    stream.write_all(&encode_answer(answer)).await
+    stream.write_all(&encode_answer(answer)).await?;
+    stream.flush().await
 }

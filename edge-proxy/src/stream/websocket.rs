@@ -1,4 +1,5 @@
-//! WebSocket's way of proving a seat: `?token=` in the request that opens it. Refusals are HTTP errors.
+//! WebSocket's way of proving a seat: `?token=` in the request that opens it, or a subprotocol. Refusals are HTTP
+//! errors.
 
 use std::io;
 use std::time::Duration;
@@ -8,6 +9,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout, timeout_at};
 
 use super::connection::{ClientStream, Ended, Introduction};
+use super::frames::Frames;
 use super::http_head::{Head, HeadError, MAX_HEAD_BYTES, parse};
 use super::listener::StreamSetup;
 use crate::clock::Now;
@@ -27,7 +29,8 @@ struct HttpError {
 const NO_TOKEN: HttpError = HttpError {
     status: "401 Unauthorized",
     code: "token_missing",
-    detail: "This port asks for a session token; append ?token=TOKEN to the URL.",
+    detail: "This port asks for a session token; append ?token=TOKEN to the URL, or offer the subprotocol \
+             muster.token.TOKEN beside the game's own.",
 };
 const NO_WEBSOCKET: HttpError = HttpError {
     status: "400 Bad Request",
@@ -59,15 +62,23 @@ pub(super) async fn introduce<S: ClientStream>(
             return refuse(stream, &HEAD_TOO_LARGE, Ended::Malformed("head too large")).await;
         }
     };
-    if route.proof == Proof::Open {
-        return Ok(Introduction { seat: None, first });
+    let mut frames = Frames::new(setup.max_frame_bytes);
+    if let Some(beyond) = first.get(head.length..) {
+        frames.pass(beyond)?;
     }
-    let Some(token) = head.token else {
+    let frames = Some(frames);
+    if route.proof == Proof::Open {
+        return Ok(Introduction { seat: None, first, frames });
+    }
+    let Some(token) = &head.token else {
         return refuse(stream, &NO_TOKEN, Ended::Refused(Refusal::Malformed)).await;
     };
-    let checked = setup.trust.load().check(route, &token, Now::read().unix_ms);
+    let checked = setup.trust.load().check(route, token, Now::read().unix_ms);
     match checked {
-        Ok(seat) => Ok(Introduction { seat: Some(seat), first }),
+        Ok(seat) => {
+            head.without_token(&mut first);
+            Ok(Introduction { seat: Some(seat), first, frames })
+        }
         Err(refusal) => refuse(stream, &http_error(refusal), Ended::Refused(refusal)).await,
     }
 }

@@ -14,14 +14,16 @@ use bytes::Bytes;
 use muster_protocol::flow::{FlowId, FlowOwner, flow_id};
 use muster_protocol::fragment::{Rejoined, Rejoiner};
 use muster_protocol::id::{NodeId, SeatId};
-use muster_protocol::preface::{Refusal, decode_preface};
+use muster_protocol::preface::{Refusal, decode_claim, decode_preface};
 use muster_protocol::tunnel::{Header, OpenTarget, RefuseReason};
 
 use super::admission::{Admission, Admit};
+use super::claims::{Claim, Claims};
 use super::flows::{Flow, FlowTable, Gone};
 use super::kept::{KeptFlow, KeptFlows, SlotWrite};
 use crate::clock::Now;
 use crate::drops::DropReason;
+use crate::limits::Guard;
 use crate::routes::{Proof, Route};
 use crate::traffic::Counters;
 use crate::trust::Trust;
@@ -49,9 +51,9 @@ pub(crate) struct Arrival<'a> {
 pub(crate) enum Verdict {
     /// Send it to the agent under this header.
     Forward(Header),
-    /// It was a preface; say that the flow stands.
+    /// It was a preface or a claim; say that it holds.
     Accept,
-    /// It was a preface; say that it is refused, and count why.
+    /// It was a preface or a claim; say that it is refused, and count why.
     Refuse(Refusal, DropReason),
     /// Count why, and say nothing.
     Drop(DropReason),
@@ -86,7 +88,9 @@ struct PortEntry {
 pub(crate) struct Forwarder {
     trust: Arc<ArcSwap<Trust>>,
     flows: FlowTable,
+    guard: Guard,
     admission: Admission,
+    claims: Claims,
     ports: HashMap<u16, PortEntry>,
     kept: KeptFlows,
     // Flows of the process before are not waited for any longer.
@@ -100,18 +104,21 @@ pub(crate) struct Forwarder {
 
 impl Forwarder {
     /// A forwarder without ports, of at most `max_flows` flows that live `idle` without a packet. Those that
-    /// `kept` has of the process before go on when their port is opened.
+    /// `kept` has of the process before go on when their port is opened. `guard` holds all to the limits.
     pub(crate) fn new(
         trust: Arc<ArcSwap<Trust>>,
         max_flows: usize,
         idle: Duration,
         kept: KeptFlows,
+        guard: Guard,
         now: Instant,
     ) -> Self {
         Self {
             trust,
             flows: FlowTable::new(max_flows),
+            guard,
             admission: Admission::new(now),
+            claims: Claims::default(),
             ports: HashMap::new(),
             kept,
             waiting_until: now + idle,
@@ -165,17 +172,26 @@ impl Forwarder {
         for gone in self.flows.remove_port(port) {
             self.forget(gone);
         }
+        self.claims.close_port(port);
         self.ports.remove(&port);
     }
 
     /// Decides on a packet from a client.
     pub(crate) fn client_packet(&mut self, now: Now, arrival: &Arrival<'_>) -> Verdict {
+        let (source, bytes) = (arrival.client.ip(), arrival.packet.len());
+        if let Err(reason) = self.guard.packet(now.instant, source, bytes) {
+            return Verdict::Drop(reason);
+        }
         match self.flows.of_client(arrival.port, arrival.client) {
             Some(flow) => {
                 flow.last_packet = now.instant;
                 // The magic is looked at before anything that costs more.
                 if flow.proof.is_some() && decode_preface(arrival.packet).is_some() {
                     return self.preface(now, arrival);
+                }
+                let server = || Some(self.ports.get(&arrival.port)?.route.server);
+                if let Err(reason) = self.guard.of_flow(now.instant, flow.id, server, bytes) {
+                    return Verdict::Drop(reason);
                 }
                 if flow.opened_on == arrival.connection && arrival.connection != 0 {
                     return Verdict::Forward(Header::Data { flow: flow.id, open: None, fragment: None });
@@ -299,17 +315,26 @@ impl Forwarder {
         let Some(entry) = self.ports.get(&arrival.port) else {
             return Verdict::Drop(DropReason::UnknownFlow);
         };
-        match entry.route.proof {
-            Proof::Preface if decode_preface(arrival.packet).is_some() => self.preface(now, arrival),
-            Proof::Preface => Verdict::Drop(DropReason::Unproven),
-            Proof::Open => {
-                let route = entry.route.clone();
-                let owner = FlowOwner::Address(arrival.client);
-                match self.admit_flow(now, arrival, &route, owner, None) {
-                    Ok(id) => self.open_verdict(arrival.port, id),
-                    Err(reason) => Verdict::Drop(reason),
+        let (owner, proof) = match entry.route.proof {
+            Proof::Open => (FlowOwner::Address(arrival.client), None),
+            Proof::Preface | Proof::Claim if decode_preface(arrival.packet).is_some() => {
+                return self.preface(now, arrival);
+            }
+            Proof::Preface => return Verdict::Drop(DropReason::Unproven),
+            Proof::Claim => {
+                if let Some(token) = decode_claim(arrival.packet) {
+                    return self.claim(now, arrival, token);
+                }
+                match self.claims.take(now.instant, arrival.port, arrival.client.ip()) {
+                    Some(claim) => (FlowOwner::Seat(claim.seat), Some(claim.proof)),
+                    None => return Verdict::Drop(DropReason::Unproven),
                 }
             }
+        };
+        let route = entry.route.clone();
+        match self.admit_flow(now, arrival, &route, owner, proof) {
+            Ok(id) => self.open_verdict(arrival.port, id),
+            Err(reason) => Verdict::Drop(reason),
         }
     }
 
@@ -323,20 +348,48 @@ impl Forwarder {
             // The same token from the same address: the client has not heard the answer yet.
             return Verdict::Accept;
         }
+        match self.check(now, arrival, token) {
+            Ok((route, seat)) => self.seat_proven(now, arrival, &route, seat, proof),
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// A claim from an address that has no flow there, on a port that takes claims.
+    fn claim(&mut self, now: Now, arrival: &Arrival<'_>, token: &str) -> Verdict {
+        let (proof, ip) = (self.kept.token_hash(token), arrival.client.ip());
+        if self.claims.is_of(now.instant, arrival.port, ip, proof) {
+            // The client has not heard the answer yet.
+            return Verdict::Accept;
+        }
+        match self.check(now, arrival, token) {
+            Ok((_, seat)) => match self.claims.put(now.instant, arrival.port, ip, Claim { seat, proof }) {
+                Ok(()) => Verdict::Accept,
+                Err(reason) => Verdict::Refuse(Refusal::Unavailable, reason),
+            },
+            Err(verdict) => verdict,
+        }
+    }
+
+    /// The route of the arrival's port and the seat that `token` opens on it, if there is time to check it and it
+    /// is good.
+    fn check(
+        &mut self,
+        now: Now,
+        arrival: &Arrival<'_>,
+        token: &str,
+    ) -> Result<(Arc<Route>, SeatId), Verdict> {
         match self.admission.admit(now.instant, arrival.client.ip()) {
             Admit::Check => {}
-            Admit::SourceLimited => return Verdict::Drop(DropReason::SourceLimited),
-            Admit::CheckLimited => return Verdict::Drop(DropReason::CheckLimited),
+            Admit::SourceLimited => return Err(Verdict::Drop(DropReason::SourceLimited)),
+            Admit::CheckLimited => return Err(Verdict::Drop(DropReason::CheckLimited)),
         }
-        let Some(entry) = self.ports.get(&arrival.port) else {
-            return Verdict::Drop(DropReason::UnknownFlow);
-        };
+        let entry = self.ports.get(&arrival.port).ok_or(Verdict::Drop(DropReason::UnknownFlow))?;
         let route = entry.route.clone();
         match self.trust.load().check(&route, token, now.unix_ms) {
-            Ok(seat) => self.seat_proven(now, arrival, &route, seat, proof),
+            Ok(seat) => Ok((route, seat)),
             Err(refusal) => {
                 self.admission.failed(arrival.client.ip());
-                Verdict::Refuse(refusal, refusal.into())
+                Err(Verdict::Refuse(refusal, refusal.into()))
             }
         }
     }
@@ -366,6 +419,10 @@ impl Forwarder {
         proof: Option<u64>,
     ) -> Result<FlowId, DropReason> {
         let id = flow_id(&self.trust.load().flow_key, &route.server, route.port_index, owner);
+        let stands = self.flows.of_client(arrival.port, arrival.client).is_some_and(|flow| flow.id == id);
+        if !stands {
+            self.guard.new_flow(now.instant, arrival.client.ip(), Some(id), route.server)?;
+        }
         if let Some(flow) = self.flows.of_id(id)
             && flow.port == arrival.port
         {

@@ -7,11 +7,11 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use bytes::{Bytes, BytesMut};
 use muster_protocol::agent::TokenKey;
-use muster_protocol::edge::EdgeWelcome;
+use muster_protocol::edge::{EdgeLimits, EdgeWelcome, Rates};
 use muster_protocol::flow::FlowId;
 use muster_protocol::fragment::Rejoiner;
 use muster_protocol::id::{NodeId, SeatId, ServerId};
-use muster_protocol::preface::{Refusal, encode_preface};
+use muster_protocol::preface::{Refusal, encode_claim, encode_preface};
 use muster_protocol::token::{SessionClaims, TokenSigner};
 use muster_protocol::tunnel::{Header, OpenTarget, RefuseReason};
 use pasetors::keys::{AsymmetricKeyPair, Generate};
@@ -21,6 +21,7 @@ use super::forward::{Arrival, Forwarder, Reply, Verdict};
 use super::kept::{KeptFlow, KeptFlows, KeptKey};
 use crate::clock::Now;
 use crate::drops::DropReason;
+use crate::limits::{Guard, Limits};
 use crate::routes::{Proof, Protocol, Route, RouteKey};
 use crate::traffic::Traffic;
 use crate::trust::Trust;
@@ -36,6 +37,7 @@ const KEPT_KEY: KeptKey = [5; 16];
 struct World {
     forwarder: Forwarder,
     trust: Arc<ArcSwap<Trust>>,
+    limits: Arc<ArcSwap<Limits>>,
     signer: TokenSigner,
     route: Arc<Route>,
     traffic: Traffic,
@@ -57,15 +59,19 @@ fn world(proof: Proof) -> World {
         port_index: 3,
         proof,
         tls: false,
+        proxy_protocol: false,
         node: NodeId::new(),
         tunnel_addresses: vec![],
     });
     let (start, traffic) = (Instant::now(), Traffic::default());
     let kept = KeptFlows::new(KEPT_KEY, MAX_FLOWS, vec![]);
-    let mut forwarder = Forwarder::new(trust.clone(), MAX_FLOWS, IDLE, kept, start);
+    let limits = Arc::new(ArcSwap::from_pointee(Limits::default()));
+    let guard = Guard::new(limits.clone(), start);
+    let mut forwarder = Forwarder::new(trust.clone(), MAX_FLOWS, IDLE, kept, guard, start);
     forwarder.open_port(start, route.clone(), traffic.of(route.server));
     World {
         forwarder,
+        limits,
         trust,
         signer,
         route,
@@ -134,7 +140,8 @@ impl World {
     fn restart(&mut self, slots: Vec<Option<KeptFlow>>, route: &Arc<Route>) {
         let kept = KeptFlows::new(KEPT_KEY, MAX_FLOWS, slots);
         let now = self.now().instant;
-        self.forwarder = Forwarder::new(self.trust.clone(), MAX_FLOWS, IDLE, kept, now);
+        let guard = Guard::new(self.limits.clone(), now);
+        self.forwarder = Forwarder::new(self.trust.clone(), MAX_FLOWS, IDLE, kept, guard, now);
         self.traffic = Traffic::default();
         self.forwarder.open_port(now, route.clone(), self.traffic.of(route.server));
     }
@@ -285,6 +292,58 @@ fn a_bad_token_on_a_flow_that_stands_leaves_it_standing() {
 }
 
 #[test]
+fn a_claim_lets_one_other_socket_of_its_address_in() {
+    let mut world = world(Proof::Claim);
+    let seat = SeatId::new();
+    let token = world.signer.sign(&world.claims(seat)).unwrap();
+    let claim = encode_claim(&token);
+    let [game, stray] = [9_500, 9_600].map(|port| SocketAddr::new(client(1).ip(), port));
+    assert_eq!(world.packet(game, b"hello"), Verdict::Drop(DropReason::Unproven));
+    assert_eq!(world.packet(client(1), &claim), Verdict::Accept);
+    assert_eq!(world.packet(client(1), &claim), Verdict::Accept, "asked again, answered again");
+    assert_eq!(world.forwarder.flows(), 0);
+    assert_eq!(world.packet(client(2), b"hello"), Verdict::Drop(DropReason::Unproven));
+    let (flow, _) = forwarded(world.packet(game, b"hello"));
+    assert_eq!(world.packet(stray, b"hello"), Verdict::Drop(DropReason::Unproven), "it is used up");
+    assert_eq!(forwarded(world.packet(game, b"hello")).0, flow);
+    // Its NAT has forgotten the client: another claim takes the flow along.
+    assert_eq!(world.packet(client(1), &claim), Verdict::Accept);
+    assert_eq!(forwarded(world.packet(stray, b"hello")).0, flow);
+    assert_eq!(world.packet(game, b"hello"), Verdict::Drop(DropReason::Unproven));
+    // The seat's flow is the one that a preface would have begun.
+    assert_eq!(world.packet(client(3), &encode_preface(&token)), Verdict::Accept);
+    assert_eq!(forwarded(world.packet(client(3), b"hello")).0, flow);
+    assert_eq!((world.forwarder.flows(), world.reported_flows()), (1, 1));
+}
+
+#[test]
+fn a_bad_claim_or_one_elsewhere_opens_nothing() {
+    let mut world = world(Proof::Claim);
+    let good = world.claims(SeatId::new());
+    let wrong = SessionClaims { server: ServerId::new(), ..good.clone() };
+    let wrong = encode_claim(&world.signer.sign(&wrong).unwrap());
+    let refused = Verdict::Refuse(Refusal::WrongPort, DropReason::TokenWrongPort);
+    assert_eq!(world.packet(client(1), &wrong), refused);
+    let good = encode_claim(&world.signer.sign(&good).unwrap());
+    assert_eq!(world.packet(client(1), &good), Verdict::Accept);
+    let other = encode_claim(&world.signer.sign(&world.claims(SeatId::new())).unwrap());
+    let pending = Verdict::Refuse(Refusal::Unavailable, DropReason::ClaimPending);
+    assert_eq!(world.packet(client(1), &other), pending);
+    let route = world.route.clone();
+    world.forwarder.close_port(PORT);
+    world.forwarder.open_port(world.now().instant, route.clone(), world.traffic.of(route.server));
+    assert_eq!(world.packet(client(1), b"hello"), Verdict::Drop(DropReason::Unproven));
+}
+
+#[test]
+fn a_port_of_mode_preface_takes_no_claim() {
+    let mut world = world(Proof::Preface);
+    let claim = encode_claim(&world.signer.sign(&world.claims(SeatId::new())).unwrap());
+    assert_eq!(world.packet(client(1), &claim), Verdict::Drop(DropReason::Unproven));
+    assert_eq!(world.packet(SocketAddr::new(client(1).ip(), 1), b"x"), Verdict::Drop(DropReason::Unproven));
+}
+
+#[test]
 fn on_an_open_port_a_preface_is_the_games_own_affair() {
     let mut world = world(Proof::Open);
     let preface = world.preface(&world.claims(SeatId::new()));
@@ -357,6 +416,33 @@ fn a_closed_port_ends_its_flows() {
     world.forwarder.close_port(PORT);
     assert_eq!(world.forwarder.take_gone(), [(node, flow)]);
     assert_eq!(world.packet(client(1), b"hello"), Verdict::Drop(DropReason::UnknownFlow));
+}
+
+#[test]
+fn limits_hold_by_address_and_by_flow_and_count_what_they_drop() {
+    let mut world = world(Proof::Open);
+    let limits = EdgeLimits {
+        address: Some(Rates { new_flows_per_s: 2, ..Default::default() }),
+        token: Some(Rates { packets_per_s: 3, ..Default::default() }),
+        deny: vec!["10.0.0.9".into()],
+        ..Default::default()
+    };
+    world.limits.store(Arc::new(Limits::from_wire(&limits).unwrap()));
+    assert_eq!(world.packet(client(9), b"hello"), Verdict::Drop(DropReason::Denied));
+    let port = |port| SocketAddr::new(client(1).ip(), port);
+    forwarded(world.packet(port(1), b"hello"));
+    forwarded(world.packet(port(2), b"hello"));
+    // However many ports it has, a source is one.
+    assert_eq!(world.packet(port(3), b"hello"), Verdict::Drop(DropReason::AddressNewFlows));
+    assert_eq!(world.forwarder.flows(), 2);
+    // The two flows have a packet each behind them that began them, which is the address's and not the flow's.
+    let passed = |world: &mut World, from| {
+        (0..10).filter(|_| matches!(world.packet(from, b"x"), Verdict::Forward(_))).count()
+    };
+    assert_eq!((passed(&mut world, port(1)), passed(&mut world, port(2))), (3, 3));
+    assert_eq!(world.packet(port(1), b"x"), Verdict::Drop(DropReason::TokenPackets));
+    world.limits.store(Arc::default());
+    assert_eq!(passed(&mut world, port(1)), 10, "what is lifted is lifted at once");
 }
 
 #[test]
@@ -456,7 +542,8 @@ fn any_datagram_of_an_agent_is_taken() {
             let mut rejoiner = Rejoiner::default();
             let trust = Arc::new(ArcSwap::from_pointee(Trust::default()));
             let kept = KeptFlows::new(KEPT_KEY, 10, vec![]);
-            let mut forwarder = Forwarder::new(trust, 10, IDLE, kept, Instant::now());
+            let guard = Guard::new(Arc::default(), Instant::now());
+            let mut forwarder = Forwarder::new(trust, 10, IDLE, kept, guard, Instant::now());
             let traffic = Traffic::default();
             let route = Arc::new(Route { node, ..(*world.route).clone() });
             forwarder.open_port(Instant::now(), route, traffic.of(world.route.server));

@@ -104,6 +104,8 @@ impl HotLoop {
                 Verdict::Drop(reason) => self.metrics.drop(reason),
             }
         }
+        // What a claim began, before its packets leave.
+        self.kept.write(&self.forwarder.take_writes());
         Ok(more)
     }
 
@@ -145,7 +147,7 @@ impl HotLoop {
     }
 }
 
-/// Answers a preface with no more bytes than it had.
+/// Answers a preface or a claim with no more bytes than it had.
 fn answer(port: &Port, preface: &Packet<'_>, answer: Answer) {
     let bytes = encode_answer(answer);
     if bytes.len() <= preface.payload.len() {

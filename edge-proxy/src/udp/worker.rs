@@ -27,6 +27,7 @@ use super::kept::KeptFlows;
 use super::kept_file::KeptFile;
 use super::port::UdpSocket;
 use crate::clock::Now;
+use crate::limits::{Guard, Limits};
 use crate::metrics::{Metrics, Standing};
 use crate::routes::Route;
 use crate::traffic::Counters;
@@ -52,6 +53,8 @@ pub(crate) struct WorkerSetup {
     pub(crate) max_flows: usize,
     /// How long a flow lives without a packet from its client.
     pub(crate) idle: Duration,
+    /// What sources may send.
+    pub(crate) limits: Arc<ArcSwap<Limits>>,
     /// What is counted.
     pub(crate) metrics: Metrics,
 }
@@ -149,7 +152,8 @@ async fn run(
     let now = Now::read();
     let (kept_file, found) = KeptFile::open(&setup.state_dir, setup.max_flows, setup.idle, now.unix_ms);
     let kept = KeptFlows::new(found.key, setup.max_flows, found.slots);
-    let forwarder = Forwarder::new(setup.trust, setup.max_flows, setup.idle, kept, now.instant);
+    let guard = Guard::new(setup.limits, now.instant);
+    let forwarder = Forwarder::new(setup.trust, setup.max_flows, setup.idle, kept, guard, now.instant);
     let mut worker = Worker {
         hot_loop: Rc::new(RefCell::new(HotLoop::new(forwarder, kept_file, setup.metrics.clone()))),
         agents: Agents::new(),

@@ -47,6 +47,14 @@ impl Authority {
         }
     }
 
+    /// A certificate for these names, and its key, as files have them.
+    pub(crate) fn pem_files(&self, host_names: &[&str]) -> (String, String) {
+        let key = KeyPair::generate().unwrap();
+        let names: Vec<_> = host_names.iter().map(ToString::to_string).collect();
+        let certificate = CertificateParams::new(names).unwrap().signed_by(&key, &self.ca).unwrap();
+        (certificate.pem(), key.serialize_pem())
+    }
+
     pub(crate) fn token_key(&self) -> TokenKey {
         TokenKey { key_id: "k1".into(), public_key: self.signer.public_key().to_vec().into() }
     }

@@ -4,7 +4,8 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 use muster_protocol::edge::{
-    EdgeHello, EdgeMessage, EdgeReport, EdgeWelcome, RouteTable, RoutesApplied, ToEdge, edge_message, to_edge,
+    EdgeHello, EdgeLimits, EdgeMessage, EdgeReport, EdgeWelcome, RouteTable, RoutesApplied, ToEdge,
+    edge_message, to_edge,
 };
 use muster_transport::{
     ClientCertificate, FrameReader, FrameWriter, Profile, Role, alpn, bind, peer_identity, server_config,
@@ -25,6 +26,7 @@ pub(crate) struct Orchestrator {
     pub(crate) address: SocketAddr,
     endpoint: quinn::Endpoint,
     routes: watch::Sender<RouteTable>,
+    limits: watch::Sender<EdgeLimits>,
     heard: Arc<Mutex<Heard>>,
 }
 
@@ -36,14 +38,15 @@ impl Orchestrator {
         let endpoint = bind(address, Some(config)).unwrap();
         let address = endpoint.local_addr().unwrap();
         let (routes, current) = watch::channel(RouteTable { revision: 0, full: true, ..Default::default() });
+        let (limits, limits_now) = watch::channel(EdgeLimits::default());
         let heard = Arc::new(Mutex::new(Heard::default()));
         let welcome = EdgeWelcome {
             token_keys: vec![authority.token_key()],
             flow_key: vec![9; 16].into(),
             ..Default::default()
         };
-        tokio::spawn(accept(endpoint.clone(), welcome, current, heard.clone()));
-        Self { address, endpoint, routes, heard }
+        tokio::spawn(accept(endpoint.clone(), welcome, (current, limits_now), heard.clone()));
+        Self { address, endpoint, routes, limits, heard }
     }
 
     /// Sends a table, and waits for what the edge says of it.
@@ -51,6 +54,11 @@ impl Orchestrator {
         let revision = table.revision;
         self.routes.send_replace(table);
         self.applied(|applied| applied.revision == revision).await
+    }
+
+    /// Sends limits.
+    pub(crate) fn limit(&self, limits: EdgeLimits) {
+        self.limits.send_replace(limits);
     }
 
     /// Waits for the edge to say something of its routes that `is` true of.
@@ -86,16 +94,16 @@ impl Orchestrator {
 async fn accept(
     endpoint: quinn::Endpoint,
     welcome: EdgeWelcome,
-    routes: watch::Receiver<RouteTable>,
+    told: (watch::Receiver<RouteTable>, watch::Receiver<EdgeLimits>),
     heard: Arc<Mutex<Heard>>,
 ) {
     while let Some(incoming) = endpoint.accept().await {
         let Ok(connection) = incoming.await else { continue };
         assert_eq!(peer_identity(&connection).unwrap().role, Role::Edge);
-        let (welcome, routes, heard) = (welcome.clone(), routes.clone(), heard.clone());
+        let (welcome, told, heard) = (welcome.clone(), told.clone(), heard.clone());
         tokio::spawn(async move {
             // Ends when the connection does.
-            let _ = serve(connection, welcome, routes, heard).await;
+            let _ = serve(connection, welcome, told, heard).await;
         });
     }
 }
@@ -103,18 +111,21 @@ async fn accept(
 async fn serve(
     connection: quinn::Connection,
     welcome: EdgeWelcome,
-    mut routes: watch::Receiver<RouteTable>,
+    (mut routes, mut limits): (watch::Receiver<RouteTable>, watch::Receiver<EdgeLimits>),
     heard: Arc<Mutex<Heard>>,
 ) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
     let (send, receive) = connection.accept_bi().await?;
     let (mut writer, mut reader) = (FrameWriter::new(send), FrameReader::new(receive));
     writer.send(&ToEdge { body: Some(to_edge::Body::Welcome(welcome)) }).await?;
     loop {
+        let held_to = limits.borrow_and_update().clone();
+        writer.send(&ToEdge { body: Some(to_edge::Body::Limits(held_to)) }).await?;
         let table = routes.borrow_and_update().clone();
         writer.send(&ToEdge { body: Some(to_edge::Body::Routes(table)) }).await?;
         loop {
             tokio::select! {
                 changed = routes.changed() => { changed?; break }
+                changed = limits.changed() => { changed?; break }
                 message = reader.recv::<EdgeMessage>() => {
                     let Some(message) = message? else { return Ok(()) };
                     let mut heard = heard.lock().unwrap();

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::world::{DEADLINE, World};
+use crate::world::{DEADLINE, World, connect_tls};
 
 async fn read_exactly(stream: &mut TcpStream, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
@@ -181,4 +181,57 @@ async fn a_closed_route_ends_its_connections() {
     let none = muster_protocol::edge::RouteTable { revision: 2, full: true, ..Default::default() };
     world.orchestrator.apply(none).await;
     assert!(timeout(DEADLINE, client.read_u8()).await.expect("an end in time").is_err());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn behind_tls_a_preface_opens_the_seat_and_the_server_is_told_the_players_address() {
+    let mut world = World::new().await;
+    let mut route = world.route(Tcp, Preface);
+    (route.tls, route.proxy_protocol) = (true, true);
+    let edge = world.serve_route(route).await;
+    let mut client = connect_tls(&world.authority, edge).await;
+    let player = client.get_ref().0.local_addr().unwrap();
+    let preface = encode_tcp_preface(&world.authority.token(world.server, "game", SeatId::new()));
+    client.write_all(&[&preface[..], b"hello"].concat()).await.unwrap();
+    client.flush().await.unwrap();
+    let mut server = world.agent.asked().await.accept().await;
+    let header = [
+        &b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c"[..],
+        &[127, 0, 0, 1, 127, 0, 0, 1],
+        &player.port().to_be_bytes(),
+        &edge.port().to_be_bytes(),
+    ]
+    .concat();
+    assert_eq!(server.read(header.len() + 5).await, [&header[..], b"hello"].concat());
+    let mut answer = [0; 6];
+    timeout(DEADLINE, client.read_exact(&mut answer)).await.expect("in time").unwrap();
+    assert_eq!(answer[..], encode_answer(Answer::Accepted));
+    server.send.write_all(b"goodbye").await.unwrap();
+    server.send.finish().unwrap();
+    let mut rest = Vec::new();
+    timeout(DEADLINE, client.read_to_end(&mut rest)).await.expect("an end in time").unwrap();
+    assert_eq!(rest, b"goodbye");
+    client.write_all(b"and on").await.unwrap();
+    client.shutdown().await.unwrap();
+    assert_eq!(server.read_to_end().await, b"and on", "TLS has half-close, too");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_opens_connections_and_says_nothing_is_in_the_way_of_nobody_who_plays() {
+    let mut world = World::new().await;
+    let edge = world.serve(Tcp, Preface).await;
+    let preface = encode_tcp_preface(&world.authority.token(world.server, "game", SeatId::new()));
+    let mut player = TcpStream::connect(edge).await.unwrap();
+    player.write_all(&preface).await.unwrap();
+    let mut server = world.agent.asked().await.accept().await;
+    let mut silent = Vec::new();
+    let mut refused = TcpStream::connect(edge).await.unwrap();
+    // The bound is somewhere below the port's own.
+    while timeout(std::time::Duration::from_millis(20), refused.read_u8()).await.is_err() {
+        silent.push(std::mem::replace(&mut refused, TcpStream::connect(edge).await.unwrap()));
+        assert!(silent.len() < 1_000, "handshakes are bounded");
+    }
+    server.send.write_all(b"still there").await.unwrap();
+    let accepted = encode_answer(Answer::Accepted);
+    assert_eq!(read_exactly(&mut player, accepted.len() + 11).await[accepted.len()..], *b"still there");
 }

@@ -7,16 +7,17 @@ use std::time::Duration;
 use muster_edge_proxy::{Config, start};
 use muster_protocol::agent::PortProtocol::Udp;
 use muster_protocol::beacon;
-use muster_protocol::edge::TokenMode::{Open, Preface};
+use muster_protocol::edge::EdgeLimits;
+use muster_protocol::edge::TokenMode::{Claim, Open, Preface};
 use muster_protocol::id::{SeatId, ServerId};
-use muster_protocol::preface::{Answer, Refusal, decode_answer, encode_preface};
+use muster_protocol::preface::{Answer, Refusal, decode_answer, encode_claim, encode_preface};
 use muster_protocol::tunnel::OpenTarget;
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
 use crate::agent::Agent;
 use crate::authority::unix_ms;
-use crate::world::{DEADLINE, World, loopback, within};
+use crate::world::{DEADLINE, World, within};
 
 /// A player's socket. Not connected, so that a reply from anywhere else would show.
 struct Player {
@@ -26,7 +27,11 @@ struct Player {
 
 impl Player {
     async fn new(edge: SocketAddr) -> Self {
-        Self { socket: UdpSocket::bind(loopback(0)).await.unwrap(), edge }
+        Self::at([127, 0, 0, 1], edge).await
+    }
+
+    async fn at(ip: [u8; 4], edge: SocketAddr) -> Self {
+        Self { socket: UdpSocket::bind(SocketAddr::from((ip, 0))).await.unwrap(), edge }
     }
 
     async fn send(&self, packet: &[u8]) {
@@ -65,10 +70,13 @@ impl Player {
     }
 
     async fn ask(&self, token: &str) -> Answer {
-        let preface = encode_preface(token);
-        self.send(&preface).await;
+        self.prove(&encode_preface(token)).await
+    }
+
+    async fn prove(&self, proof: &[u8]) -> Answer {
+        self.send(proof).await;
         let answer = self.receive().await;
-        assert!(answer.len() <= preface.len(), "an answer is no longer than its preface");
+        assert!(answer.len() <= proof.len(), "an answer is no longer than what it answers");
         decode_answer(&answer).expect("an answer")
     }
 }
@@ -137,6 +145,21 @@ async fn nothing_is_forwarded_or_said_before_a_proof() {
     let packets: Vec<_> = world.agent.packets().into_values().collect();
     assert_eq!(packets.len(), 1);
     assert!(packets[0].iter().all(|packet| &packet[..] == b"now"), "{packets:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_claim_from_another_socket_lets_the_games_own_in() {
+    let world = World::new().await;
+    let edge = world.serve(Udp, Claim).await;
+    let (proving, playing) = (Player::new(edge).await, Player::new(edge).await);
+    playing.send(b"too early").await;
+    let token = world.authority.token(world.server, "game", SeatId::new());
+    assert_eq!(proving.prove(&encode_claim(&token)).await, Answer::Accepted);
+    playing.until_echoed(b"now").await;
+    proving.send(b"not this one").await;
+    playing.until_echoed(b"again").await;
+    let heard: HashSet<_> = world.agent.packets().into_values().flatten().collect();
+    assert_eq!(heard, HashSet::from([b"now".as_slice().into(), b"again".as_slice().into()]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -288,4 +311,38 @@ async fn the_beacon_echoes_and_never_says_more_than_it_heard() {
     );
     assert_eq!(answer.len(), request.len());
     assert_eq!(world.orchestrator.hello().await.beacon_port, u32::from(world.edge.beacon_address().port()));
+}
+
+/// Whether a packet of `one` comes back, as one that `other` sends after it does.
+async fn comes_back(one: &Player, other: &Player, packet: &[u8]) -> bool {
+    one.send(packet).await;
+    other.send(packet).await;
+    other.receive().await;
+    let mut buffer = [0; 64];
+    one.socket.try_recv_from(&mut buffer).is_ok()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_hold_without_a_restart_and_outlive_one() {
+    let world = World::new().await;
+    let edge = world.serve(Udp, Open).await;
+    let (one, other) = (Player::at([127, 0, 0, 2], edge).await, Player::new(edge).await);
+    other.until_echoed(b"warm").await;
+    one.until_echoed(b"before").await;
+    other.drain(b"mark").await;
+    one.drain(b"mark").await;
+    let denied = EdgeLimits { deny: vec!["127.0.0.2".into()], ..Default::default() };
+    world.orchestrator.limit(denied.clone());
+    within("it to be denied", || async { !comes_back(&one, &other, b"x").await }).await;
+    world.orchestrator.limit(EdgeLimits::default());
+    within("it to be let in again", || async { comes_back(&one, &other, b"y").await }).await;
+    world.orchestrator.limit(denied);
+    within("it to be denied again", || async { !comes_back(&one, &other, b"z").await }).await;
+    world.orchestrator.kill().await;
+    world.edge.shutdown().await;
+    let restarted = start(world.config.clone()).await.unwrap();
+    let beacon = restarted.beacon_address();
+    let (one, other) = (Player::at([127, 0, 0, 2], beacon).await, Player::new(beacon).await);
+    assert!(!comes_back(&one, &other, &beacon::encode_request(b"nonce-01")).await);
+    restarted.shutdown().await;
 }

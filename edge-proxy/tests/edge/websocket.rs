@@ -1,20 +1,16 @@
 //! WebSocket through the edge, with and without TLS.
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 
 use muster_protocol::agent::PortProtocol::Ws;
 use muster_protocol::edge::TokenMode::{Open, Preface};
 use muster_protocol::id::{SeatId, ServerId};
-use muster_transport::provider;
-use rustls::RootCertStore;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
 
-use crate::authority::unix_ms;
-use crate::world::{DEADLINE, PUBLIC_HOST, World};
+use crate::authority::{Authority, unix_ms};
+use crate::world::{DEADLINE, PUBLIC_HOST, World, connect_tls, try_connect_tls, within};
 
 fn request(target: &str) -> String {
     format!(
@@ -86,16 +82,7 @@ async fn tls_shows_a_certificate_that_the_ca_signed_for_the_public_host() {
     let mut route = world.route(Ws, Preface);
     route.tls = true;
     let edge = world.serve_route(route).await;
-    let mut roots = RootCertStore::empty();
-    roots.add(world.authority.certificate()).unwrap();
-    let config = rustls::ClientConfig::builder_with_provider(provider())
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_root_certificates(roots)
-        .with_no_client_auth();
-    let connector = TlsConnector::from(Arc::new(config));
-    let tcp = TcpStream::connect(edge).await.unwrap();
-    let mut client = connector.connect(PUBLIC_HOST.try_into().unwrap(), tcp).await.unwrap();
+    let mut client = connect_tls(&world.authority, edge).await;
     let seat = SeatId::new();
     let token = world.authority.token(world.server, "game", seat);
     let sent = request(&format!("/?token={token}"));
@@ -106,6 +93,66 @@ async fn tls_shows_a_certificate_that_the_ca_signed_for_the_public_host() {
     let mut heard = Vec::new();
     let _ = timeout(DEADLINE, plain.read_to_end(&mut heard)).await.expect("an end in time");
     assert!(!heard.starts_with(b"HTTP"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_certificate_is_shown_to_the_next_and_disturbs_nobody() {
+    let files = tempfile::tempdir().unwrap();
+    let (certificate, key) = (files.path().join("chain.pem"), files.path().join("key.pem"));
+    let write = |authority: &Authority| {
+        let (chain, secret) = authority.pem_files(&[PUBLIC_HOST]);
+        std::fs::write(&certificate, chain).unwrap();
+        std::fs::write(&key, secret).unwrap();
+    };
+    let (before, after) = (Authority::new(), Authority::new());
+    write(&before);
+    let mut world = World::with(|config| {
+        (config.tls_certificate, config.tls_key) = (Some(certificate.clone()), Some(key.clone()));
+    })
+    .await;
+    let mut route = world.route(Ws, Open);
+    route.tls = true;
+    let edge = world.serve_route(route).await;
+    let mut client = connect_tls(&before, edge).await;
+    let sent = request("/");
+    client.write_all(sent.as_bytes()).await.unwrap();
+    let mut server = world.agent.asked().await.accept().await;
+    assert_eq!(server.read(sent.len()).await, sent.as_bytes());
+    // Half written, it is not taken up.
+    std::fs::write(&certificate, "nonsense").unwrap();
+    write(&after);
+    within("the new certificate to be shown", || async { try_connect_tls(&after, edge).await.is_some() })
+        .await;
+    assert!(try_connect_tls(&before, edge).await.is_none());
+    client.write_all(b"\x81\x85frame").await.unwrap();
+    client.flush().await.unwrap();
+    assert_eq!(server.read(7).await, b"\x81\x85frame", "who was there plays on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_among_the_subprotocols_opens_the_seat_and_stays_at_the_edge() {
+    let mut world = World::new().await;
+    let edge = world.serve(Ws, Preface).await;
+    let seat = SeatId::new();
+    let token = world.authority.token(world.server, "game", seat);
+    let offer = |offer: &str| {
+        let field = format!("Sec-WebSocket-Protocol: {offer}\r\nUpgrade");
+        request("/play").replacen("Upgrade", &field, 1)
+    };
+    let mut client = say(edge, offer(&format!("game.v1, muster.token.{token}")).as_bytes()).await;
+    plays(&mut world, &mut client, &offer("game.v1"), &seat.to_string()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_frame_that_claims_too_much_ends_its_connection() {
+    let mut world = World::with(|config| config.max_websocket_frame_bytes = 1_000).await;
+    let edge = world.serve(Ws, Open).await;
+    let sent = request("/");
+    let mut client = say(edge, sent.as_bytes()).await;
+    plays(&mut world, &mut client, &sent, "").await;
+    // The rest of the frame that `plays` began, and one of 65,535 bytes.
+    client.write_all(b"1234\x82\xfe\xff\xffmask").await.unwrap();
+    assert!(timeout(DEADLINE, client.read_u8()).await.expect("an end in time").is_err());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 use std::future::Future;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU16, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,11 @@ use muster_edge_proxy::{Config, Edge, start};
 use muster_protocol::agent::PortProtocol;
 use muster_protocol::edge::{Route, RouteKey, RouteTable, TokenMode};
 use muster_protocol::id::{EdgeId, NodeId, ServerId};
-use muster_transport::Role;
+use muster_transport::{Role, provider};
+use rustls::RootCertStore;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+use tokio_rustls::client::TlsStream;
 
 use crate::agent::Agent;
 use crate::authority::Authority;
@@ -106,6 +111,7 @@ impl World {
             port_index: 2,
             token_mode: mode.into(),
             tls: false,
+            proxy_protocol: false,
             node_id: self.agent.node.to_string(),
             tunnel_addresses: vec![self.agent.address.to_string()],
         }
@@ -126,4 +132,21 @@ impl World {
 
 pub(crate) fn address_of(route: &Route) -> SocketAddr {
     loopback(route.key.as_ref().unwrap().edge_port as u16)
+}
+
+/// Connects by TLS as who trusts `authority`; `None` if the edge shows a certificate of another.
+pub(crate) async fn try_connect_tls(authority: &Authority, edge: SocketAddr) -> Option<TlsStream<TcpStream>> {
+    let mut roots = RootCertStore::empty();
+    roots.add(authority.certificate()).unwrap();
+    let config = rustls::ClientConfig::builder_with_provider(provider())
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let tcp = TcpStream::connect(edge).await.unwrap();
+    TlsConnector::from(Arc::new(config)).connect(PUBLIC_HOST.try_into().unwrap(), tcp).await.ok()
+}
+
+pub(crate) async fn connect_tls(authority: &Authority, edge: SocketAddr) -> TlsStream<TcpStream> {
+    try_connect_tls(authority, edge).await.expect("a certificate of that authority")
 }

@@ -188,6 +188,7 @@ fn plain(port: u16) -> Endpoint {
         host: "127.0.0.1".to_owned(),
         port,
         url: None,
+        tls: false,
         token_mode: TokenMode::Open,
         token: None,
         token_expires_at_ms: None,

@@ -292,6 +292,7 @@ pub(super) fn fleet(name: &str, regions: &[&str], warm: u32, max: u32) -> FleetS
         port: 7777,
         token: TokenMode::Preface,
         tls: false,
+        proxy_protocol: false,
     }];
     spec.regions = regions.iter().map(|region| ((*region).to_owned(), RegionSpec { warm, max })).collect();
     // Nobody plays here: without this the claimed servers would be taken for deserted.

@@ -141,6 +141,7 @@ fn fleet(name: &str, warm: u32) -> FleetSpec {
         port,
         token: TokenMode::Open,
         tls,
+        proxy_protocol: false,
     };
     let ports = if name == FLEETS[0] {
         vec![port("enet", PortProtocol::Udp, 7777, false), port("web", PortProtocol::Ws, 7778, false)]

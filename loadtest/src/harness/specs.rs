@@ -21,6 +21,7 @@ pub fn arena_fleet(name: &str, build: &str, region: &str, warm: u32, max: u32) -
         port,
         token: TokenMode::Preface,
         tls: false,
+        proxy_protocol: false,
     };
     FleetSpec {
         name: name.to_owned(),

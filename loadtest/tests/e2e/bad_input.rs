@@ -11,12 +11,13 @@ use muster_loadtest::harness::stack::{NAMESPACE, REGION, Stack};
 use muster_loadtest::harness::steps::Steps;
 use muster_loadtest::harness::wait::{Look, until};
 use muster_protocol::api::{
-    ApiTokenRequest, BuildRequest, FleetSpec, QueueSpec, Role, TicketRequest, TicketState, UploadRequest,
+    ApiTokenRequest, BuildRequest, EdgeLimits, FleetSpec, QueueSpec, Role, TicketRequest, TicketState,
+    UploadRequest,
 };
 use muster_protocol::problem::ProblemCode;
 
 use crate::support::{
-    FLEET, IMAGE, QUEUE, admin_token, assert_refused, cli, muster, options, referenced_build,
+    FLEET, IMAGE, QUEUE, admin_token, assert_refused, cli, muster, options, printed, referenced_build,
 };
 
 async fn orchestrator(name: &str) -> (Stack, String) {
@@ -110,6 +111,29 @@ async fn fleets_and_queues_name_what_is_there() {
         assert_refused(ProblemCode::InvalidSpec, &api, &said);
         assert!(api.to_string().contains("ports[0].port"), "the field is named: {api}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn limits_of_edges_name_the_wrong_prefix_and_stay_as_they_were() {
+    let (stack, admin) = orchestrator("edge-limits").await;
+    let set = async |text: &str| {
+        let path = file(&stack, "limits.toml", text);
+        cli(&stack, &admin, &["edges", "limits", "set", REGION, "--file", &path]).await
+    };
+    let good = "deny = [\"203.0.113.0/24\"]\naddress = { packets_per_s = 2000 }\n";
+    let said = set(good).await;
+    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    let wrong = EdgeLimits { allow: vec!["10.0.0.1/8".into()], ..EdgeLimits::default() };
+    let api = stack.admin.set_edge_limits(REGION, &wrong).await.expect_err("refused");
+    assert_refused(ProblemCode::InvalidSpec, &api, &set("allow = [\"10.0.0.1/8\"]").await);
+    assert!(api.to_string().contains("allow[0]"), "{api}");
+    let said = set("adress = { packets_per_s = 1 }").await;
+    assert!(!said.status.success() && String::from_utf8_lossy(&said.stderr).contains("adress"));
+    let shown = printed(&stack, &["edges", "limits", "show", REGION]).await;
+    assert!(shown.contains("2000 packets/s") && shown.contains("203.0.113.0/24"), "{shown}");
+    printed(&stack, &["edges", "limits", "clear", REGION]).await;
+    let shown = printed(&stack, &["edges", "limits", "show", REGION]).await;
+    assert!(shown.contains("no limits"), "{shown}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

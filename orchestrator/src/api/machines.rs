@@ -1,6 +1,7 @@
-//! `/v1/nodes`, `/v1/edges`, `/v1/regions`: the machines, and what they form.
+//! `/v1/nodes`, `/v1/edges`, `/v1/regions`: the machines, what they form, and the limits of edges.
 
 mod edges;
+mod limits;
 mod nodes;
 mod regions;
 
@@ -17,4 +18,5 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(nodes::list_nodes))
         .routes(routes!(edges::list_edges))
         .routes(routes!(regions::list_regions))
+        .routes(routes!(limits::show_limits, limits::set_limits))
 }

@@ -5,6 +5,7 @@
 //! a specification in one round.
 
 mod build;
+mod edge_limits;
 mod fleet;
 mod lobby;
 mod queue;
@@ -12,6 +13,7 @@ mod ticket;
 mod token;
 
 pub(crate) use build::{BuildSource, build_request, upload_request};
+pub(crate) use edge_limits::edge_limits;
 pub(crate) use fleet::{allocate_request, fleet_spec};
 pub(crate) use lobby::{find_lobby_request, join_request, lobby_request, lobby_tags};
 pub(crate) use queue::queue_spec;

@@ -8,9 +8,9 @@ use prost::Message;
 
 use crate::keyspace::Prefix;
 use crate::records::{
-    ApiTokenRecord, AuthorityRecord, BuildRecord, EdgeFlowsRecord, EdgePortRecord, EdgeRecord,
-    FleetHealthRecord, FleetRecord, FlowKeyRecord, JoinTokenRecord, LiveServer, MatchRecord, MatchSeats,
-    NamespaceRecord, NodeRecord, PlayerSeat, Pod, PublicLobby, QueuePartsRecord, QueueRecord,
+    ApiTokenRecord, AuthorityRecord, BuildRecord, EdgeFlowsRecord, EdgeLimitsRecord, EdgePortRecord,
+    EdgeRecord, FleetHealthRecord, FleetRecord, FlowKeyRecord, JoinTokenRecord, LiveServer, MatchRecord,
+    MatchSeats, NamespaceRecord, NodeRecord, PlayerSeat, Pod, PublicLobby, QueuePartsRecord, QueueRecord,
     QueueStatusRecord, RecordedTicketRecord, ReplicaRecord, SearchingTicket, ServerRecord, SigningKeyRecord,
     TagRecord, TicketRecord, UploadRecord,
 };
@@ -102,6 +102,7 @@ pub fn describe(prefix: Prefix, value: &Bytes) -> Result<String, String> {
         Prefix::Edge => read::<EdgeRecord>(value),
         Prefix::EdgePort => read::<EdgePortRecord>(value),
         Prefix::EdgeFlows => read::<EdgeFlowsRecord>(value),
+        Prefix::EdgeLimits => read::<EdgeLimitsRecord>(value),
         Prefix::Replica => read::<ReplicaRecord>(value),
         Prefix::Queue => read::<QueueRecord>(value),
         Prefix::QueueParts => read::<QueuePartsRecord>(value),

@@ -10,7 +10,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use muster_engine::{Clock, SystemClock};
-use muster_protocol::edge::{EdgeHello, EdgeMessage, EdgeWelcome, Route, ToEdge, edge_message, to_edge};
+use muster_protocol::edge::{
+    EdgeHello, EdgeLimits, EdgeMessage, EdgeWelcome, Route, ToEdge, edge_message, to_edge,
+};
 use muster_protocol::id::EdgeId;
 use muster_store::{Database, StoreError, Watch};
 use muster_transport::{FrameReader, FrameWriter};
@@ -166,7 +168,7 @@ async fn listen(
     }
 }
 
-/// Tells the edge its region's routes, again whenever they change.
+/// Tells the edge its region's limits and routes, again whenever they change.
 async fn tell(
     app: &App,
     connection: &quinn::Connection,
@@ -174,25 +176,31 @@ async fn tell(
     mut writer: FrameWriter,
     told: &Mutex<Told>,
 ) -> Result<Infallible, Ended> {
+    let mut limits_told = None;
     loop {
         let began = Instant::now();
-        let (revision, routes, mut changed) = match read_routes(&app.db, region).await {
+        let (wanted, mut changed) = match read_wanted(&app.db, region).await {
             Ok(read) => read,
             Err(StateError::Store(StoreError::Closed)) => return Err(Ended::ShuttingDown),
             Err(error) => {
-                tracing::warn!(region, %error, "cannot read the region's routes; trying again");
+                tracing::warn!(region, %error, "cannot read what the region's edges are to do; trying again");
                 tokio::time::sleep(STORE_PAUSE).await;
                 continue;
             }
         };
         let (table, behind) = {
             let mut told = lock(told);
-            (told.advance(revision, routes), told.is_behind())
+            (told.advance(wanted.revision, wanted.routes), told.is_behind())
         };
         if behind {
             return Err(Ended::Behind);
         }
         let pause = pause_after(began.elapsed());
+        // Before the routes, so that no port is open without them.
+        if limits_told.as_ref() != Some(&wanted.limits) {
+            send(&mut writer, to_edge::Body::Limits(wanted.limits.clone()), connection).await?;
+            limits_told = Some(wanted.limits);
+        }
         if let Some(table) = table {
             metrics::routes_sent(table.routes.len());
             send(&mut writer, to_edge::Body::Routes(table), connection).await?;
@@ -203,12 +211,21 @@ async fn tell(
     }
 }
 
-pub(crate) async fn read_routes(db: &Database, region: &str) -> Result<(u64, Vec<Route>, Watch), StateError> {
+/// What the edges of a region are to do.
+pub(crate) struct Wanted {
+    pub(crate) revision: u64,
+    pub(crate) routes: Vec<Route>,
+    pub(crate) limits: EdgeLimits,
+}
+
+/// Reads it, with a watch on its changes.
+pub(crate) async fn read_wanted(db: &Database, region: &str) -> Result<(Wanted, Watch), StateError> {
     let key = keyspace::region_revision(region);
     db.read("region routes", async |mut tx| {
-        let revision = kv::peek_number(&mut tx, &key).await?;
+        let revision = u64::try_from(kv::peek_number(&mut tx, &key).await?).unwrap_or(0);
         let routes = state::routes_for_region(&mut tx, region).await?;
-        Ok((u64::try_from(revision).unwrap_or(0), routes, tx.watch(&key)))
+        let limits = state::edge_limits::peek(&mut tx, region).await?.to_wire();
+        Ok((Wanted { revision, routes, limits }, tx.watch(&key)))
     })
     .await
 }

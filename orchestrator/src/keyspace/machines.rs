@@ -97,6 +97,16 @@ pub fn edge_flows_of(edge: EdgeId) -> KeyRange {
     KeyRange::under(&(Prefix::EdgeFlows as u16, id(edge)))
 }
 
+/// [`crate::records::EdgeLimitsRecord`] of a region.
+pub fn edge_limits(region: &str) -> Vec<u8> {
+    pack(&(Prefix::EdgeLimits as u16, region))
+}
+
+/// The limits of every region that has any.
+pub fn all_edge_limits() -> KeyRange {
+    KeyRange::under(&(Prefix::EdgeLimits as u16,))
+}
+
 /// A running orchestrator.
 pub fn replica(worker: WorkerId) -> Vec<u8> {
     pack(&(Prefix::Replica as u16, Bytes::from(&worker.as_bytes()[..])))

@@ -1,11 +1,11 @@
-//! An edge: takes its region's routes, answers them, and says who plays.
+//! An edge: takes its region's limits and routes, answers these, and says who plays.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use muster_engine::WorkerId;
-use muster_protocol::edge::{EdgeHello, RouteTable, RoutesApplied};
+use muster_protocol::edge::{EdgeHello, EdgeLimits, RoutesApplied, to_edge};
 use muster_protocol::id::{EdgeId, ServerId};
 use tokio::sync::mpsc;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -32,18 +32,24 @@ pub(super) struct Edge {
     pub(super) id: EdgeId,
     stage: Arc<Stage>,
     flows: Mutex<BTreeMap<ServerId, u32>>,
+    limits: Mutex<EdgeLimits>,
 }
 
 struct Link {
     replica: WorkerId,
     to: mpsc::Sender<EdgeSays>,
-    from: mpsc::Receiver<RouteTable>,
+    from: mpsc::Receiver<to_edge::Body>,
     silent_since: Option<Instant>,
 }
 
 impl Edge {
     pub(super) fn new(id: EdgeId, stage: Arc<Stage>) -> Arc<Self> {
-        Arc::new(Self { id, stage, flows: Mutex::default() })
+        Arc::new(Self { id, stage, flows: Mutex::default(), limits: Mutex::default() })
+    }
+
+    /// What it holds its sources to.
+    pub(super) fn limits(&self) -> EdgeLimits {
+        self.limits.lock().expect("whole").clone()
     }
 
     /// A player's packets begin to come.
@@ -70,8 +76,10 @@ impl Edge {
         loop {
             tokio::select! {
                 biased;
-                table = hear(&mut link) => match table {
-                    Some(table) => {
+                heard = hear(&mut link) => match heard {
+                    Some(to_edge::Body::Limits(limits)) => *self.limits.lock().expect("whole") = limits,
+                    Some(to_edge::Body::Welcome(_)) => {}
+                    Some(to_edge::Body::Routes(table)) => {
                         let applied = RoutesApplied { revision: table.revision, failures: Vec::new() };
                         let said = link.as_ref().map(|link| link.to.try_send(EdgeSays::Applied(applied)));
                         if said.is_some_and(|said| said.is_err()) {
@@ -119,7 +127,7 @@ impl Edge {
     }
 }
 
-async fn hear(link: &mut Option<Link>) -> Option<RouteTable> {
+async fn hear(link: &mut Option<Link>) -> Option<to_edge::Body> {
     match link {
         Some(link) => link.from.recv().await,
         None => std::future::pending().await,

@@ -1,14 +1,16 @@
 //! The promises, held against what is there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use muster_protocol::id::{MatchId, ServerId};
 
 use super::Stage;
+use super::edge::Edge;
 use crate::check;
 use crate::records::{Goal, Id, MatchRecord, MatchState, ServerRecord, TicketRecord, TicketState};
-use crate::state::{StateError, matches, servers, tickets};
-use crate::world::NAMESPACE;
+use crate::state::{StateError, edge_limits, matches, servers, tickets};
+use crate::world::{NAMESPACE, REGION};
 
 /// How far clocks may be apart, and a message be under way, in milliseconds.
 const TOLERANCE_MS: u64 = 12_000;
@@ -170,4 +172,12 @@ pub(super) async fn unrest(stage: &Stage, warm: usize) -> Option<String> {
         return Some(format!("{leaked} containers that nobody wants, {missing} that are missing"));
     }
     None
+}
+
+/// An edge that does not hold to the limits that were set last.
+pub(super) async fn lax(stage: &Stage, edges: &[Arc<Edge>]) -> Option<String> {
+    let set = stage.db.read("limits", async |mut tx| edge_limits::peek(&mut tx, REGION).await).await;
+    let Ok(set) = set else { return Some("the store".to_owned()) };
+    let lax = edges.iter().find(|edge| edge.limits() != set.to_wire())?;
+    Some(format!("{} holds to {:?} instead of {set:?}", lax.id, lax.limits()))
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use muster_engine::{Clock, Engine, Options, TokioClock, WorkerId};
 use muster_protocol::agent::DesiredServers;
-use muster_protocol::edge::RouteTable;
+use muster_protocol::edge::to_edge;
 use muster_protocol::id::{EdgeId, NodeId};
 use muster_store::Database;
 use tokio::sync::{mpsc, watch};
@@ -185,7 +185,7 @@ impl Replica {
         &self,
         edge: EdgeId,
         from: mpsc::Receiver<EdgeSays>,
-        to: mpsc::Sender<RouteTable>,
+        to: mpsc::Sender<to_edge::Body>,
     ) {
         let (db, id, links, clock) = (self.db.clone(), self.id, self.links.clone(), self.clock.clone());
         self.spawn(async move { serve_edge(&db, id, &links, &*clock, edge, from, to).await });
@@ -266,7 +266,7 @@ async fn serve_edge(
     clock: &dyn Clock,
     edge: EdgeId,
     mut from: mpsc::Receiver<EdgeSays>,
-    to: mpsc::Sender<RouteTable>,
+    to: mpsc::Sender<to_edge::Body>,
 ) {
     let Some(EdgeSays::Hello(hello)) = from.recv().await else { return };
     let Ok(session) = lifecycle::edge_connected(db, edge, &hello, replica, clock.now_ms()).await else {
@@ -305,21 +305,28 @@ async fn serve_edge(
     let _ = lifecycle::edge_disconnected(db, edge, session, clock.now_ms()).await;
 }
 
-async fn tell_edge(db: &Database, told: &Mutex<edges::Told>, to: &mpsc::Sender<RouteTable>) {
+async fn tell_edge(db: &Database, told: &Mutex<edges::Told>, to: &mpsc::Sender<to_edge::Body>) {
+    let mut limits_told = None;
     loop {
-        let Ok((revision, routes, mut changed)) = edges::read_routes(db, REGION).await else {
+        let Ok((wanted, mut changed)) = edges::read_wanted(db, REGION).await else {
             tokio::time::sleep(STORE_PAUSE).await;
             continue;
         };
         let (table, behind) = {
             let mut told = told.lock().expect("whole");
-            (told.advance(revision, routes), told.is_behind())
+            (told.advance(wanted.revision, wanted.routes), told.is_behind())
         };
         if behind {
             return;
         }
+        if limits_told.as_ref() != Some(&wanted.limits) {
+            if to.send(to_edge::Body::Limits(wanted.limits.clone())).await.is_err() {
+                return;
+            }
+            limits_told = Some(wanted.limits);
+        }
         if let Some(table) = table
-            && to.send(table).await.is_err()
+            && to.send(to_edge::Body::Routes(table)).await.is_err()
         {
             return;
         }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use muster_engine::WorkerId;
+use muster_protocol::api::{EdgeLimits, Rates};
 use muster_protocol::id::{EdgeId, NodeId};
 use muster_store::CommitFaults;
 use tokio::task::{AbortHandle, JoinSet};
@@ -18,7 +19,7 @@ use super::node::Node;
 use super::replica::Replica;
 use super::{Planted, Stage, chooser, judge, player};
 use crate::records::TicketState;
-use crate::state::{StateError, edges, nodes};
+use crate::state::{StateError, edge_limits, edges, nodes};
 use crate::world::{REGION, World};
 use crate::{lifecycle, random};
 
@@ -27,7 +28,12 @@ const LIFE: Duration = Duration::from_mins(10);
 /// How long it then has to come to rest.
 const REST: Duration = Duration::from_mins(30);
 /// How often the promises are held against what is there.
-const JUDGED_EVERY: Duration = Duration::from_secs(20);
+const JUDGED_EVERY: Duration = Duration::from_mins(1);
+/// How often it is looked whether everything has come to rest.
+const LOOK: Duration = Duration::from_secs(15);
+/// Longest pauses between two things that happen, in milliseconds: worlds differ in their pace, since what goes wrong in
+/// a crowd is not what goes wrong in quiet.
+const PACES_MS: [u64; 4] = [1_500, 4_500, 6_000, 9_000];
 const REPLICAS: usize = 3;
 const NODES: usize = 3;
 /// Most edges; some worlds have but one.
@@ -94,10 +100,11 @@ impl Story {
             cut: 0,
         };
         story.begin().await;
+        let pace_ms = *story.stage.chance.pick(&PACES_MS).expect("some");
         let (end, mut judged) = (Instant::now() + LIFE, Instant::now());
         while Instant::now() < end {
             story.happen().await;
-            tokio::time::sleep(story.stage.chance.millis(0..1_500)).await;
+            tokio::time::sleep(story.stage.chance.millis(0..pace_ms)).await;
             if judged.elapsed() > JUDGED_EVERY {
                 judge::now(&story.stage).await;
                 judged = Instant::now();
@@ -248,8 +255,22 @@ impl Story {
                 }
             }
             93..95 => self.apply_queue(chance.of(0..5) as u32).await,
+            97..99 => self.limit().await,
             _ => {}
         }
+    }
+
+    /// An operator limits what comes to the edges, or lifts the limits.
+    async fn limit(&self) {
+        let packets_per_s = self.stage.chance.of(0..3) as u32 * 100;
+        let address = Rates { packets_per_s, ..Rates::default() };
+        let limits = EdgeLimits { address, ..EdgeLimits::default() };
+        let set = self.stage.db.run("limits", async |mut tx| {
+            edge_limits::set(&mut tx, REGION, &limits);
+            Ok::<_, StateError>(())
+        });
+        // An operator who hears of a failure looks again.
+        let _ = set.await;
     }
 
     /// An agent is killed, and started again after a while.
@@ -313,15 +334,18 @@ impl Story {
             while self.players.try_join_next().is_some() {}
             let playing = self.players.len() + self.stage.games();
             let unrest = match judge::unrest(&self.stage, self.warm as usize).await {
-                None if playing == 0 => return,
-                None => format!("{playing} players"),
+                None if playing > 0 => format!("{playing} players"),
+                None => match judge::lax(&self.stage, &self.edges).await {
+                    None => return,
+                    Some(lax) => lax,
+                },
                 Some(unrest) => unrest,
             };
             if Instant::now() >= calm {
                 self.stage.broken(format!("not at rest after {} min: {unrest}", REST.as_secs() / 60));
                 return;
             }
-            tokio::time::sleep(Duration::from_secs(5)).await;
+            tokio::time::sleep(LOOK).await;
         }
     }
 

@@ -38,9 +38,11 @@ pub async fn routes_for_region(tx: &mut Transaction, region: &str) -> Result<Vec
                 token_mode: match port.token_mode() {
                     TokenMode::Open => wire::TokenMode::Open,
                     TokenMode::Preface => wire::TokenMode::Preface,
+                    TokenMode::Claim => wire::TokenMode::Claim,
                 }
                 .into(),
                 tls: port.tls,
+                proxy_protocol: port.proxy_protocol,
                 node_id: node.to_string(),
                 tunnel_addresses: addresses.clone(),
             });

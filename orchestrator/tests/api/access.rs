@@ -47,6 +47,8 @@ fn routes() -> Vec<(Method, &'static str, u8)> {
         (M::GET, "/v1/nodes", ADMIN),
         (M::GET, "/v1/edges", ADMIN),
         (M::GET, "/v1/regions", CLIENT),
+        (M::GET, "/v1/regions/none/limits", ADMIN),
+        (M::PUT, "/v1/regions/none/limits", ADMIN),
         (M::POST, "/v1/tickets", CLIENT),
         (M::GET, "/v1/tickets/tkt_01h455vb4pex5vsknk084sn02q", CLIENT),
         (M::DELETE, "/v1/tickets/tkt_01h455vb4pex5vsknk084sn02q", CLIENT),

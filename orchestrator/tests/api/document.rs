@@ -35,6 +35,7 @@ const ROUTES: &[&str] = &[
     "GET /v1/queues/{name}",
     "GET /v1/queues/{name}/recording",
     "GET /v1/regions",
+    "GET /v1/regions/{region}/limits",
     "GET /v1/servers",
     "GET /v1/servers/{id}",
     "GET /v1/servers/{id}/logs",
@@ -66,6 +67,7 @@ const ROUTES: &[&str] = &[
     "PUT /v1/fleets/{name}",
     "PUT /v1/namespaces/{game}/{environment}",
     "PUT /v1/queues/{name}",
+    "PUT /v1/regions/{region}/limits",
     "PUT /v1/uploads/{id}",
 ];
 

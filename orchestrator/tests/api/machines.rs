@@ -11,14 +11,15 @@ use muster_protocol::agent::{
 };
 use muster_protocol::api::{JoinToken as IssuedToken, Page, Region};
 use muster_protocol::edge::{
-    EdgeHello, EdgeMessage, EdgeReport, Route, RouteFailure, RoutesApplied, ServerTraffic, ToEdge,
-    edge_message, to_edge,
+    EdgeHello, EdgeLimits, EdgeMessage, EdgeReport, Route, RouteFailure, RoutesApplied, ServerTraffic,
+    ToEdge, edge_message, to_edge,
 };
 use muster_transport::{
     FrameReader, FrameWriter, Identity, Profile, Role, alpn, bind, client_config, dial, join, server_name,
 };
 use quinn::Connection;
 use serde_json::json;
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use crate::support::{Bench, DEADLINE, REGION, eventually};
@@ -31,6 +32,7 @@ pub(crate) const LOG: &str = "level loaded\nlistening\n";
 /// A node and an edge of the region, until dropped.
 pub(crate) struct Machines {
     tasks: [JoinHandle<()>; 2],
+    limits: watch::Receiver<Option<EdgeLimits>>,
 }
 
 impl Drop for Machines {
@@ -57,14 +59,21 @@ impl Machines {
     pub(crate) async fn start(bench: &Bench, servers: Servers) -> Self {
         let (node, edge) = (identity(bench, Role::Agent).await, identity(bench, Role::Edge).await);
         let (node_link, edge_link) = (connect(bench, &node).await, connect(bench, &edge).await);
-        let tasks = [tokio::spawn(run_node(node_link, servers)), tokio::spawn(run_edge(edge_link, servers))];
+        let (told, limits) = watch::channel(None);
+        let tasks =
+            [tokio::spawn(run_node(node_link, servers)), tokio::spawn(run_edge(edge_link, servers, told))];
         eventually("the machines to be connected", async || {
             let regions: Page<Region> = bench.admin.get("/v1/regions").await.ok().await;
             let region = regions.items.first()?;
             (!region.beacons.is_empty() && (region.served || servers == Servers::NoDocker)).then_some(())
         })
         .await;
-        Self { tasks }
+        Self { tasks, limits }
+    }
+
+    /// The limits that the edge was told last.
+    pub(crate) fn limits(&self) -> Option<EdgeLimits> {
+        self.limits.borrow().clone()
     }
 }
 
@@ -199,7 +208,7 @@ async fn tell_log(mut writer: FrameWriter, mut reader: FrameReader, servers: Ser
     let _ = writer.into_inner().stopped().await;
 }
 
-async fn run_edge(mut link: Link, behaviour: Servers) {
+async fn run_edge(mut link: Link, behaviour: Servers, limits: watch::Sender<Option<EdgeLimits>>) {
     let mut taken: Option<RouteFailure> = None;
     let hello = EdgeHello {
         version: "0.0.0-test".into(),
@@ -223,17 +232,23 @@ async fn run_edge(mut link: Link, behaviour: Servers) {
             }
             message = link.reader.recv::<ToEdge>() => {
                 let Ok(Some(message)) = message else { return };
-                if let Some(to_edge::Body::Routes(table)) = message.body {
-                    servers.extend(table.routes.iter().map(|route| route.server_id.clone()));
-                    servers.sort();
-                    servers.dedup();
-                    if taken.is_none() && behaviour == Servers::PortTaken {
-                        taken = table.routes.first().map(taken_port);
+                match message.body {
+                    Some(to_edge::Body::Routes(table)) => {
+                        servers.extend(table.routes.iter().map(|route| route.server_id.clone()));
+                        servers.sort();
+                        servers.dedup();
+                        if taken.is_none() && behaviour == Servers::PortTaken {
+                            taken = table.routes.first().map(taken_port);
+                        }
+                        let still = |failure: &RouteFailure| servers.contains(&failure.server_id);
+                        let failures = taken.iter().filter(|failure| still(failure)).cloned().collect();
+                        let applied = RoutesApplied { revision: table.revision, failures };
+                        tell(&mut link.writer, edge_message::Body::Applied(applied)).await;
                     }
-                    let still = |failure: &RouteFailure| servers.contains(&failure.server_id);
-                    let failures = taken.iter().filter(|failure| still(failure)).cloned().collect();
-                    let applied = RoutesApplied { revision: table.revision, failures };
-                    tell(&mut link.writer, edge_message::Body::Applied(applied)).await;
+                    Some(to_edge::Body::Limits(told)) => {
+                        limits.send_replace(Some(told));
+                    }
+                    _ => {}
                 }
             }
         }

@@ -4,6 +4,7 @@
 
 mod access;
 mod document;
+mod edge_limits;
 mod installation;
 mod lobbies;
 mod machines;

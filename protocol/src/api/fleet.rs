@@ -70,9 +70,13 @@ pub struct PortSpec {
     /// How clients prove themselves.
     #[serde(default)]
     pub token: TokenMode,
-    /// WebSocket only: players connect by `wss`.
+    /// TCP and WebSocket: players speak TLS, on WebSocket by `wss`.
     #[serde(default)]
     pub tls: bool,
+    /// TCP and WebSocket: the server gets each connection with a header of PROXY protocol v2, which has the player's
+    /// address.
+    #[serde(default)]
+    pub proxy_protocol: bool,
 }
 
 /// How a client proves itself on a port.
@@ -85,6 +89,9 @@ pub enum TokenMode {
     Preface,
     /// Anyone may connect.
     Open,
+    /// UDP only: as `preface`, or the token comes from another socket of the client's address, for engines that
+    /// hide the one they play by.
+    Claim,
 }
 
 /// Servers of a fleet in one region.

@@ -152,7 +152,7 @@ pub struct ServerPort {
     pub edge_port: u16,
     /// How clients prove themselves.
     pub token: TokenMode,
-    /// WebSocket only: by `wss`.
+    /// Whether clients speak TLS.
     pub tls: bool,
 }
 
@@ -202,6 +202,9 @@ pub struct Endpoint {
     /// For WebSocket: the whole URL, token included if one is needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub url: Option<String>,
+    /// Whether the client speaks TLS.
+    #[serde(default)]
+    pub tls: bool,
     /// How to prove oneself.
     pub token_mode: TokenMode,
     /// The session token, if the mode asks for one.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use muster_protocol::api::{
     AllocateRequest, FleetSpec, LimitsSpec, MAX_PLAYERS, MAX_PORTS, MAX_WARM, PortProtocol, PortSpec,
-    RegionSpec, TimeoutsSpec,
+    RegionSpec, TimeoutsSpec, TokenMode,
 };
 use muster_protocol::problem::ProblemCode;
 
@@ -90,9 +90,22 @@ fn ports(faults: &mut Faults, ports: &[PortSpec]) {
             faults.add(&field, format_args!("{transport} {} is also that of ports[{other}]", port.port));
         }
         faults.check(
-            !port.tls || port.protocol == PortProtocol::Ws,
+            !port.tls || port.protocol != PortProtocol::Udp,
             &format!("ports[{index}].tls"),
-            format_args!("is for ws ports only, and this one is {}", port.protocol.as_str()),
+            "is for tcp and ws ports, and this one is udp; what a game encrypts itself passes through",
+        );
+        faults.check(
+            !port.proxy_protocol || port.protocol != PortProtocol::Udp,
+            &format!("ports[{index}].proxy_protocol"),
+            "is for tcp and ws ports, and this one is udp",
+        );
+        faults.check(
+            port.token != TokenMode::Claim || port.protocol == PortProtocol::Udp,
+            &format!("ports[{index}].token"),
+            format_args!(
+                "claim is for udp ports only, and this one is {}; use preface",
+                port.protocol.as_str()
+            ),
         );
     }
 }
@@ -216,8 +229,6 @@ pub(crate) fn allocate_request(request: &AllocateRequest) -> Result<(), ApiProbl
 
 #[cfg(test)]
 mod tests {
-    use muster_protocol::api::TokenMode;
-
     use super::*;
 
     fn valid() -> FleetSpec {
@@ -238,7 +249,14 @@ mod tests {
     }
 
     fn port(name: &str, protocol: PortProtocol, port: u32) -> PortSpec {
-        PortSpec { name: name.into(), protocol, port, token: TokenMode::Preface, tls: false }
+        PortSpec {
+            name: name.into(),
+            protocol,
+            port,
+            token: TokenMode::Preface,
+            tls: false,
+            proxy_protocol: false,
+        }
     }
 
     fn fault(change: impl FnOnce(&mut FleetSpec)) -> String {
@@ -266,7 +284,9 @@ mod tests {
             ("ports[1].port: 0 is no port", fault(|s| s.ports[1].port = 0)),
             ("ports[1].port: 65536 is no port", fault(|s| s.ports[1].port = 65_536)),
             ("ports[].name: \"game\" is there twice", fault(|s| s.ports[1].name = "game".into())),
-            ("ports[0].tls: is for ws ports only", fault(|s| s.ports[0].tls = true)),
+            ("ports[0].tls: is for tcp and ws ports", fault(|s| s.ports[0].tls = true)),
+            ("ports[0].proxy_protocol: is for tcp", fault(|s| s.ports[0].proxy_protocol = true)),
+            ("ports[1].token: claim is for udp ports only", fault(|s| s.ports[1].token = TokenMode::Claim)),
             (
                 "ports[1].port: udp 7777 is also that of ports[0]",
                 fault(|s| s.ports[1].protocol = PortProtocol::Udp),

@@ -44,7 +44,9 @@ pub(crate) fn endpoints(
     for port in &at.server.ports {
         let token = match port.token_mode().into() {
             TokenMode::Open => None,
-            TokenMode::Preface => Some(signer.sign(&claims(at, port, now_ms, expires_at_ms))?),
+            TokenMode::Preface | TokenMode::Claim => {
+                Some(signer.sign(&claims(at, port, now_ms, expires_at_ms))?)
+            }
         };
         endpoints.extend(edges.iter().map(|edge| endpoint(edge, port, token.as_deref(), expires_at_ms)));
     }
@@ -72,6 +74,7 @@ fn endpoint(edge: &EdgeRecord, port: &Port, token: Option<&str>, expires_at_ms: 
         host: edge.public_host.clone(),
         port: number,
         url: (protocol == PortProtocol::Ws).then(|| url(&edge.public_host, number, port.tls, token)),
+        tls: port.tls,
         token_mode: port.token_mode().into(),
         token: token.map(str::to_owned),
         token_expires_at_ms: token.map(|_| expires_at_ms),
@@ -140,6 +143,7 @@ mod tests {
             token_mode: mode.into(),
             tls,
             edge_port,
+            ..Port::default()
         }
     }
 
@@ -152,6 +156,7 @@ mod tests {
                 port("game", Protocol::Udp, Mode::Preface, false, 20_000),
                 port("web", Protocol::Ws, Mode::Preface, true, 20_001),
                 port("free", Protocol::Tcp, Mode::Open, false, 20_002),
+                port("voice", Protocol::Udp, Mode::Claim, false, 20_003),
             ],
             routed_edges: edges.iter().filter_map(|edge| edge.id).collect(),
             ..ServerRecord::default()
@@ -167,7 +172,7 @@ mod tests {
         let edges = [edge("a.example", true), edge("2001:db8::1", true)];
         let endpoints = of(&server(&edges), SeatId::new(), &edges);
         let names: Vec<&str> = endpoints.iter().map(|endpoint| endpoint.port_name.as_str()).collect();
-        assert_eq!(names, ["game", "game", "web", "web", "free", "free"]);
+        assert_eq!(names, ["game", "game", "web", "web", "free", "free", "voice", "voice"]);
         assert!(endpoints[4].token.is_none() && endpoints[4].token_expires_at_ms.is_none());
         assert!(endpoints[0].url.is_none() && endpoints[0].token.is_some());
         let urls: Vec<&str> = endpoints.iter().filter_map(|endpoint| endpoint.url.as_deref()).collect();
@@ -188,8 +193,8 @@ mod tests {
             endpoints(SeatAt { server: &server, seat, player: "ann" }, &edges, &signer, 60_000, 600_000)
                 .expect("signed");
         let verifier = TokenVerifier::new([("k1", signer.public_key().as_slice())]).expect("a key");
-        for endpoint in &endpoints[..2] {
-            let token = endpoint.token.as_deref().expect("preface");
+        for endpoint in [&endpoints[0], &endpoints[1], &endpoints[3]] {
+            let token = endpoint.token.as_deref().expect("a port that asks for proof");
             let claims = verifier.verify(token, 60_000).expect("valid");
             assert_eq!(claims.port, endpoint.port_name);
             assert_eq!((claims.seat, claims.server), (seat, server.typed_id()));

@@ -1,0 +1,199 @@
+//! What each of many has used of its rates lately. Pure: no clock, no I/O.
+//!
+//! Bounded: places are in sets of [`WAYS`], and whom a keyed hash leads to a full set takes the place of the one
+//! there that was seen longest ago. Who is thrown out begins with nothing used when it comes back: a flood
+//! from forged sources makes the limits of others laxer for a moment, never stricter.
+
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::time::Instant;
+
+use super::Rates;
+
+/// Places of a set.
+const WAYS: usize = 8;
+/// Whatever the rate, a packet of the largest size can pass by itself.
+const LEAST_BURST_BYTES: u64 = 65_507;
+
+/// What something costs.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Cost {
+    pub(super) packets: u32,
+    pub(super) bytes: u64,
+    pub(super) new_flows: u32,
+}
+
+/// Of what there was too much.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Over {
+    Packets,
+    Bytes,
+    NewFlows,
+}
+
+/// The memory of one kind of source.
+pub(super) struct Buckets {
+    places: usize,
+    hasher: RandomState,
+    // Made when the first is noted: most edges have no limits.
+    sets: Vec<[Bucket; WAYS]>,
+    began: Instant,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Bucket {
+    tag: u64,
+    seen_ms: u64,
+    packets: f32,
+    bytes: f32,
+    new_flows: f32,
+}
+
+impl Buckets {
+    /// Nothing used yet; `places` are told apart.
+    pub(super) fn new(places: usize, now: Instant) -> Self {
+        Self { places, hasher: RandomState::new(), sets: Vec::new(), began: now }
+    }
+
+    /// Takes `cost` from what `key` may use at `rates`. If it is more than is left of one of them, nothing is taken.
+    pub(super) fn take(
+        &mut self,
+        now: Instant,
+        key: impl Hash,
+        rates: &Rates,
+        cost: Cost,
+    ) -> Result<(), Over> {
+        if *rates == Rates::default() {
+            return Ok(());
+        }
+        if self.sets.is_empty() {
+            self.sets = vec![[Bucket::default(); WAYS]; self.places.div_ceil(WAYS)];
+        }
+        let now_ms = now.saturating_duration_since(self.began).as_millis() as u64;
+        let tag = self.hasher.hash_one(key);
+        let set = tag as usize % self.sets.len();
+        let bucket = Bucket::of(&mut self.sets[set], tag, now_ms);
+        bucket.take(now_ms, rates, cost)
+    }
+}
+
+impl Bucket {
+    /// The place of `tag` in its set.
+    fn of(set: &mut [Self; WAYS], tag: u64, now_ms: u64) -> &mut Self {
+        let oldest = (0..WAYS).min_by_key(|at| set[*at].seen_ms).unwrap_or(0);
+        let known = set.iter().position(|bucket| bucket.tag == tag);
+        let bucket = &mut set[known.unwrap_or(oldest)];
+        if known.is_none() {
+            *bucket = Self { tag, seen_ms: now_ms, ..Self::default() };
+        }
+        bucket
+    }
+
+    fn take(&mut self, now_ms: u64, rates: &Rates, cost: Cost) -> Result<(), Over> {
+        let passed_s = now_ms.saturating_sub(self.seen_ms) as f32 / 1_000.0;
+        self.seen_ms = now_ms;
+        let bytes_burst = rates.bytes.max(LEAST_BURST_BYTES);
+        for (used, rate) in [
+            (&mut self.packets, rates.packets as f32),
+            (&mut self.bytes, rates.bytes as f32),
+            (&mut self.new_flows, rates.new_flows as f32),
+        ] {
+            *used = (*used - passed_s * rate).max(0.0);
+        }
+        let over = |rate: u64, used: f32, cost: f32, burst: u64| rate > 0 && used + cost > burst as f32;
+        let (packets, flows) = (u64::from(rates.packets), u64::from(rates.new_flows));
+        let cost_bytes = cost.bytes as f32;
+        if over(packets, self.packets, cost.packets as f32, packets) {
+            return Err(Over::Packets);
+        }
+        if over(rates.bytes, self.bytes, cost_bytes, bytes_burst) {
+            return Err(Over::Bytes);
+        }
+        if over(flows, self.new_flows, cost.new_flows as f32, flows) {
+            return Err(Over::NewFlows);
+        }
+        self.packets += cost.packets as f32;
+        self.bytes += cost_bytes;
+        self.new_flows += cost.new_flows as f32;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const PACKET: Cost = Cost { packets: 1, bytes: 100, new_flows: 0 };
+
+    fn rates(packets: u32, bytes: u64, new_flows: u32) -> Rates {
+        Rates { packets, bytes, new_flows }
+    }
+
+    fn passed(buckets: &mut Buckets, now: Instant, key: u32, rates: &Rates, tries: u32) -> u32 {
+        (0..tries).filter(|_| buckets.take(now, key, rates, PACKET).is_ok()).count() as u32
+    }
+
+    #[test]
+    fn a_second_of_packets_at_once_and_then_the_rate() {
+        let start = Instant::now();
+        let (mut buckets, rates) = (Buckets::new(64, start), rates(10, 0, 0));
+        assert_eq!(passed(&mut buckets, start, 1, &rates, 50), 10);
+        assert_eq!(passed(&mut buckets, start, 2, &rates, 50), 10, "each has its own");
+        assert_eq!(buckets.take(start, 1, &rates, PACKET), Err(Over::Packets));
+        assert_eq!(passed(&mut buckets, start + Duration::from_millis(500), 1, &rates, 50), 5);
+        assert_eq!(
+            passed(&mut buckets, start + Duration::from_mins(1), 1, &rates, 50),
+            10,
+            "no more is saved up"
+        );
+    }
+
+    #[test]
+    fn each_rate_is_held_by_itself() {
+        let now = Instant::now();
+        let mut buckets = Buckets::new(64, now);
+        let flow = Cost { new_flows: 1, ..Cost::default() };
+        assert_eq!(buckets.take(now, 1, &rates(0, 0, 1), flow), Ok(()));
+        assert_eq!(buckets.take(now, 1, &rates(0, 0, 1), flow), Err(Over::NewFlows));
+        assert_eq!(buckets.take(now, 1, &rates(0, 0, 1), PACKET), Ok(()));
+        let largest = Cost { packets: 1, bytes: LEAST_BURST_BYTES, new_flows: 0 };
+        assert_eq!(buckets.take(now, 2, &rates(0, 1_000, 0), largest), Ok(()), "the largest packet can pass");
+        assert_eq!(buckets.take(now, 2, &rates(0, 1_000, 0), PACKET), Err(Over::Bytes));
+        assert_eq!(passed(&mut buckets, now, 3, &Rates::default(), 1_000), 1_000);
+    }
+
+    #[test]
+    fn changed_rates_count_from_what_was_used() {
+        let now = Instant::now();
+        let mut buckets = Buckets::new(64, now);
+        assert_eq!(passed(&mut buckets, now, 1, &rates(10, 0, 0), 50), 10);
+        assert_eq!(passed(&mut buckets, now, 1, &rates(30, 0, 0), 50), 20);
+        assert_eq!(passed(&mut buckets, now, 1, &rates(5, 0, 0), 50), 0);
+    }
+
+    #[test]
+    fn a_flood_of_sources_neither_grows_it_nor_throttles_others() {
+        let start = Instant::now();
+        let (mut buckets, rates) = (Buckets::new(64, start), rates(10, 0, 0));
+        for source in 0..10_000 {
+            let now = start + Duration::from_millis(u64::from(source));
+            assert_eq!(passed(&mut buckets, now, source, &rates, 1), 1);
+        }
+        assert_eq!(buckets.sets.len() * WAYS, 64);
+        let now = start + Duration::from_secs(11);
+        assert_eq!(passed(&mut buckets, now, 99_999, &rates, 50), 10);
+    }
+
+    #[test]
+    fn the_least_recently_seen_makes_room() {
+        let mut set = [Bucket::default(); WAYS];
+        for tag in 1..=WAYS as u64 {
+            Bucket::of(&mut set, tag, tag);
+        }
+        // Found again, and so seen last.
+        Bucket::of(&mut set, 1, 100).take(100, &rates(1, 0, 0), PACKET).unwrap();
+        Bucket::of(&mut set, 99, 101);
+        let tags: Vec<u64> = set.iter().map(|bucket| bucket.tag).collect();
+        assert!(tags.contains(&1) && tags.contains(&99) && !tags.contains(&2), "{tags:?}");
+    }
+}

@@ -1,0 +1,230 @@
+//! Holding what comes against the limits: per address, network, token and server. Pure: no clock, no I/O.
+//!
+//! Each who decides has a guard of its own, the UDP worker and the TCP listeners together, so that packets take
+//! no lock; a limit holds for each of them. An address is told apart by itself and never by its port:
+//! a source has 65,535 of those. Who is on the `allow` list is held to the limits of tokens and servers only.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Instant;
+
+use arc_swap::{ArcSwap, Cache};
+use muster_protocol::flow::FlowId;
+use muster_protocol::id::ServerId;
+
+use super::buckets::{Buckets, Cost, Over};
+use super::{Limits, Rates};
+use crate::drops::DropReason;
+
+/// Addresses, networks, tokens and servers told apart; see [`super::buckets`] for what happens beyond.
+const ADDRESSES: usize = 65_536;
+const NETWORKS: usize = 16_384;
+const TOKENS: usize = 65_536;
+const SERVERS: usize = 4_096;
+
+/// What a limit is of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Of {
+    Address,
+    Network,
+    Token,
+    Server,
+}
+
+/// The limits, and what was used of them.
+pub(crate) struct Guard {
+    limits: Cache<Arc<ArcSwap<Limits>>, Arc<Limits>>,
+    addresses: Buckets,
+    networks: Buckets,
+    tokens: Buckets,
+    servers: Buckets,
+}
+
+impl Guard {
+    /// Holds to whatever `limits` are at the time.
+    pub(crate) fn new(limits: Arc<ArcSwap<Limits>>, now: Instant) -> Self {
+        Self {
+            limits: Cache::new(limits),
+            addresses: Buckets::new(ADDRESSES, now),
+            networks: Buckets::new(NETWORKS, now),
+            tokens: Buckets::new(TOKENS, now),
+            servers: Buckets::new(SERVERS, now),
+        }
+    }
+
+    /// A packet of `bytes` has come from `source`.
+    pub(crate) fn packet(&mut self, now: Instant, source: IpAddr, bytes: usize) -> Result<(), DropReason> {
+        self.source(now, source, Cost { packets: 1, bytes: bytes as u64, new_flows: 0 })
+    }
+
+    /// That packet is of `flow`, to `server`.
+    pub(crate) fn of_flow(
+        &mut self,
+        now: Instant,
+        flow: FlowId,
+        server: impl FnOnce() -> Option<ServerId>,
+        bytes: usize,
+    ) -> Result<(), DropReason> {
+        let limits = self.limits.load();
+        let cost = Cost { packets: 1, bytes: bytes as u64, new_flows: 0 };
+        take(&mut self.tokens, now, flow, &limits.token, cost, Of::Token)?;
+        if limits.server == Rates::default() {
+            return Ok(());
+        }
+        server()
+            .map_or(Ok(()), |server| take(&mut self.servers, now, server, &limits.server, cost, Of::Server))
+    }
+
+    /// `source` is about to begin a connection, or `flow` if it is UDP, to `server`; or that flow moves there.
+    pub(crate) fn new_flow(
+        &mut self,
+        now: Instant,
+        source: IpAddr,
+        flow: Option<FlowId>,
+        server: ServerId,
+    ) -> Result<(), DropReason> {
+        let cost = Cost { new_flows: 1, ..Cost::default() };
+        self.source(now, source, cost)?;
+        let limits = self.limits.load();
+        if let Some(flow) = flow {
+            take(&mut self.tokens, now, flow, &limits.token, cost, Of::Token)?;
+        }
+        take(&mut self.servers, now, server, &limits.server, cost, Of::Server)
+    }
+
+    fn source(&mut self, now: Instant, source: IpAddr, cost: Cost) -> Result<(), DropReason> {
+        let limits = self.limits.load();
+        if !limits.any || limits.allow.has(source) {
+            return Ok(());
+        }
+        if limits.deny.has(source) {
+            return Err(DropReason::Denied);
+        }
+        let source = source.to_canonical();
+        take(&mut self.addresses, now, source, &limits.address, cost, Of::Address)?;
+        take(&mut self.networks, now, network(source), &limits.network, cost, Of::Network)
+    }
+}
+
+fn take(
+    buckets: &mut Buckets,
+    now: Instant,
+    key: impl std::hash::Hash,
+    rates: &Rates,
+    cost: Cost,
+    of: Of,
+) -> Result<(), DropReason> {
+    buckets.take(now, key, rates, cost).map_err(|over| reason(of, over))
+}
+
+/// The /24 of an IPv4 address, the /64 of an IPv6 address.
+fn network(source: IpAddr) -> IpAddr {
+    match source {
+        IpAddr::V4(v4) => {
+            let [a, b, c, _] = v4.octets();
+            IpAddr::from([a, b, c, 0])
+        }
+        IpAddr::V6(v6) => {
+            let [a, b, c, d, ..] = v6.segments();
+            IpAddr::from([a, b, c, d, 0, 0, 0, 0])
+        }
+    }
+}
+
+fn reason(of: Of, over: Over) -> DropReason {
+    match (of, over) {
+        (Of::Address, Over::Packets) => DropReason::AddressPackets,
+        (Of::Address, Over::Bytes) => DropReason::AddressBytes,
+        (Of::Address, Over::NewFlows) => DropReason::AddressNewFlows,
+        (Of::Network, Over::Packets) => DropReason::NetworkPackets,
+        (Of::Network, Over::Bytes) => DropReason::NetworkBytes,
+        (Of::Network, Over::NewFlows) => DropReason::NetworkNewFlows,
+        (Of::Token, Over::Packets) => DropReason::TokenPackets,
+        (Of::Token, Over::Bytes) => DropReason::TokenBytes,
+        (Of::Token, Over::NewFlows) => DropReason::TokenNewFlows,
+        (Of::Server, Over::Packets) => DropReason::ServerPackets,
+        (Of::Server, Over::Bytes) => DropReason::ServerBytes,
+        (Of::Server, Over::NewFlows) => DropReason::ServerNewFlows,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use muster_protocol::edge as wire;
+
+    fn guard(limits: wire::EdgeLimits) -> (Guard, Arc<ArcSwap<Limits>>, Instant) {
+        let now = Instant::now();
+        let limits = Arc::new(ArcSwap::from_pointee(Limits::from_wire(&limits).unwrap()));
+        (Guard::new(limits.clone(), now), limits, now)
+    }
+
+    fn packets(packets_per_s: u32) -> wire::Rates {
+        wire::Rates { packets_per_s, ..Default::default() }
+    }
+
+    fn ip(text: &str) -> IpAddr {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn an_address_is_one_whatever_its_form_and_a_network_is_shared() {
+        let limits =
+            wire::EdgeLimits { address: Some(packets(2)), network: Some(packets(3)), ..Default::default() };
+        let (mut guard, _, now) = guard(limits);
+        assert_eq!(guard.packet(now, ip("10.0.0.1"), 9), Ok(()));
+        assert_eq!(guard.packet(now, ip("::ffff:10.0.0.1"), 9), Ok(()));
+        assert_eq!(guard.packet(now, ip("10.0.0.1"), 9), Err(DropReason::AddressPackets));
+        assert_eq!(guard.packet(now, ip("10.0.0.2"), 9), Ok(()));
+        assert_eq!(guard.packet(now, ip("10.0.0.3"), 9), Err(DropReason::NetworkPackets));
+        assert_eq!(guard.packet(now, ip("10.0.1.3"), 9), Ok(()));
+        assert_eq!(guard.packet(now, ip("2001:db8::1"), 9), Ok(()));
+        assert_eq!(guard.packet(now, ip("2001:db8::2"), 9), Ok(()));
+        assert_eq!(guard.packet(now, ip("2001:db8::3"), 9), Ok(()));
+        assert_eq!(guard.packet(now, ip("2001:db8::4"), 9), Err(DropReason::NetworkPackets));
+    }
+
+    #[test]
+    fn allow_goes_before_deny_and_the_limits_of_sources() {
+        let limits = wire::EdgeLimits {
+            address: Some(packets(1)),
+            deny: vec!["10.0.0.0/8".into()],
+            allow: vec!["10.0.0.7".into()],
+            ..Default::default()
+        };
+        let (mut guard, _, now) = guard(limits);
+        assert_eq!(guard.packet(now, ip("10.0.0.8"), 9), Err(DropReason::Denied));
+        assert_eq!(guard.new_flow(now, ip("10.0.0.8"), None, ServerId::new()), Err(DropReason::Denied));
+        assert!((0..10).all(|_| guard.packet(now, ip("10.0.0.7"), 9).is_ok()));
+    }
+
+    #[test]
+    fn a_token_and_a_server_have_limits_of_their_own() {
+        let limits = wire::EdgeLimits {
+            token: Some(wire::Rates { bytes_per_s: 100_000, ..Default::default() }),
+            server: Some(wire::Rates { packets_per_s: 3, new_flows_per_s: 1, ..Default::default() }),
+            ..Default::default()
+        };
+        let (mut guard, _, now) = guard(limits);
+        let server = ServerId::new();
+        assert_eq!(guard.of_flow(now, FlowId(1), || Some(server), 60_000), Ok(()));
+        assert_eq!(guard.of_flow(now, FlowId(1), || Some(server), 60_000), Err(DropReason::TokenBytes));
+        assert_eq!(guard.of_flow(now, FlowId(2), || Some(server), 60_000), Ok(()));
+        assert_eq!(guard.of_flow(now, FlowId(3), || Some(server), 1), Ok(()));
+        assert_eq!(guard.of_flow(now, FlowId(4), || Some(server), 1), Err(DropReason::ServerPackets));
+        assert_eq!(guard.new_flow(now, ip("10.0.0.1"), Some(FlowId(5)), server), Ok(()));
+        assert_eq!(guard.new_flow(now, ip("10.0.0.2"), None, server), Err(DropReason::ServerNewFlows));
+        assert_eq!(guard.new_flow(now, ip("10.0.0.2"), None, ServerId::new()), Ok(()));
+    }
+
+    #[test]
+    fn new_limits_hold_from_the_next_packet_on() {
+        let (mut guard, limits, now) = guard(wire::EdgeLimits::default());
+        assert_eq!(guard.packet(now, ip("10.0.0.1"), 9), Ok(()));
+        let denied = wire::EdgeLimits { deny: vec!["10.0.0.1".into()], ..Default::default() };
+        limits.store(Arc::new(Limits::from_wire(&denied).unwrap()));
+        assert_eq!(guard.packet(now, ip("10.0.0.1"), 9), Err(DropReason::Denied));
+        limits.store(Arc::default());
+        assert_eq!(guard.packet(now, ip("10.0.0.1"), 9), Ok(()));
+    }
+}
