@@ -213,7 +213,7 @@ func test_regions_are_measured_against_their_beacons() -> void:
 func test_no_edge_that_answers_is_told_in_time() -> void:
 	fake.on("POST /v1/tickets", ticket("assigned"))
 	var found := await client.find_match(request(), 5.0)
-	failed(await client.connect_to_match(found, 0.8), "unreachable", "no edge")
+	failed(await client.connect_to_match(found, 0.8), "timeout", "no edge")
 
 
 func test_an_edges_refusal_is_told() -> void:

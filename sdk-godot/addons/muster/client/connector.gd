@@ -8,6 +8,7 @@ enum Choice { AUTOMATIC, ENET, WEBSOCKET }
 const Deadline := preload("../core/clock.gd")
 const EdgeDoor := preload("edge_door.gd")
 const Admission := preload("admission.gd")
+const WebRefusal := preload("web_refusal.gd")
 
 ## Seconds without an answer of any edge after which UDP counts as blocked, where there is another
 ## way.
@@ -155,6 +156,8 @@ func _open_web(
 		return connection
 	connection.peer = peer
 	await _join(connection, api, deadline)
+	if connection.code == MusterResult.CONNECTION_LOST:
+		await WebRefusal.explain(connection, endpoint.url, self, http.authority)
 	return connection
 
 
@@ -177,10 +180,6 @@ func _join(connection: MusterConnection, api: SceneMultiplayer, deadline: Deadli
 		)
 	else:
 		connection.fail_as(admission.verdict)
-		if connection.endpoint.url.begins_with("wss:"):
-			# The engine does not say why a WebSocket did not open.
-			connection.message += ". If the edge's certificate is of a CA of your own, name its file in "
-			connection.message += "the setting " + MusterSettings.CA
 	if api.multiplayer_peer == connection.peer:
 		api.multiplayer_peer = OfflineMultiplayerPeer.new()
 	connection.peer.close()
