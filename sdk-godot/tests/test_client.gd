@@ -42,7 +42,8 @@ func ticket(state: String, more := {}) -> Dictionary:
 
 func request() -> MusterMatchRequest:
 	var asked := MusterMatchRequest.new("quick", "ann")
-	asked.latencies_ms = {"local": 5}
+	# As one has it from JSON; the API wants whole numbers.
+	asked.latencies_ms = {"local": 4.2}
 	return asked
 
 
@@ -71,6 +72,7 @@ func test_a_match_is_found_and_progress_is_told() -> void:
 	equal(body["attributes"], {"skill": 7.0})
 	equal(body["party"], [{"player": "bob", "attributes": {"skill": 3.0}}])
 	equal(body["latencies_ms"], {"local": 5.0})
+	check('"local":5}' in JSON.stringify(asked.to_json()).replace(" ", ""), "a whole number")
 	check(str(body["idempotency_key"]) != "", "it can be sent again")
 	var watched := fake.asked("GET /v1/tickets/tkt_1/watch")[0]
 	check("Bearer own" in watched.headers, "the ticket's own token is shown")
