@@ -112,6 +112,9 @@ func _on_server_disconnected() -> void:
 
 
 func _lose(message: String) -> void:
+	# The peer that is given up for another says so, too.
+	if _is_lost:
+		return
 	var why := MusterResult.new()
 	why.fail(MusterResult.CONNECTION_LOST, message)
 	_is_watching = false
