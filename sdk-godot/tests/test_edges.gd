@@ -77,3 +77,20 @@ func test_without_any_edge_the_end_is_told() -> void:
 	equal(told[0], "lost")
 	check("timeout" in told[1], told[1])
 	equal(client.is_in_match(), false)
+
+
+func test_who_connects_anew_while_it_is_being_mended_is_served() -> void:
+	var client := await sit_down()
+	var assignment := client._keeper._assignment
+	edges[0].vanish()
+	await until(func() -> bool: return told.size() == 1, "it is lost")
+	var again := await client.connect_to_seat(assignment)
+	equal(again.ok, true, again.message)
+	equal(client.get_connection(), again)
+	await until(func() -> bool: return server.players().size() == 1, "one player")
+	await hear(client)
+	equal(told, ["lost"] as Array[String])
+	edges[1].vanish()
+	await until(func() -> bool: return told.size() == 2, "it is lost again")
+	client.close_connection()
+	equal(client.is_in_match(), false)
