@@ -16,6 +16,8 @@ const Preface := preload("../protocol/preface.gd")
 
 ## Pause between two rounds of tries, in seconds.
 const ROUND_PAUSE_S := 0.5
+## Seconds that the news of a seat that was given up takes.
+const NEWS_PAUSE_S := 0.3
 ## Seconds for one round over all edges.
 const ROUND_TIMEOUT_S := 8.0
 ## Tokens that were read longer ago are read anew before they are shown; they live for ten minutes.
@@ -37,6 +39,8 @@ var _read_ms := 0
 var _watch: LinkWatch = null
 var _is_watching := false
 var _is_lost := false
+## Whether the other side closed it, instead of saying nothing any more.
+var _is_closed_there := false
 var _preface := PackedByteArray()
 ## Goes up with each begin and end, so that a rejoin that was overtaken finds out.
 var _generation := 0
@@ -81,6 +85,7 @@ func is_up() -> bool:
 func _hold(kept: MusterConnection, api: SceneMultiplayer) -> void:
 	connection = kept
 	_is_lost = false
+	_is_closed_there = false
 	_api = api
 	if not api.server_disconnected.is_connected(_on_server_disconnected):
 		api.server_disconnected.connect(_on_server_disconnected)
@@ -109,6 +114,8 @@ func _process(_delta: float) -> void:
 
 
 func _on_server_disconnected() -> void:
+	if not _is_lost:
+		_is_closed_there = true
 	_lose("the game server, or the way to it, closed the connection")
 
 
@@ -136,8 +143,11 @@ func _rejoin(generation: int) -> void:
 		connection.peer.close()
 	var why := MusterResult.new()
 	why.fail(MusterResult.CONNECTION_LOST, "the seat could not be taken again")
-	# The first round goes without the orchestrator, which may be away or slow.
-	var is_first := Time.get_ticks_msec() - _read_ms < FRESH_MS
+	# Who was sent away has no seat any more, which the ticket says in a moment. Else the first
+	# round goes without the orchestrator, which may be away or slow.
+	var is_first := not _is_closed_there and Time.get_ticks_msec() - _read_ms < FRESH_MS
+	if _is_closed_there:
+		await deadline.pause(get_tree(), NEWS_PAUSE_S)
 	while generation == _generation and not deadline.is_over():
 		if not is_first:
 			var is_theirs := await _read_ticket(deadline)
@@ -189,7 +199,11 @@ func _read_ticket(deadline: Deadline) -> MusterResult:
 	fresh.judge()
 	if not fresh.ok:
 		result.fail_as(fresh)
-	elif fresh.assignment != null and ticket == _ticket:
+	elif fresh.assignment == null:
+		return result
+	elif fresh.assignment.endpoints.is_empty():
+		result.fail(MusterResult.CLOSED, "the match is over: its server is gone")
+	elif ticket == _ticket:
 		_assignment = fresh.assignment
 		_read_ms = Time.get_ticks_msec()
 	return result
