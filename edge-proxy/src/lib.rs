@@ -11,6 +11,7 @@ mod clock;
 mod config;
 mod drops;
 mod edge;
+mod handover;
 mod limits;
 mod link;
 mod listeners;
@@ -28,3 +29,4 @@ mod udp;
 
 pub use config::{Config, ConfigError};
 pub use edge::{Edge, StartError, start};
+pub use handover::HandoverError;

@@ -124,6 +124,11 @@ pub(crate) struct KeptFlows {
 }
 
 impl KeptFlows {
+    /// Keeps nothing.
+    pub(crate) fn none() -> Self {
+        Self::new(KeptKey::default(), 0, Vec::new())
+    }
+
     /// Of at most `capacity` flows. `found` are the slots of the process before, from slot 1 on, with what was
     /// readable in them; those beyond the capacity are not taken over.
     pub(crate) fn new(key: KeptKey, capacity: usize, found: Vec<Option<KeptFlow>>) -> Self {

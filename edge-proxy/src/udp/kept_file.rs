@@ -40,6 +40,11 @@ pub(crate) struct Found {
 }
 
 impl KeptFile {
+    /// No file: nothing is kept.
+    pub(crate) fn none() -> Self {
+        Self { file: None, alive_noted_ms: 0 }
+    }
+
     /// Opens the file in `dir`, or makes it; flows are found in it if the edge lived less than `idle` before
     /// `now_ms` (Unix milliseconds). At most `capacity` slots are read.
     pub(crate) fn open(dir: &Path, capacity: usize, idle: Duration, now_ms: u64) -> (Self, Found) {
@@ -47,7 +52,7 @@ impl KeptFile {
             |error| {
                 warn!(dir = %dir.display(), %error, "flows are not kept; after a restart clients have to prove \
                        themselves again");
-                (Self { file: None, alive_noted_ms: 0 }, Found { key: rand::random(), slots: vec![] })
+                (Self::none(), Found { key: rand::random(), slots: vec![] })
             },
             |(file, found)| (Self { file: Some(file), alive_noted_ms: 0 }, found),
         )

@@ -3,6 +3,7 @@
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 
+use socket2::SockRef;
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use tokio::io::Interest;
 
@@ -46,6 +47,11 @@ impl UdpSocket {
     /// Where it listens.
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.io.local_addr()
+    }
+
+    /// The same socket once more, for another process.
+    pub(crate) fn another(&self) -> io::Result<std::net::UdpSocket> {
+        Ok(SockRef::from(&self.io).try_clone()?.into())
     }
 
     /// Waits until there may be packets.
