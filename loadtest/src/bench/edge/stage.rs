@@ -13,6 +13,7 @@ use std::time::Duration;
 use anyhow::{Context as _, bail, ensure};
 use muster_protocol::api::AllocateRequest;
 use muster_protocol::id::ServerId;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::lab::{FIRST_FLOODER, FIRST_PLAYER, HARNESS, Lab, PROXY, PROXY_FOR_HARNESS, Place, SERVERS, at};
 use super::parts::{self, FloodPlan, PlayersPlan, PlayersReport, Seat, TunnelPlan};
@@ -22,6 +23,7 @@ use crate::bench::{BenchOptions, usage};
 use crate::harness::process::Process;
 use crate::harness::stack::{EdgePlace, REGION, Stack, StackOptions};
 use crate::harness::steps::Steps;
+use crate::harness::wait::{until, when};
 
 const FLEET: &str = "bench";
 /// Servers that players are seated on.
@@ -108,6 +110,9 @@ pub(super) struct Stage {
 impl Stage {
     /// Starts everything, and claims the seats.
     pub(super) async fn set_up(options: &BenchOptions, steps: &mut Steps) -> anyhow::Result<Self> {
+        // A flow is a socket, of the agent and of the yardsticks; they inherit this.
+        let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
         let dir = options.out.join("run-edge");
         let this = std::env::current_exe().context("cannot find this program's place")?;
         let lab = steps.run("lab", "three network namespaces", Lab::build()).await?;
@@ -195,6 +200,10 @@ impl Stage {
 
     /// Begins to play; what came of it is told when it is over.
     pub(super) fn start_players(&mut self, way: Way, load: Load, skip: usize) -> anyhow::Result<Playing> {
+        self.runs += 1;
+        let began = self.file("players", "began");
+        // Of an earlier run.
+        let _ = std::fs::remove_file(&began);
         let plain = |to: SocketAddrV4| vec![Seat { to, token: None }; load.flows];
         let seats = match way {
             Way::Muster => {
@@ -213,14 +222,19 @@ impl Stage {
             payload: load.payload,
             seconds: load.seconds,
             watch: self.watched(way),
+            began: began.clone(),
         };
-        self.runs += 1;
         let (plan_file, report) = (self.file("players", "plan"), self.file("players", "report"));
         parts::write(&plan_file, &plan)?;
         let args = ["players".to_owned(), text(&plan_file), text(&report)];
         let log = self.dir.join("players.log");
         let process = start_part(&self.lab, &self.this, Place::Players, "players", &args, &log)?;
-        Ok(Playing { process, report, deadline: Duration::from_secs_f64(load.seconds) + PLAYERS_GRACE })
+        Ok(Playing {
+            process,
+            began,
+            report,
+            deadline: Duration::from_secs_f64(load.seconds) + PLAYERS_GRACE,
+        })
     }
 
     /// Begins a flood of bogus tokens to the players' port of Muster.
@@ -333,11 +347,24 @@ pub(super) const AGENT_NAME: &str = "agent";
 /// Players under way.
 pub(super) struct Playing {
     process: Process,
+    began: PathBuf,
     report: PathBuf,
     deadline: Duration,
 }
 
 impl Playing {
+    /// Waits until all flows stand and the play has begun.
+    pub(super) async fn begun(&mut self) -> anyhow::Result<()> {
+        until("all flows to stand", PLAYERS_GRACE, async || {
+            let begun = self.began.is_file();
+            if !begun {
+                self.process.check_alive()?;
+            }
+            Ok(when(begun, || "some do not".to_owned()))
+        })
+        .await
+    }
+
     /// What came of it.
     pub(super) async fn report(mut self) -> anyhow::Result<PlayersReport> {
         let status = self.process.wait(self.deadline).await?;

@@ -18,8 +18,8 @@ const BESIDE_FLOOD: Load = Load { flows: 64, rate: 10_000.0, payload: 100, secon
 const FLOOD_FACTOR: f64 = 5.0;
 /// Players of an edge that is killed, and for how long they play.
 const RESTARTED: Load = Load { flows: SEATS, rate: 10_000.0, payload: 100, seconds: 10.0 };
-/// When it is killed.
-const KILLED_AFTER: Duration = Duration::from_secs(4);
+/// How long they have played when it is killed.
+const KILLED_AFTER: Duration = Duration::from_secs(3);
 /// Players over the bad path: 64 of 60 Hz each.
 const IMPAIRED: Load = Load { flows: 64, rate: 3_840.0, payload: 100, seconds: 0.0 };
 /// The bad path is played longer than the rest: chance averages out over many packets only.
@@ -37,10 +37,10 @@ pub(super) async fn flood(
         let text = |what: &str| format!("{what}, round {round} of {}", load.rounds);
         quiet.push(steps.run("quiet", &text("before a flood"), stage.play(Way::Muster, players, 0)).await?);
         let beside = async {
-            let playing = stage.start_players(Way::Muster, players, 0)?;
-            // Longer than they play, which begins once all are proven.
-            let seconds = load.seconds + 5.0;
-            let mut flood = stage.start_flood(FLOOD_FACTOR * players.rate, seconds)?;
+            let mut playing = stage.start_players(Way::Muster, players, 0)?;
+            // It is players that are proven whom a flood must not touch.
+            playing.begun().await?;
+            let mut flood = stage.start_flood(FLOOD_FACTOR * players.rate, load.seconds)?;
             let report = playing.report().await;
             flood.kill9().await?;
             report
@@ -62,8 +62,8 @@ pub(super) async fn flood(
 /// `kill -9` of the edge under a thousand flows, whose clients do not know of it.
 pub(super) async fn restart(stage: &mut Stage, steps: &mut Steps) -> anyhow::Result<Vec<Figure>> {
     let killed = async {
-        let playing = stage.start_players(Way::Muster, RESTARTED, 0)?;
-        // Players first prove themselves, which takes them a fraction of this.
+        let mut playing = stage.start_players(Way::Muster, RESTARTED, 0)?;
+        playing.begun().await?;
         tokio::time::sleep(KILLED_AFTER).await;
         stage.kill_edge().await?;
         playing.report().await

@@ -7,7 +7,8 @@ const MAX_BURST: u64 = 64;
 #[derive(Debug)]
 pub(super) struct Pace {
     began_ns: u64,
-    per_s: f64,
+    /// In whole numbers, so that no packet is due a rounding error later.
+    per_1000_s: u128,
     /// Packets due so far, sent or skipped.
     due: u64,
     skipped: u64,
@@ -16,13 +17,13 @@ pub(super) struct Pace {
 impl Pace {
     /// `per_s` packets a second from `began_ns` on.
     pub(super) fn new(began_ns: u64, per_s: f64) -> Self {
-        Self { began_ns, per_s, due: 0, skipped: 0 }
+        Self { began_ns, per_1000_s: (per_s * 1_000.0).round() as u128, due: 0, skipped: 0 }
     }
 
     /// How many to send now.
     pub(super) fn take(&mut self, now_ns: u64) -> u64 {
-        let passed_s = now_ns.saturating_sub(self.began_ns) as f64 / 1e9;
-        let until_now = (passed_s * self.per_s) as u64;
+        let passed_ns = u128::from(now_ns.saturating_sub(self.began_ns));
+        let until_now = (passed_ns * self.per_1000_s / 1_000_000_000_000) as u64;
         let behind = until_now.saturating_sub(self.due);
         let send = behind.min(MAX_BURST);
         self.due += behind;

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use anyhow::{bail, ensure};
@@ -16,6 +17,7 @@ use super::pace::Pace;
 use super::udp::{Received, Udp, now_ns};
 use crate::bench::usage;
 use crate::latency::Latencies;
+use crate::report::write_file;
 
 /// Pause between two looks at what is due and what came.
 const TICK: Duration = Duration::from_micros(100);
@@ -54,6 +56,8 @@ pub(in crate::bench::edge) struct PlayersPlan {
     pub(in crate::bench::edge) seconds: f64,
     /// Processes whose CPU time is read, by name.
     pub(in crate::bench::edge) watch: BTreeMap<String, u32>,
+    /// File that is made when all flows stand and the play begins.
+    pub(in crate::bench::edge) began: PathBuf,
 }
 
 /// What came of it.
@@ -92,6 +96,7 @@ pub(super) fn run(plan: &PlayersPlan) -> anyhow::Result<PlayersReport> {
     };
     players.connect("be proven", Players::prove)?;
     players.connect("have a first answer", Players::first)?;
+    write_file(&plan.began, "all flows stand")?;
     players.play()
 }
 

@@ -9,7 +9,6 @@ use muster_agent::reconcile::RoutePort;
 use muster_protocol::agent::PortProtocol;
 use muster_protocol::id::ServerId;
 use muster_transport::Identity;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use serde::{Deserialize, Serialize};
 
 /// What it is in front of.
@@ -27,9 +26,6 @@ pub(in crate::bench::edge) struct TunnelPlan {
 
 /// Takes edges in until it is killed.
 pub(super) async fn run(plan: TunnelPlan) -> anyhow::Result<()> {
-    // A flow is a socket; the agent raises its limit in the same way.
-    let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
-    setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
     let identity = Identity::load(&plan.identity)?.context("the stand-in's identity is not there")?;
     let port = RoutePort { protocol: PortProtocol::Udp, address: SocketAddr::V4(plan.game) };
     let servers = plan.servers.into_iter().map(|server| (server, vec![port]));
