@@ -1,6 +1,6 @@
 # The only entry: every task of this repository is a target here, and does its work in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-godot test-fdb crash simulate lint bench bench-store bench-engine bench-matchmaking image
+.PHONY: help demo dev test test-godot test-fdb crash simulate lint bench bench-store bench-engine bench-matchmaking bench-edge soak image
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -40,6 +40,12 @@ bench-engine: ## Run the durable engine's benchmark alone
 
 bench-matchmaking: ## Run the benchmark of matchmaking's core alone
 	@scripts/bench.sh matchmaking
+
+bench-edge: ## Run the edge's benchmark alone, beside nginx and quilkin; needs root
+	@scripts/bench.sh edge
+
+soak: ## Play through the edge at a steady load for an hour, or SECONDS=n; needs root
+	@scripts/soak.sh $(or $(SECONDS),3600)
 
 image: ## Build the example game server's container image
 	@scripts/setup.sh toolchain docker

@@ -29,6 +29,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "muster-engine",
             "muster-matchmaker",
             "muster-orchestrator",
+            "muster-agent",
         ],
     ),
     (
@@ -111,7 +112,7 @@ mod tests {
         for (name, import) in [
             ("muster-agent", "muster-edge-proxy"),
             ("muster-edge-proxy", "muster-agent"),
-            ("muster-loadtest", "muster-agent"),
+            ("muster-loadtest", "muster-edge-proxy"),
             ("muster-protocol", "muster-transport"),
             ("arena-server", "muster-protocol"),
             ("muster-client", "muster-brand-new"),

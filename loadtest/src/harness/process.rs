@@ -86,6 +86,18 @@ impl Process {
         )
     }
 
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// It has not after `deadline`; it is killed then.
+    pub async fn wait(&mut self, deadline: Duration) -> anyhow::Result<ExitStatus> {
+        if let Ok(status) = tokio::time::timeout(deadline, self.child.wait()).await {
+            return Ok(status?);
+        }
+        self.kill9().await?;
+        bail!("{} did not end within {} s; see {}", self.name, deadline.as_secs(), self.log.display())
+    }
+
     /// The end of its log.
     pub fn log_tail(&self) -> String {
         let bytes = std::fs::read(&self.log).unwrap_or_default();
