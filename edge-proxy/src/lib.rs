@@ -11,6 +11,8 @@ mod clock;
 mod config;
 mod drops;
 mod edge;
+#[doc(hidden)]
+pub mod fuzzing;
 mod handover;
 mod limits;
 mod link;

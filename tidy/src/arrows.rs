@@ -6,7 +6,7 @@ use crate::Problem;
 use crate::manifest::Crate;
 
 /// Every crate of the workspace with the crates of the workspace it may import.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("muster-protocol", &[]),
     ("muster-transport", &["muster-protocol"]),
     ("muster-client", &["muster-protocol"]),
@@ -44,6 +44,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "muster-agent",
         ],
     ),
+    ("muster-fuzz", &["muster-protocol", "muster-edge-proxy"]),
     ("arena-server", &[]),
     ("tidy", &[]),
 ];
