@@ -9,10 +9,7 @@ cd "$REPO_ROOT"
 
 seconds="${1:-60}"
 only="${2:-}"
-[[ "$seconds" =~ ^[0-9]+$ ]] || {
-    say "SECONDS is $seconds; it is how long each target is fuzzed, such as 60"
-    exit 2
-}
+[[ "$seconds" =~ ^[0-9]+$ ]] || die "SECONDS is $seconds; it is how long each target is fuzzed, such as 60"
 host="$(rustc -vV | sed -n 's/^host: //p')"
 coverage="-Cpasses=sancov-module -Ccodegen-units=1 -Cdebug-assertions -Cllvm-args=-sanitizer-coverage-level=4"
 coverage="$coverage -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table"

@@ -11,7 +11,7 @@ use muster_transport::{
     Identity, IdentityError, JoinError, JoinToken, JoinTokenError, Orchestrators, Profile, Role, alpn,
     client_config, join,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
 
@@ -98,6 +98,8 @@ pub struct Edge {
     tasks: TaskTracker,
     serving: Serving,
     endpoint: quinn::Endpoint,
+    // Hears of those who play through the edge before, until the end.
+    _before: DropGuard,
     // The edge that has taken over.
     successor: Option<Successor>,
 }
@@ -191,8 +193,10 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
     tasks.spawn(stop.clone().run_until_cancelled_owned(link.run()));
     tasks.spawn(stop.clone().run_until_cancelled_owned(answering.run()));
     tasks.spawn(stop.clone().run_until_cancelled_owned(tls.follow_files(config.clone())));
+    // Beyond the time at which this edge is taken over: it goes on to report them, too.
+    let hearing = CancellationToken::new();
     if let Some(before) = before {
-        tasks.spawn(stop.clone().run_until_cancelled_owned(hear_reports(before, traffic.clone())));
+        tokio::spawn(hearing.clone().run_until_cancelled_owned(hear_reports(before, traffic.clone())));
     }
     tasks.close();
     info!(edge = identity.id, region = identity.region, beacon = %beacon_address, "edge is up");
@@ -206,6 +210,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
         tasks,
         serving,
         endpoint,
+        _before: hearing.drop_guard(),
         successor: None,
     })
 }

@@ -40,9 +40,10 @@ enum Update {
 pub(crate) struct Serving {
     updates: mpsc::Sender<Update>,
     applied: watch::Receiver<RoutesApplied>,
-    task: JoinHandle<Listeners>,
-    // Once the task has ended, because another edge has taken over.
-    released: Option<Listeners>,
+    // Until it has been waited for.
+    task: Option<JoinHandle<Listeners>>,
+    // What the task has left.
+    left: Option<Listeners>,
 }
 
 /// Nothing moves while the next edge takes over; dropped without [`Standstill::release`], everything goes on.
@@ -105,8 +106,8 @@ impl Serving {
             applied_sender.send_replace(state.follow().await);
             info!(routes = state.table.routes().len(), "serving the routes of the last run");
         }
-        let task = tokio::spawn(state.run(inbox, applied_sender));
-        Ok((Self { updates, applied, task, released: None }, beacon))
+        let task = Some(tokio::spawn(state.run(inbox, applied_sender)));
+        Ok((Self { updates, applied, task, left: None }, beacon))
     }
 
     /// Stands still for the next edge; `None` if the edge is shutting down.
@@ -119,11 +120,20 @@ impl Serving {
     /// After [`Standstill::release`]: returns when nothing goes on here any more, or `longest` has passed. A flow may
     /// be `idle` for that long.
     pub(crate) async fn drained(&mut self, longest: Duration, idle: Duration) {
-        if self.released.is_none() {
-            self.released = (&mut self.task).await.ok();
-        }
-        if let Some(listeners) = &self.released {
+        self.ended().await;
+        if let Some(listeners) = &self.left {
             listeners.drained(longest, idle).await;
+        }
+    }
+
+    /// Waits for the task's end.
+    async fn ended(&mut self) {
+        if let Some(task) = &mut self.task {
+            match task.await {
+                Ok(listeners) => self.left = Some(listeners),
+                Err(_) => error!("serving had ended by a panic"),
+            }
+            self.task = None;
         }
     }
 
@@ -133,15 +143,13 @@ impl Serving {
     }
 
     /// Closes every listener. All [`ServingLink`]s must be gone.
-    pub(crate) async fn shutdown(self) {
-        drop(self.updates);
-        let listeners = match self.released {
-            Some(listeners) => Ok(listeners),
-            None => self.task.await,
-        };
-        match listeners {
-            Ok(listeners) => listeners.shutdown().await,
-            Err(_) => error!("serving had ended by a panic"),
+    pub(crate) async fn shutdown(mut self) {
+        // The last sender but the task's own ends it.
+        let (updates, _) = mpsc::channel(1);
+        drop(std::mem::replace(&mut self.updates, updates));
+        self.ended().await;
+        if let Some(listeners) = self.left {
+            listeners.shutdown().await;
         }
     }
 }

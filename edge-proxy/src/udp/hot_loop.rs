@@ -74,8 +74,9 @@ impl HotLoop {
     }
 
     /// Leaves flows and their file as they are from now on, with all that is to be in the file.
-    pub(crate) fn freeze(&mut self) {
+    pub(crate) fn freeze(&mut self, now: Now) {
         self.kept.write(&self.forwarder.take_writes());
+        self.kept.note_alive_now(now.unix_ms);
         self.frozen = true;
     }
 

@@ -67,9 +67,13 @@ impl KeptFile {
 
     /// Notes that the edge lives at `now_ms` (Unix milliseconds); call as often as you like.
     pub(crate) fn note_alive(&mut self, now_ms: u64) {
-        if now_ms.abs_diff(self.alive_noted_ms) < ALIVE_EVERY_MS {
-            return;
+        if now_ms.abs_diff(self.alive_noted_ms) >= ALIVE_EVERY_MS {
+            self.note_alive_now(now_ms);
         }
+    }
+
+    /// Notes that the edge lives at `now_ms` (Unix milliseconds), however lately it was noted.
+    pub(crate) fn note_alive_now(&mut self, now_ms: u64) {
         self.alive_noted_ms = now_ms;
         self.put(ALIVE_OFFSET, &now_ms.to_be_bytes());
     }

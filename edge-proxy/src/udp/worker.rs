@@ -293,8 +293,8 @@ impl Worker {
             // Cancelled is what it is to be.
             let _ = task.await;
         }
-        let mut hot_loop = self.hot_loop.borrow_mut();
-        hot_loop.freeze();
+        let (now, mut hot_loop) = (Now::read(), self.hot_loop.borrow_mut());
+        hot_loop.freeze(now);
         let mut sockets = BTreeMap::new();
         for port in hot_loop.ports.values() {
             match port.socket.another() {
@@ -302,7 +302,7 @@ impl Worker {
                 Err(error) => error!(port = port.number, %error, "the UDP socket cannot be handed over"),
             }
         }
-        (sockets, hot_loop.forwarder.players(Now::read().instant))
+        (sockets, hot_loop.forwarder.players(now.instant))
     }
 
     fn resume(&mut self) {

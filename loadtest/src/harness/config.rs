@@ -65,6 +65,7 @@ pub(super) struct EdgeConfig<'a> {
     pub(super) port_first: u16,
     pub(super) port_last: u16,
     pub(super) beacon_port: u16,
+    pub(super) udp_idle_timeout_s: u32,
     pub(super) metrics: Metrics,
 }
 

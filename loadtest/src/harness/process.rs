@@ -39,6 +39,11 @@ impl Process {
         })
     }
 
+    /// Starts the same program once more beside it, with `more` arguments.
+    pub fn start_another(&self, more: &[OsString]) -> anyhow::Result<Self> {
+        Self::start(&self.name, &self.program, &[&self.args, more].concat(), &self.log)
+    }
+
     /// Its process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.child.id()

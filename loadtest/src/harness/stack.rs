@@ -26,6 +26,8 @@ use crate::report::write_file;
 pub const NAMESPACE: &str = "arena/test";
 /// The region node and edge are in.
 pub const REGION: &str = "local";
+/// Silence after which the edge forgets a flow, in seconds: longer than any bot is silent.
+const EDGE_UDP_IDLE_S: u32 = 10;
 /// Ports the edge may use: three for each of more servers than one machine runs here.
 const EDGE_PORTS: u16 = 150;
 /// How long a process may take until it does its work.
@@ -258,11 +260,21 @@ impl Stack {
             port_first: first,
             port_last: first + EDGE_PORTS - 1,
             beacon_port: 0,
+            udp_idle_timeout_s: EDGE_UDP_IDLE_S,
             metrics: metrics_at(self.edge_metrics_at()),
         };
         let through = place.map(|place| place.through.clone());
         self.edge = Some(start_process(&self.options, "edge", &config, through)?);
         self.wait_for_edge().await
+    }
+
+    /// Starts the next edge in the place of the one that runs. Returns the one before, which ends when its last connection
+    /// has.
+    pub async fn replace_edge(&mut self) -> anyhow::Result<Process> {
+        let before = self.edge.take().context("an edge runs")?;
+        let next = before.start_another(&["--take-over".into(), "true".into()])?;
+        self.edge = Some(next);
+        Ok(before)
     }
 
     /// Waits until an edge is connected.
