@@ -120,20 +120,12 @@ impl Serving {
     /// After [`Standstill::release`]: returns when nothing goes on here any more, or `longest` has passed. A flow may
     /// be `idle` for that long.
     pub(crate) async fn drained(&mut self, longest: Duration, idle: Duration) {
-        self.ended().await;
+        if let Some(task) = &mut self.task {
+            let left = left_by(task).await;
+            (self.task, self.left) = (None, left);
+        }
         if let Some(listeners) = &self.left {
             listeners.drained(longest, idle).await;
-        }
-    }
-
-    /// Waits for the task's end.
-    async fn ended(&mut self) {
-        if let Some(task) = &mut self.task {
-            match task.await {
-                Ok(listeners) => self.left = Some(listeners),
-                Err(_) => error!("serving had ended by a panic"),
-            }
-            self.task = None;
         }
     }
 
@@ -143,15 +135,22 @@ impl Serving {
     }
 
     /// Closes every listener. All [`ServingLink`]s must be gone.
-    pub(crate) async fn shutdown(mut self) {
-        // The last sender but the task's own ends it.
-        let (updates, _) = mpsc::channel(1);
-        drop(std::mem::replace(&mut self.updates, updates));
-        self.ended().await;
-        if let Some(listeners) = self.left {
+    pub(crate) async fn shutdown(self) {
+        let Self { updates, task, left, .. } = self;
+        drop(updates);
+        let left = match task {
+            Some(mut task) => left_by(&mut task).await,
+            None => left,
+        };
+        if let Some(listeners) = left {
             listeners.shutdown().await;
         }
     }
+}
+
+/// Waits for the task's end.
+async fn left_by(task: &mut JoinHandle<Listeners>) -> Option<Listeners> {
+    task.await.inspect_err(|_| error!("serving had ended by a panic")).ok()
 }
 
 impl ServingLink {
