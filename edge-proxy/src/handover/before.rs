@@ -79,8 +79,8 @@ impl Before {
     }
 
     async fn say(&self, body: from_next::Body) -> Result<(), HandoverError> {
-        let saying = self.channel.send(&FromNext { body: Some(body) }, None);
-        timeout(PATIENCE, saying).await.map_err(broken)?.map_err(broken)
+        let said = FromNext { body: Some(body) };
+        timeout(PATIENCE, self.channel.send(&said, None)).await.map_err(broken)?.map_err(broken)
     }
 
     /// What it says next; what this version does not know is passed over.

@@ -16,7 +16,7 @@ use muster_protocol::agent::TokenKey;
 use muster_protocol::edge::{EdgeLimits, EdgeWelcome, Rates};
 use muster_protocol::flow::{FlowId, FlowOwner, flow_id};
 use muster_protocol::fragment::Rejoiner;
-use muster_protocol::id::{NodeId, SeatId, ServerId, id_from_bytes};
+use muster_protocol::id::{NodeId, SeatId, id_from_bytes};
 use muster_protocol::preface::{encode_claim, encode_preface};
 use muster_protocol::token::{SessionClaims, TokenSigner};
 use muster_protocol::tunnel::{Fragment, Header, OpenTarget, RefuseReason};
@@ -82,7 +82,7 @@ static SCENE: LazyLock<Scene> = LazyLock::new(|| {
 fn route(number: u8, proof: Proof) -> Route {
     Route {
         key: RouteKey { port: FIRST_PORT + u16::from(number), protocol: Protocol::Udp },
-        server: id_from_bytes::<ServerId>([number + 1; 16]),
+        server: id_from_bytes([number + 1; 16]),
         port_name: "game".into(),
         port_index: number,
         proof,

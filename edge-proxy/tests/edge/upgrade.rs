@@ -121,15 +121,31 @@ async fn no_player_is_lost_and_no_packet_either() {
         drop(connected);
         assert_eq!(server.read_to_end().await, b"");
     };
-    let drained = async { tokio::join!(edge.drain(), leaving) };
-    timeout(DEADLINE, drained).await.expect("the edge before has nothing to do any more");
-    world.edge.shutdown().await;
-    within("the edge before to be forgotten", || async { flows() == 4 }).await;
-    for player in [&anybody, &proven, &game] {
-        player.send(b"on").await;
-        assert_eq!(player.receive().await, b"on");
+    let players = [&anybody, &proven, &game];
+    let ending = async {
+        let drained = async { tokio::join!(edge.drain(), leaving) };
+        timeout(DEADLINE, drained).await.expect("the edge before has nothing to do any more");
+        world.edge.shutdown().await;
+        within("the edge before to be forgotten", || async { flows() == 4 }).await;
+    };
+    tokio::select! {
+        () = ending => {}
+        () = play_on(&players) => {}
+    }
+    for player in players {
+        player.until_echoed(b"alone").await;
     }
     next.shutdown().await;
+}
+
+/// Sends now and then for all of `players`, so that their flows live.
+async fn play_on(players: &[&Player]) {
+    loop {
+        for player in players {
+            player.send(b"on").await;
+        }
+        tokio::time::sleep(10 * PACE).await;
+    }
 }
 
 /// Asks as an edge does, up to a point, and is gone.

@@ -1,6 +1,8 @@
 //! Messages of the control streams: the first byte says which, the rest is read as one, behind its length or bare.
 //! What is read is written again as what reads the same.
 
+use std::fmt::Debug;
+
 use bytes::{Buf, Bytes, BytesMut};
 use muster_protocol::agent::{AgentMessage, ToAgent};
 use muster_protocol::edge::{EdgeMessage, EdgeReport, ToEdge};
@@ -35,7 +37,7 @@ fn framed(bytes: &[u8]) {
     }
 }
 
-fn same<M: Message + Default + PartialEq>(bytes: &[u8]) {
+fn same<M: Message + Default + PartialEq + Debug>(bytes: &[u8]) {
     let Ok(message) = decode::<M>(Bytes::copy_from_slice(bytes)) else { return };
     let mut wire = BytesMut::new();
     encode(&message, &mut wire).expect("it came from fewer bytes than a frame may have");
@@ -45,6 +47,6 @@ fn same<M: Message + Default + PartialEq>(bytes: &[u8]) {
 }
 
 /// A number that is none does not equal itself; its text says so.
-fn has_nan<M: Message>(message: &M) -> bool {
+fn has_nan<M: Debug>(message: &M) -> bool {
     format!("{message:?}").contains("NaN")
 }

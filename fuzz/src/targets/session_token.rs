@@ -2,7 +2,7 @@
 
 use std::sync::LazyLock;
 
-use muster_protocol::id::{SeatId, ServerId, id_from_bytes};
+use muster_protocol::id::id_from_bytes;
 use muster_protocol::token::{SessionClaims, TokenSigner, TokenVerifier};
 
 /// The first key pair of RFC 8032's test vectors: seed and public key.
@@ -25,9 +25,9 @@ static KNOWN: LazyLock<Known> = LazyLock::new(|| {
     let key = signer.public_key();
     let claims = SessionClaims {
         namespace: "arena/prod".into(),
-        server: id_from_bytes::<ServerId>([1; 16]),
+        server: id_from_bytes([1; 16]),
         port: "game".into(),
-        seat: id_from_bytes::<SeatId>([2; 16]),
+        seat: id_from_bytes([2; 16]),
         player: "ann".into(),
         issued_at_ms: ISSUED_AT_MS,
         expires_at_ms: ISSUED_AT_MS + 60_000,
