@@ -292,7 +292,7 @@ impl Edge {
                     successor = None;
                 }
             }
-            std::future::pending::<()>().await
+            std::future::pending::<()>().await;
         };
         let drained = self.serving.drained(self.config.drain_timeout(), self.config.udp_idle());
         tokio::select! {

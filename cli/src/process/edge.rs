@@ -58,7 +58,7 @@ pub(crate) fn run(options: &Options<Keys>) -> anyhow::Result<()> {
                 if takes_over {
                     metrics.start_after_another().await;
                 }
-                std::future::pending::<()>().await
+                std::future::pending::<()>().await;
             };
             tokio::select! {
                 stopped = until_stopped() => { stopped?; false }

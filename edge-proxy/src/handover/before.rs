@@ -53,7 +53,7 @@ impl Before {
                 Body::Flow(flow) => handed.players.flows.extend(HandedFlow::from_frame(&flow)),
                 Body::Handed(_) => return Ok(handed),
                 Body::Released(_) | Body::Report(_) => {
-                    return Err(HandoverError::Broken("it spoke out of turn".to_owned()));
+                    return Err(broken("it spoke out of turn"));
                 }
             }
         }
@@ -64,16 +64,16 @@ impl Before {
         self.say(from_next::Body::Serving(Serving {})).await?;
         match self.heard().await? {
             Body::Released(_) => Ok(()),
-            _ => Err(HandoverError::Broken("it spoke out of turn".to_owned())),
+            _ => Err(broken("it spoke out of turn")),
         }
     }
 
     /// Who is still there; `None` once nobody is.
     pub(crate) async fn report(&mut self) -> Option<EdgeReport> {
         loop {
-            match self.channel.receive::<FromBefore>().await.ok()??.body {
-                Some(Body::Report(report)) => return Some(report),
-                _ => continue,
+            let said = self.channel.receive::<FromBefore>().await.ok()??;
+            if let Some(Body::Report(report)) = said.body {
+                return Some(report);
             }
         }
     }
@@ -88,9 +88,8 @@ impl Before {
         loop {
             let heard = timeout(PATIENCE, self.channel.receive::<FromBefore>()).await.map_err(broken)?;
             let said = heard.map_err(broken)?;
-            match said.ok_or_else(|| HandoverError::Broken("it broke off".to_owned()))?.body {
-                Some(body) => return Ok(body),
-                None => continue,
+            if let Some(body) = said.ok_or_else(|| broken("it broke off"))?.body {
+                return Ok(body);
             }
         }
     }

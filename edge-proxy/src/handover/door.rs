@@ -33,9 +33,10 @@ impl Door {
     /// Opens it in the state directory, in the place of one that an edge left there.
     pub(crate) fn open(state_dir: &Path) -> io::Result<Self> {
         let path = state_dir.join(DOOR_FILE);
-        match std::fs::remove_file(&path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
+        if let Err(error) = std::fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
         }
         let listener = UnixListener::bind(&path)?;
         std::fs::set_permissions(&path, PermissionsExt::from_mode(DOOR_MODE))?;

@@ -187,7 +187,7 @@ impl Story {
     /// A port is closed and opened again, or limits are set.
     fn change(&mut self, what: u8, value: u8) {
         let route = &SCENE.routes[usize::from(what) % SCENE.routes.len()];
-        if what % 2 == 0 {
+        if what.is_multiple_of(2) {
             self.forwarder.close_port(route.key.port);
             let now = self.now().instant;
             self.forwarder.open_port(now, route.clone(), self.traffic.of(route.server));

@@ -107,7 +107,7 @@ async fn no_player_is_lost_and_no_packet_either() {
     assert_eq!(server.read(10).await, b"still here");
     let _newcomer = TcpStream::connect(tcp).await.unwrap();
     let _accepted = world.agent.asked().await.accept().await;
-    let (orchestrator, edge) = (&world.orchestrator, &mut world.edge);
+    let (orchestrator, mut edge) = (&world.orchestrator, world.edge);
     let flows =
         || orchestrator.report().map_or(0, |report| report.servers.iter().map(|s| s.flows).sum::<u32>());
     let leaving = async {
@@ -125,7 +125,7 @@ async fn no_player_is_lost_and_no_packet_either() {
     let ending = async {
         let drained = async { tokio::join!(edge.drain(), leaving) };
         timeout(DEADLINE, drained).await.expect("the edge before has nothing to do any more");
-        world.edge.shutdown().await;
+        edge.shutdown().await;
         within("the edge before to be forgotten", || async { flows() == 4 }).await;
     };
     tokio::select! {
