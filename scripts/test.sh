@@ -13,10 +13,3 @@ step "run the Rust tests" cargo test --locked --workspace
 step "simulate, and say how many seeds" cargo test --locked --workspace -- --nocapture every_promise
 step "run the Godot test" scripts/test-godot.sh
 step "run the Unity test" scripts/test-unity.sh
-
-# Namespaces need root, and the proxy a core of its own; unoptimised programs carry a sixth of the full load.
-if is_root && have ip && [ "$(nproc)" -ge 2 ]; then
-    step "soak the edge for two minutes" target/debug/muster-loadtest edge-soak --seconds 120 --rate 2000
-else
-    say "no soak of the edge: it needs root, two cores and iproute2"
-fi

@@ -27,10 +27,14 @@ fn takes(target: &Target, bytes: &[u8]) {
 fn every_target_takes_its_corpus_and_what_is_nearly_that() {
     for target in TARGETS {
         let inputs = inputs(target);
-        inputs.iter().for_each(|bytes| takes(target, bytes));
+        for bytes in &inputs {
+            takes(target, bytes);
+        }
         takes(target, &[]);
         let mut mutator = Mutator::new(0x6d75_7374_6572);
-        (0..CHANGED).for_each(|_| takes(target, &mutator.next(&inputs)));
+        for _ in 0..CHANGED {
+            takes(target, &mutator.next(&inputs));
+        }
     }
 }
 

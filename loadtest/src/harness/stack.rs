@@ -270,7 +270,7 @@ impl Stack {
 
     /// Starts the next edge in the place of the one that runs. Returns the one before, which ends when its last connection
     /// has.
-    pub async fn replace_edge(&mut self) -> anyhow::Result<Process> {
+    pub fn replace_edge(&mut self) -> anyhow::Result<Process> {
         let before = self.edge.take().context("an edge runs")?;
         let next = before.start_another(&["--take-over".into(), "true".into()])?;
         self.edge = Some(next);

@@ -104,7 +104,7 @@ async fn an_edge_is_replaced_under_its_players() {
     open_for_players(&stack).await;
     let running = Bots::start(&bots(&stack, 12, Protocols::Mix, 12)).await.expect("bots start");
     all_playing(&running, 12).await;
-    let mut before = stack.replace_edge().await.expect("the next edge starts");
+    let mut before = stack.replace_edge().expect("the next edge starts");
     // Nobody notices: not one packet is lost, and no server sees another peer.
     assert_flawless(&running.finish().await.expect("bots end"), Protocols::Mix);
     let ended = before.wait(PLAYING_DEADLINE).await.expect("the edge before ends by itself");
