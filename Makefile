@@ -1,6 +1,6 @@
 # The only entry: every task of this repository is a target here, and does its work in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-godot test-unity test-fdb crash simulate lint bench bench-store bench-engine bench-matchmaking image
+.PHONY: help demo dev test test-godot test-unity test-fdb crash simulate fuzz lint bench bench-store bench-engine bench-matchmaking bench-edge soak image
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -29,6 +29,9 @@ crash: ## Kill processes at random under load: KILLS=100 SEED=n STORE=fdb:FILE
 simulate: ## Simulate the engine's life, and an installation's, from many seeds: SEEDS=1000
 	@scripts/simulate.sh "$(SEEDS)"
 
+fuzz: ## Fuzz every parser of edge and tunnel, led by coverage: SECONDS=60 TARGET=name
+	@scripts/fuzz.sh "$(or $(SECONDS),60)" "$(TARGET)"
+
 lint: ## Check formatting, clippy, shell scripts and the repository's own rules
 	@scripts/lint.sh
 
@@ -43,6 +46,12 @@ bench-engine: ## Run the durable engine's benchmark alone
 
 bench-matchmaking: ## Run the benchmark of matchmaking's core alone
 	@scripts/bench.sh matchmaking
+
+bench-edge: ## Run the edge's benchmark alone, beside nginx and quilkin; needs root
+	@scripts/bench.sh edge
+
+soak: ## Play through the edge at a steady load for an hour, or SECONDS=n; needs root
+	@scripts/soak.sh $(or $(SECONDS),3600)
 
 image: ## Build the example game server's container image
 	@scripts/setup.sh toolchain docker

@@ -2,10 +2,11 @@
 
 use std::error::Error;
 
-const PROTOS: [&str; 5] = [
+const PROTOS: [&str; 6] = [
     "proto/join.proto",
     "proto/agent_link.proto",
     "proto/edge_link.proto",
+    "proto/handover.proto",
     "proto/peer_link.proto",
     "proto/tunnel.proto",
 ];

@@ -6,7 +6,13 @@ set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 cd "$REPO_ROOT"
 
-step "set up what is missing" scripts/setup.sh toolchain docker bench
+what="${1:-all}"
+step "set up what is missing" scripts/setup.sh toolchain bench
 step "build muster and its load test" cargo build --locked --release -p muster-cli -p muster-loadtest
-step "build the example game server's image" scripts/image.sh muster-example/arena:latest
-exec target/release/muster-loadtest bench "${1:-all}" --out target/bench "${@:2}"
+# The others run no container.
+case "$what" in all | start)
+    step "set up Docker" scripts/setup.sh docker
+    step "build the example game server's image" scripts/image.sh muster-example/arena:latest
+    ;;
+esac
+exec target/release/muster-loadtest bench "$what" --out target/bench "${@:2}"

@@ -2,7 +2,7 @@
 # Installs what a fresh Debian machine lacks, and nothing that is there already. Safe to run any
 # number of times.
 #
-#   scripts/setup.sh [toolchain|docker|bench|godot|unity|lint]...     (default: toolchain docker)
+#   scripts/setup.sh [toolchain|docker|bench|quilkin|godot|unity|lint]...     (default: toolchain docker)
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -79,13 +79,14 @@ start_docker() {
     done
 }
 
-# nginx is only the yardstick of the edge benchmark, which starts its own with its own configuration.
+# nginx is only a yardstick of the edge benchmark, which starts its own with its own configuration; iproute2
+# makes that benchmark's network namespaces.
 setup_bench() {
-    if have nginx && [ -e /usr/lib/nginx/modules/ngx_stream_module.so ]; then return 0; fi
-    require_debian_root "nginx with its stream module" "Install both (Debian: 'apt-get install nginx libnginx-mod-stream'), or run the other benchmarks alone."
+    if have nginx && have ip && [ -e /usr/lib/nginx/modules/ngx_stream_module.so ]; then return 0; fi
+    require_debian_root "nginx with its stream module, or iproute2," "Install them (Debian: 'apt-get install nginx libnginx-mod-stream iproute2'), or run the other benchmarks alone."
     local was_there=no
     ! have nginx || was_there=yes
-    without_service_start apt_install nginx libnginx-mod-stream
+    without_service_start apt_install nginx libnginx-mod-stream iproute2
     # The package also enables the service at boot; a machine that had no web server gets none from us.
     if [ "$was_there" = no ] && have systemctl && [ -d /run/systemd/system ]; then
         run_logged "$REPO_ROOT/target/setup/apt.log" as_root systemctl disable nginx
@@ -97,6 +98,15 @@ setup_unity() {
     if have mcs && have nunit-console && [ -e /usr/lib/cli/nunit.framework-2.6.3/nunit.framework.dll ]; then return 0; fi
     require_debian_root "Mono with NUnit" "Install them (Debian: 'apt-get install mono-mcs mono-devel libnunit-cil-dev nunit-console')."
     apt_install mono-mcs mono-devel libnunit-cil-dev nunit-console
+}
+
+# The edge benchmark's second yardstick; it does without where this was never run, since the build takes long.
+QUILKIN_VERSION=0.10.0
+setup_quilkin() {
+    setup_toolchain
+    if have quilkin || [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/quilkin" ]; then return 0; fi
+    say "building quilkin $QUILKIN_VERSION, which takes a quarter of an hour on two cores (log: target/setup/quilkin.log)"
+    run_logged "$REPO_ROOT/target/setup/quilkin.log" cargo install quilkin --version "$QUILKIN_VERSION" --locked
 }
 
 setup_godot() { "$REPO_ROOT/scripts/godot-root.sh"; }
@@ -123,7 +133,7 @@ setup_lint() {
 [ "$#" -gt 0 ] || set -- toolchain docker
 for section in "$@"; do
     case "$section" in
-    toolchain | docker | bench | godot | unity | lint) "setup_$section" ;;
-    *) die "unknown section '$section'; known are: toolchain docker bench godot unity lint" ;;
+    toolchain | docker | bench | quilkin | godot | unity | lint) "setup_$section" ;;
+    *) die "unknown section '$section'; known are: toolchain docker bench quilkin godot unity lint" ;;
     esac
 done

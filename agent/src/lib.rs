@@ -26,4 +26,4 @@ mod tunnel;
 
 pub use agent::{Agent, StartError, start};
 pub use config::{Config, ConfigError, ContainerReach};
-pub use tunnel::TunnelBindError;
+pub use tunnel::{TunnelAlone, TunnelBindError};

@@ -3,6 +3,7 @@
 //! Edges dial, with a certificate of their role; a UDP packet is a DATAGRAM frame, a TCP or WebSocket
 //! connection a stream. Who may play is the edge's to know: here a packet is only put where it belongs.
 
+mod alone;
 mod flow;
 mod flows;
 mod streams;
@@ -21,6 +22,7 @@ use tokio::time::{MissedTickBehavior, interval, timeout};
 
 use crate::metrics::TunnelMetrics;
 use crate::routes::Routes;
+pub use alone::TunnelAlone;
 use flows::Flows;
 
 /// Connections from edges open at once: two per edge, and some that are being replaced.

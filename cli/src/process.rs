@@ -18,10 +18,9 @@ use anyhow::{Context as _, anyhow};
 use clap::{Arg, ArgMatches, value_parser};
 use serde::de::DeserializeOwned;
 use tokio::signal;
-use tokio_util::sync::CancellationToken;
 use toml::{Table, Value};
 
-use crate::telemetry::{self, LogConfig, MetricsConfig};
+use crate::telemetry::{self, LogConfig, MetricsConfig, MetricsServer};
 
 /// How a key's text becomes a value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -200,20 +199,12 @@ fn set(table: &mut Table, path: &str, value: Value) -> anyhow::Result<()> {
 /// does so on its API's.
 fn run_node<K: Keys, C: DeserializeOwned>(
     options: &Options<K>,
-    process: impl AsyncFnOnce(C) -> anyhow::Result<()>,
+    process: impl AsyncFnOnce(C, MetricsServer) -> anyhow::Result<()>,
 ) -> anyhow::Result<()> {
     let Loaded { own, log, metrics } = options.load::<C>()?;
     telemetry::start_logs(&log)?;
-    let recorder = telemetry::start_metrics()?;
-    block_on(async move {
-        let stop = CancellationToken::new();
-        if let Some(listen) = metrics.listen {
-            telemetry::serve_metrics(listen, recorder, stop.clone()).await?;
-        }
-        let ended = process(own).await;
-        stop.cancel();
-        ended
-    })
+    let metrics = MetricsServer::new(&metrics, telemetry::start_metrics()?);
+    block_on(process(own, metrics))
 }
 
 /// Runs `process` on a runtime of all cores.

@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
@@ -9,7 +10,7 @@ use axum::routing::get;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use serde::Deserialize;
 use tokio::net::TcpListener;
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tracing_subscriber::EnvFilter;
 
 /// How a process logs.
@@ -40,6 +41,9 @@ pub(crate) struct MetricsConfig {
 /// client that names an address instead of a host, which any client can make it do.
 const QUIET: &str = "rustls=error";
 
+/// How often the address of a process that is being replaced is tried.
+const METRICS_RETRY: Duration = Duration::from_millis(100);
+
 /// Starts logging to standard error.
 pub(crate) fn start_logs(config: &LogConfig) -> anyhow::Result<()> {
     let filter = EnvFilter::try_new(format!("{QUIET},{}", config.level))
@@ -60,21 +64,49 @@ pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
     PrometheusBuilder::new().install_recorder().context("metrics cannot start")
 }
 
-/// Serves `GET /metrics` on `listen` until `stop`.
-pub(crate) async fn serve_metrics(
-    listen: SocketAddr,
+/// `GET /metrics` of an agent or an edge, which have no other place to show them. Ends when it is dropped.
+pub(crate) struct MetricsServer {
+    listen: Option<SocketAddr>,
     handle: PrometheusHandle,
-    stop: CancellationToken,
-) -> anyhow::Result<()> {
-    let listener = TcpListener::bind(listen).await.with_context(|| {
-        format!("metrics.listen {listen} cannot be listened on; choose a free address, or leave it out")
-    })?;
-    let app = Router::new().route("/metrics", get(move || std::future::ready(handle.render())));
-    tokio::spawn(async move {
-        let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
-        if let Err(error) = served {
-            tracing::error!(%error, "metrics are no longer served");
+    stop: DropGuard,
+}
+
+impl MetricsServer {
+    /// One that shows nothing yet.
+    pub(crate) fn new(config: &MetricsConfig, handle: PrometheusHandle) -> Self {
+        Self { listen: config.listen, handle, stop: CancellationToken::new().drop_guard() }
+    }
+
+    /// Shows them, if there is an address to do it on.
+    pub(crate) async fn start(&self) -> anyhow::Result<()> {
+        let Some(listen) = self.listen else { return Ok(()) };
+        let listener = TcpListener::bind(listen).await.with_context(|| {
+            format!("metrics.listen {listen} cannot be listened on; choose a free address, or leave it out")
+        })?;
+        self.serve(listener);
+        Ok(())
+    }
+
+    /// Shows them once the process before has left the address, which it is about to.
+    pub(crate) async fn start_after_another(&self) {
+        let Some(listen) = self.listen else { return };
+        loop {
+            match TcpListener::bind(listen).await {
+                Ok(listener) => return self.serve(listener),
+                Err(error) => tracing::debug!(%error, "metrics are not shown yet"),
+            }
+            tokio::time::sleep(METRICS_RETRY).await;
         }
-    });
-    Ok(())
+    }
+
+    fn serve(&self, listener: TcpListener) {
+        let (handle, stop) = (self.handle.clone(), self.stop.token().clone());
+        let app = Router::new().route("/metrics", get(move || std::future::ready(handle.render())));
+        tokio::spawn(async move {
+            let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
+            if let Err(error) = served {
+                tracing::error!(%error, "metrics are no longer served");
+            }
+        });
+    }
 }

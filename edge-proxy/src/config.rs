@@ -60,6 +60,10 @@ pub struct Config {
     pub max_websocket_frame_bytes: u32,
     /// TCP and WebSocket connections at once from one IPv4 address or one IPv6 /64.
     pub max_connections_per_address: u32,
+    /// Takes over from the edge that runs in `state_dir`, if one does: its sockets, and its players.
+    pub take_over: bool,
+    /// Seconds that connections of an edge which was taken over may go on.
+    pub drain_timeout_s: u32,
 }
 
 impl Default for Config {
@@ -83,6 +87,8 @@ impl Default for Config {
             max_connections_per_port: 1_024,
             max_connections_per_address: 1_024,
             max_websocket_frame_bytes: 1024 * 1024,
+            take_over: false,
+            drain_timeout_s: 3_600,
         }
     }
 }
@@ -147,6 +153,10 @@ impl Config {
 
     pub(crate) fn udp_idle(&self) -> Duration {
         Duration::from_secs(u64::from(self.udp_idle_timeout_s))
+    }
+
+    pub(crate) fn drain_timeout(&self) -> Duration {
+        Duration::from_secs(u64::from(self.drain_timeout_s))
     }
 
     pub(crate) fn stream_idle(&self) -> Duration {

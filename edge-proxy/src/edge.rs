@@ -1,24 +1,25 @@
 //! Putting an edge together, and taking it apart.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
-use muster_protocol::edge::EdgeHello;
+use muster_protocol::edge::{EdgeHello, EdgeReport};
 use muster_transport::{
     Identity, IdentityError, JoinError, JoinToken, JoinTokenError, Orchestrators, Profile, Role, alpn,
     client_config, join,
 };
-use tokio_util::sync::CancellationToken;
+use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::beacon::Beacon;
 use crate::config::{Config, ConfigError};
+use crate::handover::{Before, Door, HandoverError, Successor};
 use crate::limits::{Guard, Limits};
-use crate::link::Link;
+use crate::link::{Link, REPORT_EVERY};
 use crate::listeners::Listeners;
 use crate::metrics::{self, Metrics};
 use crate::serving::{Serving, ServingSetup};
@@ -63,6 +64,9 @@ pub enum StartError {
     /// Players' TLS cannot be set up.
     #[error("{0}")]
     PlayerTls(String),
+    /// The edge that runs in the state directory handed nothing over.
+    #[error(transparent)]
+    Handover(#[from] HandoverError),
     /// The beacon's port cannot be had.
     #[error("the latency beacon cannot listen: {0} (key: beacon_port)")]
     Beacon(String),
@@ -86,15 +90,23 @@ impl From<BindError> for StartError {
 /// A running edge. Dropping it does not end it; [`Edge::shutdown`] does.
 pub struct Edge {
     id: String,
+    config: Config,
+    beacon: UdpSocket,
     beacon_address: SocketAddr,
+    traffic: Arc<Traffic>,
     stop: CancellationToken,
     tasks: TaskTracker,
     serving: Serving,
     endpoint: quinn::Endpoint,
+    // Hears of those who play through the edge before, until the end.
+    _before: DropGuard,
+    // The edge that has taken over.
+    successor: Option<Successor>,
 }
 
 /// Starts an edge: joins if it never has, serves the routes of its last run if there are any, and keeps a
-/// link to the orchestrator from then on. Returns once the beacon answers; the link may come later.
+/// link to the orchestrator from then on. Returns once the beacon answers; the link may come later. With `take_over` it
+/// goes on with sockets and players of the edge that runs in its state directory.
 ///
 /// # Errors
 /// [`StartError`], which names what to mend.
@@ -106,9 +118,9 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
     let trust = Arc::new(ArcSwap::from_pointee(Trust::default()));
     let traffic = Arc::new(Traffic::default());
     let limits = Arc::new(ArcSwap::from_pointee(Limits::default()));
-    let beacon = bind_udp(SocketAddr::new(config.listen_ip, config.beacon_port))?;
-    let beacon = Beacon::new(beacon, limits.clone(), metrics.clone())?;
-    let beacon_address = beacon.local_addr()?;
+    let mut before = if config.take_over { Before::find(&config.state_dir).await? } else { None };
+    // Said early where it can be; the edge before has the port as long as it has not handed it over.
+    let own_beacon = if before.is_none() { Some(bind_beacon(&config, None)?) } else { None };
     let endpoint = client_endpoint()?;
     let udp = UdpWorker::start(WorkerSetup {
         client: client_config(&identity, alpn::TUNNEL, Profile::TunnelDatagrams)?,
@@ -139,15 +151,30 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
         metrics: metrics.clone(),
         connections: TaskTracker::new(),
     });
-    let serving = Serving::start(ServingSetup {
+    let setup = ServingSetup {
         state_dir: config.state_dir.clone(),
         ports: config.port_first..=config.port_last,
         listeners: Listeners::new(config.listen_ip, udp, streams, traffic.clone()),
         trust,
-        limits,
+        limits: limits.clone(),
         metrics: metrics.clone(),
-    })
-    .await;
+    };
+    let (serving, handed_beacon) = Serving::start(setup, before.as_mut()).await?;
+    let beacon = match own_beacon.map_or_else(|| bind_beacon(&config, handed_beacon), Ok) {
+        Ok(beacon) => beacon,
+        Err(error) => {
+            serving.shutdown().await;
+            return Err(error.into());
+        }
+    };
+    if let Some(before) = &mut before
+        && let Err(error) = before.serving().await
+    {
+        serving.shutdown().await;
+        return Err(error.into());
+    }
+    let answering = Beacon::new(beacon.try_clone()?, limits, metrics.clone())?;
+    let beacon_address = answering.local_addr()?;
 
     let link = Link {
         endpoint: endpoint.clone(),
@@ -159,16 +186,52 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
         ),
         hello: hello(&config, beacon_address),
         serving: serving.link(),
-        traffic,
+        traffic: traffic.clone(),
         metrics,
     };
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     tasks.spawn(stop.clone().run_until_cancelled_owned(link.run()));
-    tasks.spawn(stop.clone().run_until_cancelled_owned(beacon.run()));
-    tasks.spawn(stop.clone().run_until_cancelled_owned(tls.follow_files(config)));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(answering.run()));
+    tasks.spawn(stop.clone().run_until_cancelled_owned(tls.follow_files(config.clone())));
+    // Beyond the time at which this edge is taken over: it goes on to report them, too.
+    let hearing = CancellationToken::new();
+    if let Some(before) = before {
+        tokio::spawn(hearing.clone().run_until_cancelled_owned(hear_reports(before, traffic.clone())));
+    }
     tasks.close();
     info!(edge = identity.id, region = identity.region, beacon = %beacon_address, "edge is up");
-    Ok(Edge { id: identity.id, beacon_address, stop, tasks, serving, endpoint })
+    Ok(Edge {
+        id: identity.id,
+        config,
+        beacon,
+        beacon_address,
+        traffic,
+        stop,
+        tasks,
+        serving,
+        endpoint,
+        _before: hearing.drop_guard(),
+        successor: None,
+    })
+}
+
+/// The beacon's socket: `handed` if it is the one that is to be.
+fn bind_beacon(config: &Config, handed: Option<UdpSocket>) -> Result<UdpSocket, BindError> {
+    let address = SocketAddr::new(config.listen_ip, config.beacon_port);
+    let is_that = |socket: &UdpSocket| {
+        let local = socket.local_addr().ok();
+        local.is_some_and(|local| local.ip() == address.ip() && [0, local.port()].contains(&address.port()))
+    };
+    handed.filter(is_that).map_or_else(|| bind_udp(address), Ok)
+}
+
+/// Counts those who still play through the edge before, until nobody does.
+async fn hear_reports(mut before: Before, traffic: Arc<Traffic>) {
+    while let Some(report) = before.report().await {
+        traffic.note_before(report);
+    }
+    traffic.note_before(EdgeReport::default());
+    info!("nobody plays through the edge before any more");
 }
 
 impl Edge {
@@ -180,6 +243,62 @@ impl Edge {
     /// Where the latency beacon listens.
     pub fn beacon_address(&self) -> SocketAddr {
         self.beacon_address
+    }
+
+    /// Waits until another edge has taken over in this one's place; forever if none does. After that nothing new is
+    /// taken in here: call [`Edge::drain`], and [`Edge::shutdown`] then.
+    pub async fn handed_over(&mut self) {
+        let door = match Door::open(&self.config.state_dir) {
+            Ok(door) => door,
+            Err(error) => {
+                warn!(%error, "no other edge can take over from this one; an upgrade has to restart it");
+                return std::future::pending().await;
+            }
+        };
+        loop {
+            let mut successor = door.asked().await;
+            let Some(mut standstill) = self.serving.freeze().await else {
+                return std::future::pending().await;
+            };
+            standstill.handed.beacon = self.beacon.try_clone().ok();
+            let given = match successor.give(&standstill.handed).await {
+                Ok(()) => successor.release().await,
+                Err(error) => Err(error),
+            };
+            match given {
+                Ok(()) => {
+                    standstill.release();
+                    // Link, beacon and certificates are the next edge's.
+                    self.stop.cancel();
+                    self.successor = Some(successor);
+                    info!("another edge has taken over");
+                    return;
+                }
+                Err(error) => warn!(%error, "the other edge did not take over; this one goes on"),
+            }
+        }
+    }
+
+    /// After [`Edge::handed_over`]: goes on with the connections that stand until the last has ended, or
+    /// `drain_timeout_s` has passed.
+    pub async fn drain(&mut self) {
+        let mut successor = self.successor.take();
+        let traffic = self.traffic.clone();
+        let reporting = async {
+            let mut report = tokio::time::interval(REPORT_EVERY);
+            while let Some(next) = &mut successor {
+                report.tick().await;
+                if next.report(traffic.report()).await.is_err() {
+                    successor = None;
+                }
+            }
+            std::future::pending::<()>().await;
+        };
+        let drained = self.serving.drained(self.config.drain_timeout(), self.config.udp_idle());
+        tokio::select! {
+            () = reporting => {}
+            () = drained => {}
+        }
     }
 
     /// Closes everything and returns when it is closed. UDP flows stand at the agents, so that players who

@@ -11,6 +11,9 @@ mod clock;
 mod config;
 mod drops;
 mod edge;
+#[doc(hidden)]
+pub mod fuzzing;
+mod handover;
 mod limits;
 mod link;
 mod listeners;
@@ -28,3 +31,4 @@ mod udp;
 
 pub use config::{Config, ConfigError};
 pub use edge::{Edge, StartError, start};
+pub use handover::HandoverError;

@@ -1,17 +1,22 @@
 //! The listeners that are open, brought to what a route table says: closes what is over, opens what is new.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::sync::Arc;
+use std::time::Duration;
 
 use muster_protocol::edge::RouteFailure;
 use tracing::{info, warn};
 
+use crate::handover::{Handed, Players};
 use crate::routes::{Protocol, Route, RouteKey, RouteTable, changes, listener_failure};
 use crate::sockets::{bind_tcp, bind_udp};
 use crate::stream::{StreamListener, StreamSetup};
 use crate::traffic::Traffic;
 use crate::udp::UdpWorker;
+
+/// How long an edge that is to take over waits for its tunnels: players wait for nothing meanwhile.
+const DIAL_PATIENCE: Duration = Duration::from_secs(5);
 
 /// What is open, and what is needed to open more.
 pub(crate) struct Listeners {
@@ -23,6 +28,8 @@ pub(crate) struct Listeners {
     accepting: BTreeMap<RouteKey, StreamListener>,
     // Those that failed when last tried, so that trying again says nothing new twice.
     failing: BTreeSet<RouteKey>,
+    // Of the edge before, until the first table has been followed.
+    inherited: (BTreeMap<u16, UdpSocket>, BTreeMap<u16, TcpListener>),
 }
 
 impl Listeners {
@@ -41,6 +48,67 @@ impl Listeners {
             open: BTreeMap::new(),
             accepting: BTreeMap::new(),
             failing: BTreeSet::new(),
+            inherited: Default::default(),
+        }
+    }
+
+    /// Dials the agents of `table`, and waits until all are reached, or have not been for long enough.
+    pub(crate) async fn dial(&mut self, table: &RouteTable) {
+        let agents = table.agents();
+        let wanted = agents.len();
+        self.streams.tunnels.follow(&agents);
+        self.udp.follow(agents).await;
+        if tokio::time::timeout(DIAL_PATIENCE, self.udp.reached(wanted)).await.is_err() {
+            warn!("not every agent is reached; taking over all the same");
+        }
+    }
+
+    /// Begins, with the sockets and players of the edge before, and what is on disk. To be called once, before any table is
+    /// followed.
+    pub(crate) async fn begin(
+        &mut self,
+        udp: BTreeMap<u16, UdpSocket>,
+        tcp: BTreeMap<u16, TcpListener>,
+        players: Players,
+    ) {
+        self.inherited = (udp, tcp);
+        self.udp.take_up(players).await;
+    }
+
+    /// Stands still: what comes waits in the sockets, which are returned once more, with what is known of players.
+    pub(crate) async fn freeze(&mut self) -> Handed {
+        let mut tcp = BTreeMap::new();
+        for (key, listener) in &mut self.accepting {
+            match listener.pause().await {
+                Ok(socket) => drop(tcp.insert(key.port, socket)),
+                Err(error) => warn!(route = %key, %error, "the socket cannot be handed over"),
+            }
+        }
+        let (udp, players) = self.udp.freeze().await;
+        Handed { udp, tcp, beacon: None, players }
+    }
+
+    /// Goes on after [`Listeners::freeze`].
+    pub(crate) async fn resume(&mut self) {
+        self.udp.resume().await;
+        self.accepting.values_mut().for_each(StreamListener::resume);
+    }
+
+    /// Leaves the sockets to the next edge for good. Connections go on, and what comes on the tunnels is passed on.
+    pub(crate) async fn release(&mut self) {
+        self.udp.release().await;
+        self.accepting.values_mut().for_each(StreamListener::release);
+    }
+
+    /// Returns when, after [`Listeners::release`], nothing goes on here any more, or `longest` has passed. By the time
+    /// that a flow may be `idle` each that lives has gone over to the next edge.
+    pub(crate) async fn drained(&self, longest: Duration, idle: Duration) {
+        let has_udp = self.open.keys().any(|key| key.protocol == Protocol::Udp);
+        let flows = tokio::time::sleep(if has_udp { idle } else { Duration::ZERO });
+        self.streams.connections.close();
+        let all = async { tokio::join!(flows, self.streams.connections.wait()) };
+        if tokio::time::timeout(longest, all).await.is_err() {
+            warn!(connections = self.streams.connections.len(), "connections end: drain_timeout_s is over");
         }
     }
 
@@ -76,6 +144,7 @@ impl Listeners {
                 }
             }
         }
+        self.inherited = Default::default();
         self.traffic.retain(|server| table.routes().values().any(|route| route.server == *server));
         failures
     }
@@ -95,12 +164,18 @@ impl Listeners {
         let counters = self.traffic.of(route.server);
         match route.key.protocol {
             Protocol::Udp => {
-                let socket = bind_udp(address)
+                let inherited = self.inherited.0.remove(&address.port());
+                let socket = inherited
+                    .filter(|socket| socket.local_addr().is_ok_and(|local| local == address))
+                    .map_or_else(|| bind_udp(address), Ok)
                     .map_err(|error| listener_failure(route, error.code(), error.to_string()))?;
                 self.udp.open(route.clone(), counters, socket).await;
             }
             Protocol::Tcp | Protocol::WebSocket => {
-                let listener = bind_tcp(address)
+                let inherited = self.inherited.1.remove(&address.port());
+                let listener = inherited
+                    .filter(|socket| socket.local_addr().is_ok_and(|local| local == address))
+                    .map_or_else(|| bind_tcp(address), Ok)
                     .map_err(|error| listener_failure(route, error.code(), error.to_string()))?;
                 let listener = StreamListener::start(&self.streams, route.clone(), counters, listener)
                     .map_err(|error| listener_failure(route, "port_unavailable", error.to_string()))?;

@@ -3,6 +3,7 @@
 //! One task owns all of it. It hears of changes by messages and says what came of them; it needs no
 //! orchestrator to go on. A port that was taken is tried again every two seconds.
 
+use std::net::UdpSocket;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -10,11 +11,12 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use muster_protocol::edge::{EdgeLimits, EdgeWelcome, RouteTable as WireTable, RoutesApplied};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
+use crate::handover::{Before, Handed, HandoverError};
 use crate::limits::Limits;
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
@@ -31,13 +33,32 @@ enum Update {
     Welcome(EdgeWelcome),
     Routes(WireTable),
     Limits(EdgeLimits),
+    Freeze(oneshot::Sender<Standstill>),
 }
 
 /// The task's handle.
 pub(crate) struct Serving {
     updates: mpsc::Sender<Update>,
     applied: watch::Receiver<RoutesApplied>,
-    task: JoinHandle<()>,
+    // Until it has been waited for.
+    task: Option<JoinHandle<Listeners>>,
+    // What the task has left.
+    left: Option<Listeners>,
+}
+
+/// Nothing moves while the next edge takes over; dropped without [`Standstill::release`], everything goes on.
+pub(crate) struct Standstill {
+    /// What the next edge is to have.
+    pub(crate) handed: Handed,
+    end: oneshot::Sender<()>,
+}
+
+impl Standstill {
+    /// The next edge serves: this one has let go.
+    pub(crate) fn release(self) {
+        // Fails only when the edge is shutting down.
+        let _ = self.end.send(());
+    }
 }
 
 /// What of it the link uses.
@@ -58,16 +79,54 @@ pub(crate) struct ServingSetup {
 }
 
 impl Serving {
-    /// Serves what the disk remembers, and from then on what updates say.
-    pub(crate) async fn start(setup: ServingSetup) -> Self {
+    /// Serves what the disk remembers, on the sockets of the edge before if there is one, and from then on what updates
+    /// say. Returns the beacon's socket of the edge before, too.
+    ///
+    /// # Errors
+    /// The edge before handed nothing over. It goes on.
+    pub(crate) async fn start(
+        setup: ServingSetup,
+        before: Option<&mut Before>,
+    ) -> Result<(Self, Option<UdpSocket>), HandoverError> {
         let (updates, inbox) = mpsc::channel(UPDATES);
         let (applied_sender, applied) = watch::channel(RoutesApplied::default());
         let mut state = State { setup, saved: Saved::default(), table: RouteTable::default() };
-        if let Some(first) = state.restore().await {
-            applied_sender.send_replace(first);
+        let mut known = state.restore();
+        let mut handed = Handed::default();
+        if let Some(before) = before {
+            // Players wait from when it hands over until we serve, and not for us to find the agents.
+            state.setup.listeners.dial(&state.table).await;
+            handed = before.take().await?;
+            // It may have heard something since.
+            known = state.restore();
         }
-        let task = tokio::spawn(state.run(inbox, applied_sender));
-        Self { updates, applied, task }
+        let Handed { udp, tcp, beacon, players } = handed;
+        state.setup.listeners.begin(udp, tcp, players).await;
+        if known {
+            applied_sender.send_replace(state.follow().await);
+            info!(routes = state.table.routes().len(), "serving the routes of the last run");
+        }
+        let task = Some(tokio::spawn(state.run(inbox, applied_sender)));
+        Ok((Self { updates, applied, task, left: None }, beacon))
+    }
+
+    /// Stands still for the next edge; `None` if the edge is shutting down.
+    pub(crate) async fn freeze(&self) -> Option<Standstill> {
+        let (reply, standstill) = oneshot::channel();
+        self.updates.send(Update::Freeze(reply)).await.ok()?;
+        standstill.await.ok()
+    }
+
+    /// After [`Standstill::release`]: returns when nothing goes on here any more, or `longest` has passed. A flow may
+    /// be `idle` for that long.
+    pub(crate) async fn drained(&mut self, longest: Duration, idle: Duration) {
+        if let Some(task) = &mut self.task {
+            let left = left_by(task).await;
+            (self.task, self.left) = (None, left);
+        }
+        if let Some(listeners) = &self.left {
+            listeners.drained(longest, idle).await;
+        }
     }
 
     /// The link's end of it.
@@ -77,11 +136,21 @@ impl Serving {
 
     /// Closes every listener. All [`ServingLink`]s must be gone.
     pub(crate) async fn shutdown(self) {
-        drop(self.updates);
-        if self.task.await.is_err() {
-            error!("serving had ended by a panic");
+        let Self { updates, task, left, .. } = self;
+        drop(updates);
+        let left = match task {
+            Some(mut task) => left_by(&mut task).await,
+            None => left,
+        };
+        if let Some(listeners) = left {
+            listeners.shutdown().await;
         }
     }
+}
+
+/// Waits for the task's end.
+async fn left_by(task: &mut JoinHandle<Listeners>) -> Option<Listeners> {
+    task.await.inspect_err(|_| error!("serving had ended by a panic")).ok()
 }
 
 impl ServingLink {
@@ -124,7 +193,11 @@ struct State {
 }
 
 impl State {
-    async fn run(mut self, mut inbox: mpsc::Receiver<Update>, applied: watch::Sender<RoutesApplied>) {
+    async fn run(
+        mut self,
+        mut inbox: mpsc::Receiver<Update>,
+        applied: watch::Sender<RoutesApplied>,
+    ) -> Listeners {
         let mut retry = tokio::time::interval(RETRY_EVERY);
         retry.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -137,6 +210,11 @@ impl State {
                         self.saved.routes = self.table.to_wire();
                         self.save();
                         applied.send_replace(self.follow().await);
+                    }
+                    Some(Update::Freeze(reply)) => {
+                        if self.stand_still(reply).await {
+                            break;
+                        }
                     }
                     None => break,
                 },
@@ -153,17 +231,30 @@ impl State {
                 }
             }
         }
-        self.setup.listeners.shutdown().await;
+        self.setup.listeners
     }
 
-    /// Begins with what the disk remembers.
-    async fn restore(&mut self) -> Option<RoutesApplied> {
+    /// Hands everything over, and waits for how that ends. Says whether it has let go.
+    async fn stand_still(&mut self, reply: oneshot::Sender<Standstill>) -> bool {
+        let (end, ended) = oneshot::channel();
+        let handed = self.setup.listeners.freeze().await;
+        let released = reply.send(Standstill { handed, end }).is_ok() && ended.await.is_ok();
+        if released {
+            self.setup.listeners.release().await;
+        } else {
+            self.setup.listeners.resume().await;
+        }
+        released
+    }
+
+    /// Reads what the disk remembers; says whether there is anything.
+    fn restore(&mut self) -> bool {
         match saved::load_limits(&self.setup.state_dir) {
             Ok(limits) => self.hold_to(&limits.unwrap_or_default()),
             Err(error) => warn!(%error, "kept limits are not used; the orchestrator will say them again"),
         }
         match Saved::load(&self.setup.state_dir) {
-            Ok(None) => None,
+            Ok(None) => false,
             Ok(Some(saved)) => {
                 match Trust::from_welcome(&saved.welcome) {
                     Ok(trust) => self.setup.trust.store(Arc::new(trust)),
@@ -171,13 +262,11 @@ impl State {
                 }
                 self.table = self.table.apply(&saved.routes, &self.setup.ports);
                 self.saved = saved;
-                let applied = self.follow().await;
-                info!(routes = self.table.routes().len(), "serving the routes of the last run");
-                Some(applied)
+                true
             }
             Err(error) => {
                 warn!(%error, "kept routes are not used; the orchestrator will say them again");
-                None
+                false
             }
         }
     }

@@ -6,6 +6,7 @@
 
 mod connection;
 mod frames;
+pub(crate) mod fuzzing;
 mod http_head;
 mod limits;
 mod listener;

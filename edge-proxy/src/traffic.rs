@@ -49,6 +49,8 @@ impl Counters {
 pub(crate) struct Traffic {
     // Touched when routes change and when a report is made, never per packet.
     servers: Mutex<BTreeMap<ServerId, Arc<Counters>>>,
+    // Connections that the edge before still has.
+    before: Mutex<BTreeMap<String, u32>>,
 }
 
 impl Traffic {
@@ -64,14 +66,22 @@ impl Traffic {
         servers.retain(|server, _| keep(server));
     }
 
+    /// Notes who still plays through the edge before, whose place this one has taken: nobody else reports them.
+    pub(crate) fn note_before(&self, report: EdgeReport) {
+        let flows = report.servers.into_iter().map(|server| (server.server_id, server.flows));
+        *self.before.lock().unwrap_or_else(PoisonError::into_inner) = flows.collect();
+    }
+
     /// All counters as they are now.
     pub(crate) fn report(&self) -> EdgeReport {
+        let before = self.before.lock().unwrap_or_else(PoisonError::into_inner);
         let servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         let servers = servers
             .iter()
-            .map(|(server, counters)| ServerTraffic {
-                server_id: server.to_string(),
-                flows: counters.flows.load(Relaxed),
+            .map(|(server, counters)| (server.to_string(), counters))
+            .map(|(server_id, counters)| ServerTraffic {
+                flows: counters.flows.load(Relaxed) + before.get(&server_id).copied().unwrap_or(0),
+                server_id,
                 packets_to_server: counters.packets_to_server.load(Relaxed),
                 packets_to_clients: counters.packets_to_clients.load(Relaxed),
                 bytes_to_server: counters.bytes_to_server.load(Relaxed),
@@ -98,6 +108,12 @@ mod tests {
         let of = |id: ServerId| report.servers.iter().find(|s| s.server_id == id.to_string()).unwrap();
         assert_eq!((of(a).flows, of(a).packets_to_server, of(a).bytes_to_server), (1, 2, 150));
         assert_eq!((of(b).packets_to_clients, of(b).bytes_to_clients, of(b).flows), (1, 7, 0));
+        traffic.note_before(EdgeReport { servers: vec![of(a).clone()] });
+        let with_before = traffic.report();
+        let flows =
+            |id: ServerId| with_before.servers.iter().find(|s| s.server_id == id.to_string()).unwrap().flows;
+        assert_eq!((flows(a), flows(b)), (2, 0));
+        traffic.note_before(EdgeReport::default());
         traffic.retain(|server| *server == b);
         assert_eq!(traffic.report().servers.len(), 1);
     }

@@ -10,6 +10,7 @@ mod flows;
 mod forward;
 #[cfg(test)]
 mod forward_tests;
+pub(crate) mod fuzzing;
 mod hot_loop;
 mod kept;
 mod kept_file;

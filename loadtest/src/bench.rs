@@ -2,16 +2,16 @@
 
 pub mod alloc;
 mod bare_redb;
-mod cpu;
+#[cfg(target_os = "linux")]
 pub mod edge;
 pub mod engine;
 pub mod figures;
 pub mod matchmaking;
-mod nginx;
 mod relay;
 mod stand_in;
 pub mod start;
 pub mod store;
+mod usage;
 
 use std::path::PathBuf;
 

@@ -25,6 +25,8 @@ mod generated {
 pub use generated::muster::agent::v1 as agent;
 /// Messages of the orchestrator ↔ edge link.
 pub use generated::muster::edge::v1 as edge;
+/// What an edge hands to the next one in its place.
+pub use generated::muster::handover::v1 as handover;
 /// Joining: how a new agent or edge gets its certificate.
 pub use generated::muster::join::v1 as join;
 /// Messages between orchestrators.

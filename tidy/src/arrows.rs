@@ -6,7 +6,7 @@ use crate::Problem;
 use crate::manifest::Crate;
 
 /// Every crate of the workspace with the crates of the workspace it may import.
-const ALLOWED: [(&str, &[&str]); 13] = [
+const ALLOWED: [(&str, &[&str]); 14] = [
     ("muster-protocol", &[]),
     ("muster-transport", &["muster-protocol"]),
     ("muster-client", &["muster-protocol"]),
@@ -29,6 +29,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "muster-engine",
             "muster-matchmaker",
             "muster-orchestrator",
+            "muster-agent",
         ],
     ),
     (
@@ -43,6 +44,7 @@ const ALLOWED: [(&str, &[&str]); 13] = [
             "muster-agent",
         ],
     ),
+    ("muster-fuzz", &["muster-protocol", "muster-edge-proxy"]),
     ("arena-server", &[]),
     ("tidy", &[]),
 ];
@@ -111,7 +113,7 @@ mod tests {
         for (name, import) in [
             ("muster-agent", "muster-edge-proxy"),
             ("muster-edge-proxy", "muster-agent"),
-            ("muster-loadtest", "muster-agent"),
+            ("muster-loadtest", "muster-edge-proxy"),
             ("muster-protocol", "muster-transport"),
             ("arena-server", "muster-protocol"),
             ("muster-client", "muster-brand-new"),

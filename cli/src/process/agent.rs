@@ -28,7 +28,8 @@ impl super::Keys for Keys {
 }
 
 pub(crate) fn run(options: &Options<Keys>) -> anyhow::Result<()> {
-    run_node(options, async |config| {
+    run_node(options, async |config, metrics| {
+        metrics.start().await?;
         let agent = muster_agent::start(config).await.context("the agent cannot start")?;
         until_stopped().await?;
         tracing::info!("stopping; containers go on");

@@ -1,6 +1,7 @@
 //! `muster edge`: an edge proxy, until it is told to stop.
 
 use anyhow::Context as _;
+use muster_edge_proxy::Config;
 
 use super::{Key, Kind, Options, key, run_node, until_stopped};
 
@@ -35,14 +36,44 @@ impl super::Keys for Keys {
         key("max_connections_per_port", Kind::Number, "Connections at once to one port"),
         key("max_connections_per_address", Kind::Number, "Connections at once from one address"),
         key("max_websocket_frame_bytes", Kind::Number, "Longest payload of a client's WebSocket frame"),
+        key("take_over", Kind::Switch, "Take over from the edge that runs in state_dir, if one does"),
+        key(
+            "drain_timeout_s",
+            Kind::Number,
+            "Seconds that connections of an edge that was taken over may go on",
+        ),
         key("metrics.listen", Kind::Text, "Address and TCP port of GET /metrics"),
     ];
 }
 
 pub(crate) fn run(options: &Options<Keys>) -> anyhow::Result<()> {
-    run_node(options, async |config| {
-        let edge = muster_edge_proxy::start(config).await.context("the edge cannot start")?;
-        until_stopped().await?;
+    run_node(options, async |config: Config, metrics| {
+        let takes_over = config.take_over;
+        if !takes_over {
+            metrics.start().await?;
+        }
+        let mut edge = muster_edge_proxy::start(config).await.context("the edge cannot start")?;
+        let handed_over = {
+            let serving = async {
+                if takes_over {
+                    metrics.start_after_another().await;
+                }
+                std::future::pending::<()>().await;
+            };
+            tokio::select! {
+                stopped = until_stopped() => { stopped?; false }
+                () = edge.handed_over() => true,
+                () = serving => false,
+            }
+        };
+        if handed_over {
+            // The next edge shows its own there.
+            drop(metrics);
+            tokio::select! {
+                stopped = until_stopped() => stopped?,
+                () = edge.drain() => tracing::info!("the last connection has ended"),
+            }
+        }
         tracing::info!("stopping");
         edge.shutdown().await;
         Ok(())

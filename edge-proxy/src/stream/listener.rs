@@ -52,8 +52,18 @@ pub(crate) struct StreamSetup {
 
 /// An open TCP or WebSocket port.
 pub(crate) struct StreamListener {
-    stop: CancellationToken,
-    accepting: JoinHandle<()>,
+    port: Arc<Port>,
+    socket: State,
+}
+
+/// What becomes of those who knock.
+enum State {
+    /// They are taken in.
+    Accepting { stop: CancellationToken, task: JoinHandle<TcpListener> },
+    /// They wait in the socket.
+    Paused(std::net::TcpListener),
+    /// Another edge has the socket.
+    Released,
 }
 
 impl StreamListener {
@@ -67,27 +77,73 @@ impl StreamListener {
         counters: Arc<Counters>,
         listener: std::net::TcpListener,
     ) -> io::Result<Self> {
-        let listener = TcpListener::from_std(listener)?;
-        let stop = CancellationToken::new();
-        let port = Port {
+        let port = Arc::new(Port {
             setup: setup.clone(),
             places: Arc::new(Semaphore::new(setup.limits.per_port())),
             handshakes: Arc::new(Semaphore::new(MAX_HANDSHAKES_PER_PORT)),
             route,
             counters,
-            stop: stop.clone(),
-        };
-        let accepting = tokio::spawn(async move {
-            port.stop.run_until_cancelled(port.accept(&listener)).await;
+            stop: CancellationToken::new(),
         });
-        Ok(Self { stop, accepting })
+        Ok(Self { socket: State::accept(&port, listener)?, port })
     }
 
     /// Ends the port and its connections; when this returns, its socket is closed.
     pub(crate) async fn close(self) {
-        self.stop.cancel();
-        if self.accepting.await.is_err() {
-            warn!("a TCP listener had ended by a panic");
+        self.port.stop.cancel();
+        self.socket.stop().await;
+    }
+
+    /// Takes nobody in until [`StreamListener::resume`]; connections go on. Returns the socket once more.
+    ///
+    /// # Errors
+    /// What the system says of the socket.
+    pub(crate) async fn pause(&mut self) -> io::Result<std::net::TcpListener> {
+        let listener = std::mem::replace(&mut self.socket, State::Released).stop().await;
+        let listener = listener.ok_or_else(|| io::Error::other("the port has ended"))?;
+        let another = listener.try_clone();
+        self.socket = State::Paused(listener);
+        another
+    }
+
+    /// Goes on after [`StreamListener::pause`].
+    pub(crate) fn resume(&mut self) {
+        let State::Paused(listener) = std::mem::replace(&mut self.socket, State::Released) else { return };
+        match State::accept(&self.port, listener) {
+            Ok(accepting) => self.socket = accepting,
+            Err(error) => warn!(route = %self.port.route.key, %error, "the port takes nobody in any more"),
+        }
+    }
+
+    /// Leaves the socket to another edge for good; connections go on.
+    pub(crate) fn release(&mut self) {
+        self.socket = State::Released;
+    }
+}
+
+impl State {
+    fn accept(port: &Arc<Port>, listener: std::net::TcpListener) -> io::Result<Self> {
+        let listener = TcpListener::from_std(listener)?;
+        let stop = port.stop.child_token();
+        let (port, until) = (port.clone(), stop.clone());
+        let task = tokio::spawn(async move {
+            until.run_until_cancelled(port.accept(&listener)).await;
+            listener
+        });
+        Ok(Self::Accepting { stop, task })
+    }
+
+    /// Takes nobody in any more. Returns the socket, unless another edge has it or it is lost.
+    async fn stop(self) -> Option<std::net::TcpListener> {
+        match self {
+            Self::Accepting { stop, task } => {
+                stop.cancel();
+                let listener =
+                    task.await.inspect_err(|_| warn!("a TCP listener had ended by a panic")).ok()?;
+                listener.into_std().ok()
+            }
+            Self::Paused(listener) => Some(listener),
+            Self::Released => None,
         }
     }
 }

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use muster_protocol::id::SeatId;
 
 use crate::drops::DropReason;
+use crate::handover::HandedClaim;
 
 /// How long a claim waits for its seat's first packet.
 pub(super) const CLAIM_LIFETIME: Duration = Duration::from_secs(10);
@@ -72,6 +73,32 @@ impl Claims {
     pub(super) fn take(&mut self, now: Instant, port: u16, ip: IpAddr) -> Option<Claim> {
         self.expire(now);
         self.waiting.remove(&key(port, ip)).map(|(claim, _)| claim)
+    }
+
+    /// What waits, for the next edge.
+    pub(super) fn handed(&mut self, now: Instant) -> Vec<HandedClaim> {
+        self.expire(now);
+        let waiting = self.waiting.iter();
+        let handed = waiting.map(|((port, ip), (claim, made))| HandedClaim {
+            port: *port,
+            ip: *ip,
+            seat: claim.seat,
+            proof: claim.proof,
+            age: now.saturating_duration_since(*made),
+        });
+        handed.collect()
+    }
+
+    /// Takes up what waited at the edge before.
+    pub(super) fn take_up(&mut self, now: Instant, mut handed: Vec<HandedClaim>) {
+        handed.sort_unstable_by_key(|claim| std::cmp::Reverse(claim.age));
+        for claim in handed.into_iter().take(MAX_CLAIMS) {
+            // A clock that has not run for as long makes it younger.
+            let made = now.checked_sub(claim.age).unwrap_or(now);
+            let key = key(claim.port, claim.ip);
+            self.waiting.insert(key, (Claim { seat: claim.seat, proof: claim.proof }, made));
+            self.made.push_back((key, made));
+        }
     }
 
     /// Forgets the claims on `port`: what it will lead to is not what they were for.
@@ -146,6 +173,20 @@ mod tests {
         );
         assert_eq!(claims.take(half + CLAIM_LIFETIME, PORT, ip(1)), None);
         assert!(claims.made.is_empty());
+    }
+
+    #[test]
+    fn the_next_edge_has_them_at_their_age() {
+        let (mut claims, start) = (Claims::default(), Instant::now());
+        let (first, second) = (claim(1), claim(2));
+        claims.put(start, PORT, ip(1), first).unwrap();
+        let half = start + CLAIM_LIFETIME / 2;
+        claims.put(half, PORT, ip(2), second).unwrap();
+        let mut next = Claims::default();
+        next.take_up(half, claims.handed(half));
+        assert!(next.is_of(half, PORT, ip(1), 1) && next.is_of(half, PORT, ip(2), 2));
+        let end = start + CLAIM_LIFETIME;
+        assert_eq!((next.take(end, PORT, ip(1)), next.take(end, PORT, ip(2))), (None, Some(second)));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use muster_protocol::flow::FlowId;
 use muster_protocol::id::NodeId;
 
 use super::kept::Slot;
+use crate::routes::Route;
 
 /// Age from which a flow that was never answered may be evicted.
 pub(crate) const EVICTABLE_AGE: Duration = Duration::from_secs(1);
@@ -48,6 +49,32 @@ pub(crate) struct Flow {
     pub(crate) since: Instant,
     /// Last packet from the client.
     pub(crate) last_packet: Instant,
+}
+
+impl Flow {
+    /// A flow of `client` over `route`: not proven, not answered, not known to the agent yet.
+    pub(crate) fn new(
+        id: FlowId,
+        route: &Route,
+        client: SocketAddr,
+        local_ip: Option<IpAddr>,
+        now: Instant,
+    ) -> Self {
+        Self {
+            id,
+            port: route.key.port,
+            node: route.node,
+            client,
+            local_ip,
+            opened_on: 0,
+            next_split: 0,
+            answered: false,
+            proof: None,
+            kept: None,
+            since: now,
+            last_packet: now,
+        }
+    }
 }
 
 /// A flow that is no more: what its agent is told, and what is struck out.
@@ -171,6 +198,11 @@ impl FlowTable {
                 gone.extend(self.remove_place(Place(place as u32)));
             }
         }
+    }
+
+    /// All flows.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &Flow> {
+        self.places.iter().flatten()
     }
 
     /// Places that exist, free ones included: what a whole round of [`FlowTable::sweep`] looks at.

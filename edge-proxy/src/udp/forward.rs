@@ -23,6 +23,7 @@ use super::flows::{Flow, FlowTable, Gone};
 use super::kept::{KeptFlow, KeptFlows, SlotWrite};
 use crate::clock::Now;
 use crate::drops::DropReason;
+use crate::handover::{HandedFlow, Players};
 use crate::limits::Guard;
 use crate::routes::{Proof, Route};
 use crate::traffic::Counters;
@@ -93,6 +94,8 @@ pub(crate) struct Forwarder {
     claims: Claims,
     ports: HashMap<u16, PortEntry>,
     kept: KeptFlows,
+    // Flows of `open` ports that the edge before handed over, by the port that they wait for.
+    handed: HashMap<u16, Vec<HandedFlow>>,
     // Flows of the process before are not waited for any longer.
     waiting_until: Instant,
     idle: Duration,
@@ -103,13 +106,12 @@ pub(crate) struct Forwarder {
 }
 
 impl Forwarder {
-    /// A forwarder without ports, of at most `max_flows` flows that live `idle` without a packet. Those that
-    /// `kept` has of the process before go on when their port is opened. `guard` holds all to the limits.
+    /// A forwarder without ports, of at most `max_flows` flows that live `idle` without a packet. `guard` holds all to
+    /// the limits.
     pub(crate) fn new(
         trust: Arc<ArcSwap<Trust>>,
         max_flows: usize,
         idle: Duration,
-        kept: KeptFlows,
         guard: Guard,
         now: Instant,
     ) -> Self {
@@ -120,8 +122,9 @@ impl Forwarder {
             admission: Admission::new(now),
             claims: Claims::default(),
             ports: HashMap::new(),
-            kept,
-            waiting_until: now + idle,
+            kept: KeptFlows::none(),
+            handed: HashMap::new(),
+            waiting_until: now,
             idle,
             gone: Vec::new(),
             rebinds: 0,
@@ -129,42 +132,88 @@ impl Forwarder {
         }
     }
 
+    /// Keeps proven flows in `kept` from now on. The flows of the process before, in there and among `players`, go on
+    /// when their port is opened. To be called before any is.
+    pub(crate) fn take_up(&mut self, now: Instant, kept: KeptFlows, players: Players) {
+        self.kept = kept;
+        self.waiting_until = now + self.idle;
+        self.claims.take_up(now, players.claims);
+        for flow in players.flows {
+            self.handed.entry(flow.port).or_default().push(flow);
+        }
+    }
+
+    /// What the next edge cannot read from disk.
+    pub(crate) fn players(&mut self, now: Instant) -> Players {
+        let of_open_ports = self.flows.iter().filter(|flow| flow.proof.is_none());
+        let flows = of_open_ports.filter_map(|flow| {
+            let route = &self.ports.get(&flow.port)?.route;
+            Some(HandedFlow {
+                port: flow.port,
+                id: flow.id,
+                server: route.server,
+                port_index: route.port_index,
+                client: flow.client,
+                local_ip: flow.local_ip,
+            })
+        });
+        Players { flows: flows.collect(), claims: self.claims.handed(now) }
+    }
+
+    /// Another edge has all flows: they count as its own, and are kept by it. What still comes back on tunnels of this
+    /// one is delivered.
+    pub(crate) fn release(&mut self) {
+        for flow in self.flows.iter() {
+            if let Some(entry) = self.ports.get(&flow.port) {
+                entry.counters.flow_closed();
+            }
+        }
+        self.ports.clear();
+        self.kept = KeptFlows::none();
+    }
+
     /// Begins to serve `route`, and goes on with the flows to its server that the process before had.
     pub(crate) fn open_port(&mut self, now: Instant, route: Arc<Route>, counters: Arc<Counters>) {
         let port = route.key.port;
-        for (slot, flow) in self.kept.take_waiting(port) {
-            let leads_there = route.proof != Proof::Open
-                && (flow.server, flow.port_index) == (route.server, route.port_index);
-            let is_new =
-                self.flows.of_id(flow.id).is_none() && self.flows.of_client(port, flow.client).is_none();
+        let kept = self.kept.take_waiting(port).into_iter().map(|(slot, flow)| {
+            let there = (flow.server, flow.port_index);
             let flow = Flow {
-                id: flow.id,
-                port,
-                node: route.node,
-                client: flow.client,
-                local_ip: flow.local_ip,
-                opened_on: 0,
-                next_split: 0,
-                answered: false,
                 proof: Some(flow.proof),
                 kept: Some(slot),
-                since: now,
-                last_packet: now,
+                ..Flow::new(flow.id, &route, flow.client, flow.local_ip, now)
             };
-            if leads_there
-                && is_new
-                && let Ok(evicted) = self.flows.insert(flow)
-            {
-                if let Some(evicted) = evicted {
-                    self.forget(evicted);
-                }
-                counters.flow_opened();
-                self.restored += 1;
-            } else {
-                self.kept.strike(slot);
-            }
+            (there, flow)
+        });
+        let handed = self.handed.remove(&port).unwrap_or_default().into_iter().map(|flow| {
+            // It was not evicted, and is not to be.
+            let was = Flow::new(flow.id, &route, flow.client, flow.local_ip, now);
+            ((flow.server, flow.port_index), Flow { answered: true, ..was })
+        });
+        for (there, flow) in kept.chain(handed).collect::<Vec<_>>() {
+            let leads_there = there == (route.server, route.port_index);
+            let is_proven_as_asked = flow.proof.is_some() == (route.proof != Proof::Open);
+            self.go_on(flow, leads_there && is_proven_as_asked, &counters);
         }
         self.ports.insert(port, PortEntry { route, counters });
+    }
+
+    /// Takes `flow` of the process before in, if it is still `good`.
+    fn go_on(&mut self, flow: Flow, good: bool, counters: &Counters) {
+        let is_new =
+            self.flows.of_id(flow.id).is_none() && self.flows.of_client(flow.port, flow.client).is_none();
+        let slot = flow.kept;
+        if good
+            && is_new
+            && let Ok(evicted) = self.flows.insert(flow)
+        {
+            if let Some(evicted) = evicted {
+                self.forget(evicted);
+            }
+            counters.flow_opened();
+            self.restored += 1;
+        } else if let Some(slot) = slot {
+            self.kept.strike(slot);
+        }
     }
 
     /// Ends `port` and its flows.
@@ -275,6 +324,7 @@ impl Forwarder {
     pub(crate) fn sweep(&mut self, now: Instant) {
         if now >= self.waiting_until {
             self.kept.give_up_waiting();
+            self.handed.clear();
         }
         let mut idle = Vec::new();
         let places = self.flows.places().div_ceil(SWEEPS_PER_ROUND);
@@ -441,20 +491,8 @@ impl Forwarder {
         {
             self.forget(gone);
         }
-        let flow = Flow {
-            id,
-            port: arrival.port,
-            node: route.node,
-            client: arrival.client,
-            local_ip: arrival.local_ip,
-            opened_on: 0,
-            next_split: 0,
-            answered: false,
-            proof,
-            kept: None,
-            since: now.instant,
-            last_packet: now.instant,
-        };
+        let new = Flow::new(id, route, arrival.client, arrival.local_ip, now.instant);
+        let flow = Flow { proof, ..new };
         if let Some(evicted) = self.flows.insert(flow).map_err(|_| DropReason::FlowTableFull)? {
             self.forget(evicted);
         }

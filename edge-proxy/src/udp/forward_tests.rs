@@ -21,6 +21,7 @@ use super::forward::{Arrival, Forwarder, Reply, Verdict};
 use super::kept::{KeptFlow, KeptFlows, KeptKey};
 use crate::clock::Now;
 use crate::drops::DropReason;
+use crate::handover::Players;
 use crate::limits::{Guard, Limits};
 use crate::routes::{Proof, Protocol, Route, RouteKey};
 use crate::traffic::Traffic;
@@ -64,10 +65,10 @@ fn world(proof: Proof) -> World {
         tunnel_addresses: vec![],
     });
     let (start, traffic) = (Instant::now(), Traffic::default());
-    let kept = KeptFlows::new(KEPT_KEY, MAX_FLOWS, vec![]);
     let limits = Arc::new(ArcSwap::from_pointee(Limits::default()));
     let guard = Guard::new(limits.clone(), start);
-    let mut forwarder = Forwarder::new(trust.clone(), MAX_FLOWS, IDLE, kept, guard, start);
+    let mut forwarder = Forwarder::new(trust.clone(), MAX_FLOWS, IDLE, guard, start);
+    forwarder.take_up(start, KeptFlows::new(KEPT_KEY, MAX_FLOWS, vec![]), Players::default());
     forwarder.open_port(start, route.clone(), traffic.of(route.server));
     World {
         forwarder,
@@ -138,10 +139,16 @@ impl World {
 
     /// The process dies, and the next begins with `slots` and the route `route`.
     fn restart(&mut self, slots: Vec<Option<KeptFlow>>, route: &Arc<Route>) {
+        self.begin_anew(slots, Players::default(), route);
+    }
+
+    /// The next process begins with what is on disk and what it is handed.
+    fn begin_anew(&mut self, slots: Vec<Option<KeptFlow>>, players: Players, route: &Arc<Route>) {
         let kept = KeptFlows::new(KEPT_KEY, MAX_FLOWS, slots);
         let now = self.now().instant;
         let guard = Guard::new(self.limits.clone(), now);
-        self.forwarder = Forwarder::new(self.trust.clone(), MAX_FLOWS, IDLE, kept, guard, now);
+        self.forwarder = Forwarder::new(self.trust.clone(), MAX_FLOWS, IDLE, guard, now);
+        self.forwarder.take_up(now, kept, players);
         self.traffic = Traffic::default();
         self.forwarder.open_port(now, route.clone(), self.traffic.of(route.server));
     }
@@ -558,4 +565,39 @@ fn any_datagram_of_an_agent_is_taken() {
             Ok(())
         })
         .unwrap();
+}
+
+#[test]
+fn the_next_edge_goes_on_with_flows_of_open_ports_and_with_claims() {
+    let mut world = world(Proof::Open);
+    let (flow, _) = forwarded(world.packet(client(1), b"hello"));
+    let (now, route) = (world.now().instant, world.route.clone());
+    let players = world.forwarder.players(now);
+    world.forwarder.release();
+    assert_eq!(world.reported_flows(), 0, "they are the next edge's");
+    let late = world.reply(route.node, data(flow), b"late");
+    assert!(matches!(late, Reply::Deliver { client: to, .. } if to == client(1)), "{late:?}");
+    world.begin_anew(vec![], players.clone(), &route);
+    assert_eq!(world.reported_flows(), 1);
+    let reply = world.reply(route.node, data(flow), b"to one who has not sent since");
+    assert!(matches!(reply, Reply::Deliver { client: to, .. } if to == client(1)), "{reply:?}");
+    assert_eq!(forwarded(world.packet(client(1), b"again")).0, flow);
+    let other = Arc::new(Route { server: ServerId::new(), ..(*route).clone() });
+    world.begin_anew(vec![], players.clone(), &other);
+    assert_eq!(world.forwarder.flows(), 0, "the port leads elsewhere now");
+    let asks = Arc::new(Route { proof: Proof::Preface, ..(*route).clone() });
+    world.begin_anew(vec![], players, &asks);
+    assert_eq!(world.forwarder.flows(), 0, "the port asks for proof now");
+}
+
+#[test]
+fn a_claim_is_used_at_the_next_edge() {
+    let mut world = world(Proof::Claim);
+    let token = world.signer.sign(&world.claims(SeatId::new())).unwrap();
+    assert_eq!(world.packet(client(1), &encode_claim(&token)), Verdict::Accept);
+    let (now, route) = (world.now().instant, world.route.clone());
+    let players = world.forwarder.players(now);
+    world.begin_anew(vec![], players, &route);
+    let other_socket = SocketAddr::new(client(1).ip(), 9_999);
+    forwarded(world.packet(other_socket, b"hello"));
 }

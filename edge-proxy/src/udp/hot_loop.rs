@@ -55,14 +55,45 @@ pub(crate) struct HotLoop {
     /// The ports replies leave from.
     pub(crate) ports: HashMap<u16, Rc<Port>>,
     kept: KeptFile,
+    // Another edge takes over, or has: flows and their file are left as they are.
+    frozen: bool,
     batch: Batch,
     metrics: Metrics,
 }
 
 impl HotLoop {
     /// A loop without ports.
-    pub(crate) fn new(forwarder: Forwarder, kept: KeptFile, metrics: Metrics) -> Self {
-        Self { forwarder, ports: HashMap::new(), kept, batch: Batch::new(), metrics }
+    pub(crate) fn new(forwarder: Forwarder, metrics: Metrics) -> Self {
+        let (ports, kept, batch) = (HashMap::new(), KeptFile::none(), Batch::new());
+        Self { forwarder, ports, kept, frozen: false, batch, metrics }
+    }
+
+    /// Keeps proven flows in `file` from now on.
+    pub(crate) fn keep_in(&mut self, file: KeptFile) {
+        self.kept = file;
+    }
+
+    /// Leaves flows and their file as they are from now on, with all that is to be in the file.
+    pub(crate) fn freeze(&mut self, now: Now) {
+        self.kept.write(&self.forwarder.take_writes());
+        self.kept.note_alive_now(now.unix_ms);
+        self.frozen = true;
+    }
+
+    /// Goes on after [`HotLoop::freeze`].
+    pub(crate) fn thaw(&mut self) {
+        self.frozen = false;
+    }
+
+    /// Whether flows are left as they are.
+    pub(crate) fn is_frozen(&self) -> bool {
+        self.frozen
+    }
+
+    /// Leaves flows and file to another edge for good.
+    pub(crate) fn release(&mut self) {
+        self.forwarder.release();
+        self.kept = KeptFile::none();
     }
 
     /// One turn inwards: a batch of `port`'s packets to its agent. Says whether there may be more.

@@ -56,7 +56,8 @@ pub(crate) struct KeptFlow {
 }
 
 impl KeptFlow {
-    fn encode(&self, key: &KeptKey) -> SlotBytes {
+    /// The slot that holds it.
+    pub(super) fn encode(&self, key: &KeptKey) -> SlotBytes {
         let mut bytes = [0; SLOT_BYTES];
         let mut out = &mut bytes[..SLOT_BYTES - CHECKSUM_BYTES];
         out.put_u64(self.id.0);
@@ -68,9 +69,14 @@ impl KeptFlow {
         out.put_u32(if let SocketAddr::V6(v6) = self.client { v6.scope_id() } else { 0 });
         put_ip(&mut out, self.local_ip);
         out.put_u64(self.proof);
-        let sum = sum(key, &bytes[..SLOT_BYTES - CHECKSUM_BYTES]);
-        checksum_of(&mut bytes).copy_from_slice(&sum.to_be_bytes());
+        Self::put_checksum(key, &mut bytes);
         bytes
+    }
+
+    /// Makes the slot's checksum that of its content.
+    pub(super) fn put_checksum(key: &KeptKey, bytes: &mut SlotBytes) {
+        let sum = sum(key, &bytes[..SLOT_BYTES - CHECKSUM_BYTES]);
+        bytes[SLOT_BYTES - CHECKSUM_BYTES..].copy_from_slice(&sum.to_be_bytes());
     }
 
     /// What [`KeptFlow::encode`] wrote; `None` if the slot is empty or damaged.
@@ -124,6 +130,11 @@ pub(crate) struct KeptFlows {
 }
 
 impl KeptFlows {
+    /// Keeps nothing.
+    pub(crate) fn none() -> Self {
+        Self::new(KeptKey::default(), 0, Vec::new())
+    }
+
     /// Of at most `capacity` flows. `found` are the slots of the process before, from slot 1 on, with what was
     /// readable in them; those beyond the capacity are not taken over.
     pub(crate) fn new(key: KeptKey, capacity: usize, found: Vec<Option<KeptFlow>>) -> Self {
@@ -183,10 +194,6 @@ impl KeptFlows {
         self.used = next;
         Slot::new(next)
     }
-}
-
-fn checksum_of(bytes: &mut SlotBytes) -> &mut [u8] {
-    &mut bytes[SLOT_BYTES - CHECKSUM_BYTES..]
 }
 
 fn sum(key: &KeptKey, bytes: &[u8]) -> u64 {
@@ -302,8 +309,7 @@ mod tests {
         fn any_bytes_are_taken(bytes in any::<[u8; 32]>(), fill in any::<u8>()) {
             let mut slot = [fill; SLOT_BYTES];
             slot[..32].copy_from_slice(&bytes);
-            let checksum = sum(&KEY, &slot[..SLOT_BYTES - CHECKSUM_BYTES]);
-            checksum_of(&mut slot).copy_from_slice(&checksum.to_be_bytes());
+            KeptFlow::put_checksum(&KEY, &mut slot);
             if let Some(flow) = KeptFlow::decode(&KEY, &slot) {
                 prop_assert_eq!(KeptFlow::decode(&KEY, &flow.encode(&KEY)), Some(flow));
             }

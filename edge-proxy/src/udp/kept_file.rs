@@ -40,6 +40,11 @@ pub(crate) struct Found {
 }
 
 impl KeptFile {
+    /// No file: nothing is kept.
+    pub(crate) fn none() -> Self {
+        Self { file: None, alive_noted_ms: 0 }
+    }
+
     /// Opens the file in `dir`, or makes it; flows are found in it if the edge lived less than `idle` before
     /// `now_ms` (Unix milliseconds). At most `capacity` slots are read.
     pub(crate) fn open(dir: &Path, capacity: usize, idle: Duration, now_ms: u64) -> (Self, Found) {
@@ -47,7 +52,7 @@ impl KeptFile {
             |error| {
                 warn!(dir = %dir.display(), %error, "flows are not kept; after a restart clients have to prove \
                        themselves again");
-                (Self { file: None, alive_noted_ms: 0 }, Found { key: rand::random(), slots: vec![] })
+                (Self::none(), Found { key: rand::random(), slots: vec![] })
             },
             |(file, found)| (Self { file: Some(file), alive_noted_ms: 0 }, found),
         )
@@ -62,9 +67,13 @@ impl KeptFile {
 
     /// Notes that the edge lives at `now_ms` (Unix milliseconds); call as often as you like.
     pub(crate) fn note_alive(&mut self, now_ms: u64) {
-        if now_ms.abs_diff(self.alive_noted_ms) < ALIVE_EVERY_MS {
-            return;
+        if now_ms.abs_diff(self.alive_noted_ms) >= ALIVE_EVERY_MS {
+            self.note_alive_now(now_ms);
         }
+    }
+
+    /// Notes that the edge lives at `now_ms` (Unix milliseconds), however lately it was noted.
+    pub(crate) fn note_alive_now(&mut self, now_ms: u64) {
         self.alive_noted_ms = now_ms;
         self.put(ALIVE_OFFSET, &now_ms.to_be_bytes());
     }

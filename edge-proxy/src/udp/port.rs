@@ -4,6 +4,7 @@ use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use socket2::SockRef;
 use tokio::io::Interest;
 
 use crate::sockets::allow_fragmentation;
@@ -46,6 +47,11 @@ impl UdpSocket {
     /// Where it listens.
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         self.io.local_addr()
+    }
+
+    /// The same socket once more, for another process.
+    pub(crate) fn another(&self) -> io::Result<std::net::UdpSocket> {
+        Ok(SockRef::from(&self.io).try_clone()?.into())
     }
 
     /// Waits until there may be packets.

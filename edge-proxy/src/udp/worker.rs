@@ -16,7 +16,7 @@ use arc_swap::ArcSwap;
 use muster_protocol::fragment::Rejoiner;
 use muster_protocol::id::NodeId;
 use tokio::runtime::{Builder, LocalOptions};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::{AbortHandle, JoinHandle, spawn_local, yield_now};
 use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
@@ -27,6 +27,7 @@ use super::kept::KeptFlows;
 use super::kept_file::KeptFile;
 use super::port::UdpSocket;
 use crate::clock::Now;
+use crate::handover::Players;
 use crate::limits::{Guard, Limits};
 use crate::metrics::{Metrics, Standing};
 use crate::routes::Route;
@@ -59,15 +60,23 @@ pub(crate) struct WorkerSetup {
     pub(crate) metrics: Metrics,
 }
 
+/// The sockets of ports, each once more, and what is not on disk.
+type Frozen = (BTreeMap<u16, std::net::UdpSocket>, Players);
+
 enum Command {
+    TakeUp(Players),
     Agents(BTreeMap<NodeId, Vec<String>>),
     Open { route: Arc<Route>, counters: Arc<Counters>, socket: std::net::UdpSocket },
     Close { port: u16, closed: oneshot::Sender<()> },
+    Freeze(oneshot::Sender<Frozen>),
+    Resume,
+    Release,
 }
 
 /// A running worker, as the rest of the edge sees it.
 pub(crate) struct UdpWorker {
     commands: mpsc::Sender<Command>,
+    reached: watch::Receiver<usize>,
     thread: thread::JoinHandle<()>,
 }
 
@@ -79,10 +88,11 @@ impl UdpWorker {
     pub(crate) async fn start(setup: WorkerSetup) -> io::Result<Self> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let (started, ready) = oneshot::channel();
+        let (standing, reached) = watch::channel(0);
         let thread = thread::Builder::new().name("edge-udp".to_owned()).spawn(move || {
             let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
             match runtime {
-                Ok(runtime) => runtime.block_on(run(setup, inbox, started)),
+                Ok(runtime) => runtime.block_on(run(setup, inbox, standing, started)),
                 Err(error) => {
                     // The starter is told; that it has gone away already is nobody's loss.
                     let _ = started.send(Err(error));
@@ -90,7 +100,38 @@ impl UdpWorker {
             }
         })?;
         ready.await.map_err(|_| io::Error::other("the UDP worker ended before it began"))??;
-        Ok(Self { commands, thread })
+        Ok(Self { commands, reached, thread })
+    }
+
+    /// Goes on with the flows of the process before, those on disk and those among `players`, as soon as their ports
+    /// are opened; and keeps flows on disk from now on.
+    pub(crate) async fn take_up(&self, players: Players) {
+        self.send(Command::TakeUp(players)).await;
+    }
+
+    /// Waits until tunnels to `agents` agents stand.
+    pub(crate) async fn reached(&mut self, agents: usize) {
+        // An error says that the worker is gone: nothing is to be waited for.
+        let _ = self.reached.wait_for(|standing| *standing >= agents).await;
+    }
+
+    /// Reads no more, and leaves flows as they are. Answers still go to clients. Returns what another edge needs to
+    /// go on.
+    pub(crate) async fn freeze(&self) -> Frozen {
+        let (reply, frozen) = oneshot::channel();
+        self.send(Command::Freeze(reply)).await;
+        // An error says that the worker is gone, and with it what it had.
+        frozen.await.unwrap_or_default()
+    }
+
+    /// Goes on after [`UdpWorker::freeze`].
+    pub(crate) async fn resume(&self) {
+        self.send(Command::Resume).await;
+    }
+
+    /// Leaves the flows to another edge for good.
+    pub(crate) async fn release(&self) {
+        self.send(Command::Release).await;
     }
 
     /// Keeps tunnels to exactly these agents.
@@ -132,13 +173,14 @@ struct Worker {
     agents: Agents<Rc<DatagramTunnel>>,
     ports: HashMap<u16, JoinHandle<()>>,
     endpoint: quinn::Endpoint,
-    client: quinn::ClientConfig,
-    metrics: Metrics,
+    setup: WorkerSetup,
+    standing: watch::Sender<usize>,
 }
 
 async fn run(
     setup: WorkerSetup,
     mut inbox: mpsc::Receiver<Command>,
+    standing: watch::Sender<usize>,
     started: oneshot::Sender<io::Result<()>>,
 ) {
     let endpoint = match client_endpoint() {
@@ -149,18 +191,16 @@ async fn run(
             return;
         }
     };
-    let now = Now::read();
-    let (kept_file, found) = KeptFile::open(&setup.state_dir, setup.max_flows, setup.idle, now.unix_ms);
-    let kept = KeptFlows::new(found.key, setup.max_flows, found.slots);
-    let guard = Guard::new(setup.limits, now.instant);
-    let forwarder = Forwarder::new(setup.trust, setup.max_flows, setup.idle, kept, guard, now.instant);
+    let now = Now::read().instant;
+    let guard = Guard::new(setup.limits.clone(), now);
+    let forwarder = Forwarder::new(setup.trust.clone(), setup.max_flows, setup.idle, guard, now);
     let mut worker = Worker {
-        hot_loop: Rc::new(RefCell::new(HotLoop::new(forwarder, kept_file, setup.metrics.clone()))),
+        hot_loop: Rc::new(RefCell::new(HotLoop::new(forwarder, setup.metrics.clone()))),
         agents: Agents::new(),
         ports: HashMap::new(),
         endpoint,
-        client: setup.client,
-        metrics: setup.metrics,
+        setup,
+        standing,
     };
     if started.send(Ok(())).is_err() {
         return;
@@ -182,16 +222,23 @@ async fn run(
 impl Worker {
     async fn obey(&mut self, command: Command) {
         match command {
+            Command::TakeUp(players) => self.take_up(players),
             Command::Agents(wanted) => {
-                let (endpoint, client) = (self.endpoint.clone(), self.client.clone());
-                let (hot_loop, metrics) = (self.hot_loop.clone(), self.metrics.clone());
+                let (endpoint, client) = (self.endpoint.clone(), self.setup.client.clone());
+                let (hot_loop, metrics) = (self.hot_loop.clone(), self.setup.metrics.clone());
+                let standing = self.standing.clone();
                 self.agents.follow(&wanted, |node, addresses| {
                     let tunnel = Rc::new(DatagramTunnel::new(node));
                     let dialer = Dialer::new(endpoint.clone(), client.clone(), node, addresses);
-                    let task = keep_up(dialer, tunnel.clone(), hot_loop.clone(), metrics.clone());
+                    let counted = (metrics.clone(), standing.clone());
+                    let task = keep_up(dialer, tunnel.clone(), hot_loop.clone(), counted);
                     (tunnel, start(task))
                 });
             }
+            // That nobody waits for it any more is told by what comes next.
+            Command::Freeze(reply) => drop(reply.send(self.freeze().await)),
+            Command::Resume => self.resume(),
+            Command::Release => self.hot_loop.borrow_mut().release(),
             Command::Open { route, counters, socket } => self.open(route, counters, socket),
             Command::Close { port, closed } => {
                 if let Some(task) = self.ports.remove(&port) {
@@ -231,7 +278,46 @@ impl Worker {
         self.ports.insert(number, spawn_local(serve_port(self.hot_loop.clone(), port)));
     }
 
+    fn take_up(&mut self, players: Players) {
+        let (now, WorkerSetup { state_dir, max_flows, idle, .. }) = (Now::read(), &self.setup);
+        let (file, found) = KeptFile::open(state_dir, *max_flows, *idle, now.unix_ms);
+        let kept = KeptFlows::new(found.key, *max_flows, found.slots);
+        let mut hot_loop = self.hot_loop.borrow_mut();
+        hot_loop.forwarder.take_up(now.instant, kept, players);
+        hot_loop.keep_in(file);
+    }
+
+    async fn freeze(&mut self) -> Frozen {
+        for (_, task) in self.ports.drain() {
+            task.abort();
+            // Cancelled is what it is to be.
+            let _ = task.await;
+        }
+        let (now, mut hot_loop) = (Now::read(), self.hot_loop.borrow_mut());
+        hot_loop.freeze(now);
+        let mut sockets = BTreeMap::new();
+        for port in hot_loop.ports.values() {
+            match port.socket.another() {
+                Ok(socket) => drop(sockets.insert(port.number, socket)),
+                Err(error) => error!(port = port.number, %error, "the UDP socket cannot be handed over"),
+            }
+        }
+        (sockets, hot_loop.forwarder.players(now.instant))
+    }
+
+    fn resume(&mut self) {
+        let mut hot_loop = self.hot_loop.borrow_mut();
+        hot_loop.thaw();
+        for port in hot_loop.ports.values() {
+            let task = spawn_local(serve_port(self.hot_loop.clone(), port.clone()));
+            self.ports.insert(port.number, task);
+        }
+    }
+
     fn sweep(&mut self) {
+        if self.hot_loop.borrow().is_frozen() {
+            return;
+        }
         self.hot_loop.borrow_mut().sweep(Now::read());
         self.tell_agents();
     }
@@ -286,11 +372,11 @@ async fn keep_up(
     mut dialer: Dialer,
     tunnel: Rc<DatagramTunnel>,
     hot_loop: Rc<RefCell<HotLoop>>,
-    metrics: Metrics,
+    (metrics, standing): (Metrics, watch::Sender<usize>),
 ) {
     loop {
         let connection = dialer.connect().await;
-        let _standing = Standing::new(&metrics.datagram_tunnels);
+        let _standing = (Standing::new(&metrics.datagram_tunnels), Reached::new(&standing));
         tunnel.up(connection.clone());
         let mut rejoiner = Rejoiner::default();
         let reason = loop {
@@ -302,5 +388,21 @@ async fn keep_up(
         };
         info!(node = %tunnel.node(), %reason, "tunnel of datagrams is down");
         tunnel.down();
+    }
+}
+
+/// One agent more that is reached, for as long as it is held.
+struct Reached(watch::Sender<usize>);
+
+impl Reached {
+    fn new(standing: &watch::Sender<usize>) -> Self {
+        standing.send_modify(|agents| *agents += 1);
+        Self(standing.clone())
+    }
+}
+
+impl Drop for Reached {
+    fn drop(&mut self) {
+        self.0.send_modify(|agents| *agents -= 1);
     }
 }

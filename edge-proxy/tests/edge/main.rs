@@ -8,5 +8,7 @@ mod link;
 mod orchestrator;
 mod tcp;
 mod udp;
+#[cfg(unix)]
+mod upgrade;
 mod websocket;
 mod world;

@@ -20,13 +20,13 @@ use crate::authority::unix_ms;
 use crate::world::{DEADLINE, World, within};
 
 /// A player's socket. Not connected, so that a reply from anywhere else would show.
-struct Player {
+pub(crate) struct Player {
     socket: UdpSocket,
     edge: SocketAddr,
 }
 
 impl Player {
-    async fn new(edge: SocketAddr) -> Self {
+    pub(crate) async fn new(edge: SocketAddr) -> Self {
         Self::at([127, 0, 0, 1], edge).await
     }
 
@@ -34,12 +34,12 @@ impl Player {
         Self { socket: UdpSocket::bind(SocketAddr::from((ip, 0))).await.unwrap(), edge }
     }
 
-    async fn send(&self, packet: &[u8]) {
+    pub(crate) async fn send(&self, packet: &[u8]) {
         self.socket.send_to(packet, self.edge).await.unwrap();
     }
 
     /// The next packet, which must be from the port that was written to.
-    async fn receive(&self) -> Vec<u8> {
+    pub(crate) async fn receive(&self) -> Vec<u8> {
         let mut buffer = vec![0; 65_536];
         let (length, from) =
             timeout(DEADLINE, self.socket.recv_from(&mut buffer)).await.expect("a packet").unwrap();
@@ -49,7 +49,7 @@ impl Player {
     }
 
     /// Sends until the echo comes, as a player does while a tunnel comes up. Echoes of earlier tries may follow.
-    async fn until_echoed(&self, packet: &[u8]) {
+    pub(crate) async fn until_echoed(&self, packet: &[u8]) {
         let mut buffer = vec![0; 65_536];
         for _ in 0..DEADLINE.as_millis() / 50 {
             self.send(packet).await;
@@ -64,16 +64,16 @@ impl Player {
     }
 
     /// Takes what is there, until an echo of `mark` is.
-    async fn drain(&self, mark: &[u8]) {
+    pub(crate) async fn drain(&self, mark: &[u8]) {
         self.send(mark).await;
         while self.receive().await != mark {}
     }
 
-    async fn ask(&self, token: &str) -> Answer {
+    pub(crate) async fn ask(&self, token: &str) -> Answer {
         self.prove(&encode_preface(token)).await
     }
 
-    async fn prove(&self, proof: &[u8]) -> Answer {
+    pub(crate) async fn prove(&self, proof: &[u8]) -> Answer {
         self.send(proof).await;
         let answer = self.receive().await;
         assert!(answer.len() <= proof.len(), "an answer is no longer than what it answers");

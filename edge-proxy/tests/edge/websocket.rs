@@ -165,11 +165,7 @@ async fn refusals_are_http_errors_that_say_why() {
     let cases = [
         (request("/"), "401", "token_missing"),
         (with("v4.public.nonsense".into()), "401", "token_malformed"),
-        (
-            with(crate::authority::Authority::new().token(world.server, "game", seat)),
-            "401",
-            "token_untrusted",
-        ),
+        (with(Authority::new().token(world.server, "game", seat)), "401", "token_untrusted"),
         (
             with(world.authority.token_until(world.server, "game", seat, unix_ms() - 1_000)),
             "401",

@@ -14,7 +14,7 @@ use muster_store::{Database, OpenOptions, StoreError, Transaction};
 use serde::{Deserialize, Serialize};
 
 use super::relay::{Baton, NAMESPACE, PROBED, Relay, relay};
-use super::{BenchOptions, cpu};
+use super::{BenchOptions, usage};
 use crate::bench::figures::{Figure, Figures};
 use crate::harness::steps::Steps;
 use crate::latency::{Latencies, median};
@@ -264,25 +264,13 @@ pub async fn rest(path: PathBuf) -> anyhow::Result<()> {
     // What the start itself took is not rest.
     tokio::time::sleep(Duration::from_secs(2)).await;
     let me = std::process::id();
-    let (before, began) = (cpu::used(me)?, Instant::now());
+    let (before, began) = (usage::cpu(me)?, Instant::now());
     tokio::time::sleep(REST).await;
     let cpu_percent =
-        100.0 * cpu::used(me)?.saturating_sub(before).as_secs_f64() / began.elapsed().as_secs_f64();
-    let found = AtRest { memory_bytes: resident_bytes()?, cpu_percent, first_transition_s, open_s };
+        100.0 * usage::cpu(me)?.saturating_sub(before).as_secs_f64() / began.elapsed().as_secs_f64();
+    let found = AtRest { memory_bytes: usage::resident_bytes(me)?, cpu_percent, first_transition_s, open_s };
     println!("{}", serde_json::to_string(&found)?);
     engine.stop().await;
     db.shutdown().await;
     Ok(())
-}
-
-/// Resident memory of this process, from Linux's /proc.
-fn resident_bytes() -> anyhow::Result<u64> {
-    let status =
-        std::fs::read_to_string("/proc/self/status").context("this benchmark reads Linux's /proc")?;
-    let line = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:"))
-        .context("no VmRSS in /proc/self/status")?;
-    let kib: u64 = line.trim().trim_end_matches(" kB").trim().parse()?;
-    Ok(kib * 1024)
 }

@@ -20,7 +20,8 @@ use muster_protocol::edge::{
     EdgeHello, EdgeMessage, EdgeReport, RoutesApplied, ToEdge, edge_message, to_edge,
 };
 use muster_transport::{
-    FrameReader, FrameWriter, JoinToken, Profile, Role, alpn, bind, client_config, dial, join, server_name,
+    FrameReader, FrameWriter, Identity, JoinToken, Profile, Role, alpn, bind, client_config, dial, join,
+    server_name,
 };
 use tokio::task::JoinHandle;
 
@@ -77,14 +78,15 @@ impl Member {
         role: Role,
         region: &str,
         name: &str,
-    ) -> anyhow::Result<Self> {
+    ) -> anyhow::Result<(Self, Identity)> {
         let join_role = if role == Role::Agent { JoinRole::Agent } else { JoinRole::Edge };
         let request = JoinTokenRequest { role: join_role, region: region.to_owned(), ttl_s: 600 };
         let token: JoinToken = admin.create_join_token(&request).await?.token.parse()?;
         let orchestrators = vec![orchestrator.to_owned()];
         let identity = join(&orchestrators, &token, role, region, name, &[]).await?;
         let endpoint = bind("0.0.0.0:0".parse().expect("a literal address"), None)?;
-        Ok(Self { endpoint, config: client_config(&identity, alpn::LINK, Profile::Link)?, orchestrators })
+        let config = client_config(&identity, alpn::LINK, Profile::Link)?;
+        Ok((Self { endpoint, config, orchestrators }, identity))
     }
 
     async fn dial(&self) -> anyhow::Result<Link> {
@@ -107,24 +109,35 @@ struct Link {
     _connection: quinn::Connection,
 }
 
-/// Joins as a node.
+/// Joins as a node whose tunnel nobody dials: the stand-in edge has no players.
 pub(super) async fn agent(
     admin: &Client,
     orchestrator: &str,
     region: &str,
     name: &str,
 ) -> anyhow::Result<StandIn> {
-    let member = Member::join(admin, orchestrator, Role::Agent, region, name).await?;
+    let (stand_in, _) = agent_with_tunnel(admin, orchestrator, region, name, "127.0.0.1:9").await?;
+    Ok(stand_in)
+}
+
+/// Joins as a node that says its tunnel is at `tunnel`; who is to be that tunnel's end needs the identity.
+pub(super) async fn agent_with_tunnel(
+    admin: &Client,
+    orchestrator: &str,
+    region: &str,
+    name: &str,
+    tunnel: &str,
+) -> anyhow::Result<(StandIn, Identity)> {
+    let (member, identity) = Member::join(admin, orchestrator, Role::Agent, region, name).await?;
     let hello = AgentHello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         region: region.to_owned(),
         hostname: name.to_owned(),
-        // Nobody dials it: the stand-in edge has no players.
-        tunnel_addresses: vec!["127.0.0.1:9".to_owned()],
+        tunnel_addresses: vec![tunnel.to_owned()],
         capacity: Some(CAPACITY),
         ..AgentHello::default()
     };
-    Ok(StandIn(tokio::spawn(async move {
+    let link = tokio::spawn(async move {
         let mut told = Told::default();
         loop {
             let hello = AgentHello { servers: told.all(), ..hello.clone() };
@@ -134,7 +147,8 @@ pub(super) async fn agent(
             }
             tokio::time::sleep(REDIAL).await;
         }
-    })))
+    });
+    Ok((StandIn(link), identity))
 }
 
 async fn run_agent(mut link: Link, hello: AgentHello, told: &mut Told) -> anyhow::Result<()> {
@@ -221,7 +235,7 @@ pub(super) async fn edge(
     region: &str,
     name: &str,
 ) -> anyhow::Result<StandIn> {
-    let member = Member::join(admin, orchestrator, Role::Edge, region, name).await?;
+    let (member, _) = Member::join(admin, orchestrator, Role::Edge, region, name).await?;
     let hello = EdgeHello {
         version: env!("CARGO_PKG_VERSION").to_owned(),
         region: region.to_owned(),

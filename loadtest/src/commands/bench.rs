@@ -5,13 +5,12 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
-use muster_loadtest::bench::edge::EdgeLoad;
-use muster_loadtest::bench::{BenchOptions, alloc, edge, engine, matchmaking, start, store};
+use muster_loadtest::bench::figures::Figures;
+use muster_loadtest::bench::{BenchOptions, alloc, engine, matchmaking, start, store};
 use muster_loadtest::harness::docker::require_image;
 use muster_loadtest::harness::steps::Steps;
-use muster_protocol::api::MAX_PLAYERS;
 
-use super::interrupted;
+use super::{beside, interrupted};
 
 /// What to measure, and with what.
 #[derive(clap::Args)]
@@ -28,17 +27,11 @@ pub(crate) struct Options {
     /// The example game server's image, in this machine's Docker
     #[arg(long, default_value = "muster-example/arena:latest")]
     image: String,
-    /// edge: flows at once
-    #[arg(long, default_value_t = EdgeLoad::default().flows)]
-    flows: usize,
-    /// edge: messages per second of each flow
-    #[arg(long, default_value_t = EdgeLoad::default().rate)]
-    rate: f64,
     /// edge: seconds of one round
-    #[arg(long, default_value_t = EdgeLoad::default().seconds)]
-    seconds: u64,
+    #[arg(long, default_value_t = 4.0)]
+    seconds: f64,
     /// edge: rounds through each proxy
-    #[arg(long, default_value_t = EdgeLoad::default().rounds)]
+    #[arg(long, default_value_t = 5)]
     rounds: usize,
     /// matchmaking: a part to measure; may be given more than once; all if not given
     #[arg(long, value_enum)]
@@ -51,7 +44,7 @@ enum What {
     Alloc,
     /// Server start by phase, beside `docker run`
     Start,
-    /// Edge packets per CPU-second, beside nginx
+    /// The edge: packets per CPU-second, latency, floods, restarts, beside nginx and quilkin
     Edge,
     /// The embedded store, beside bare redb
     Store,
@@ -65,12 +58,7 @@ enum What {
 
 /// Runs the benchmarks asked for.
 pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
-    ensure!(
-        options.flows > 0 && options.flows * options.rounds <= MAX_PLAYERS as usize,
-        "--flows times --rounds must be from 1 to {MAX_PLAYERS}: each takes a seat"
-    );
-    ensure!(options.rate > 0.0 && options.rate <= 1_000.0, "--rate must be over 0 and at most 1000");
-    ensure!(options.seconds > 0 && options.rounds > 0, "--seconds and --rounds must be over 0");
+    ensure!(options.seconds > 0.0 && options.rounds > 0, "--seconds and --rounds must be over 0");
     tokio::select! {
         measured = measure(&options) => measured?,
         () = interrupted() => bail!("interrupted; everything that was started is stopped"),
@@ -79,22 +67,13 @@ pub(crate) async fn run(options: Options) -> anyhow::Result<ExitCode> {
 }
 
 async fn measure(options: &Options) -> anyhow::Result<()> {
-    let beside = || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name("muster"));
-    let muster =
-        options.muster.clone().map_or_else(beside, Ok).context("cannot find this program's place")?;
     let bench = BenchOptions {
-        muster: std::path::absolute(muster)?,
+        muster: beside(options.muster.clone())?,
         image: options.image.clone(),
         out: std::path::absolute(&options.out)?,
     };
-    let load = EdgeLoad {
-        flows: options.flows,
-        rate: options.rate,
-        seconds: options.seconds,
-        rounds: options.rounds,
-    };
     let parts = if options.part.is_empty() { &matchmaking::Part::ALL[..] } else { &options.part };
-    if !matches!(options.what, What::Alloc | What::Store | What::Engine | What::Matchmaking) {
+    if matches!(options.what, What::Start | What::All) {
         require_image(&options.image).await?;
     }
     for what in [What::Store, What::Engine, What::Matchmaking, What::Alloc, What::Start, What::Edge] {
@@ -108,7 +87,7 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
             What::Matchmaking => ("matchmaking", matchmaking::run(&bench, parts, &mut steps).await),
             What::Alloc => ("alloc", alloc::run(&bench, &mut steps).await),
             What::Start => ("start", start::run(&bench, &mut steps).await),
-            What::Edge | What::All => ("edge", edge::run(&bench, load, &mut steps).await),
+            What::Edge | What::All => ("edge", edge(options, &bench, &mut steps).await),
         };
         let figures = figures.with_context(|| format!("benchmark {name}"))?;
         let file = bench.out.join(format!("{name}.json"));
@@ -117,4 +96,15 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
         println!("{}", figures.table());
     }
     Ok(())
+}
+
+#[cfg(target_os = "linux")]
+async fn edge(options: &Options, bench: &BenchOptions, steps: &mut Steps) -> anyhow::Result<Figures> {
+    use muster_loadtest::bench::edge::{EdgeLoad, run};
+    run(bench, EdgeLoad { seconds: options.seconds, rounds: options.rounds }, steps).await
+}
+
+#[cfg(not(target_os = "linux"))]
+async fn edge(_: &Options, _: &BenchOptions, _: &mut Steps) -> anyhow::Result<Figures> {
+    bail!("this benchmark needs Linux's network namespaces; run it on Linux, or the others by name")
 }

@@ -19,7 +19,7 @@ use muster_protocol::api::{
 };
 use muster_protocol::id::ServerId;
 
-use super::interrupted;
+use super::{beside, interrupted};
 
 /// The fleet reached by UDP and `ws`, and the one reached by `wss`. The game has one WebSocket port, and a
 /// port is plain or TLS, so these are two.
@@ -89,12 +89,10 @@ struct Played {
 }
 
 async fn play(options: &Options, steps: &mut Steps) -> anyhow::Result<Played> {
-    let beside = || Ok::<_, std::io::Error>(std::env::current_exe()?.with_file_name("muster"));
-    let muster =
-        options.muster.clone().map_or_else(beside, Ok).context("cannot find this program's place")?;
+    let muster = beside(options.muster.clone())?;
     // Before the stack, so that it goes after it: images cannot leave before their containers.
     let mut leftovers = Leftovers::default();
-    let stack_options = StackOptions::new(std::path::absolute(muster)?, options.out.clone());
+    let stack_options = StackOptions::new(muster, options.out.clone());
     let stack = Stack::start(stack_options, steps).await?;
     steps.run("push", "push the Godot image", stack.push_image(&options.image, BUILD)).await?;
     steps.run("servers", "transfer and load it; two servers become ready", warm_up(&stack)).await?;

@@ -3,6 +3,7 @@
 //! Written out here and not taken from the programs' own types: the harness knows no more of them than
 //! an operator does.
 
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::Path;
 
 use serde::Serialize;
@@ -61,15 +62,16 @@ pub(super) struct EdgeConfig<'a> {
     pub(super) name: &'a str,
     pub(super) orchestrator: [String; 1],
     pub(super) join_token: String,
-    pub(super) listen_ip: &'a str,
-    pub(super) public_host: &'a str,
+    pub(super) listen_ip: Ipv4Addr,
+    pub(super) public_host: Ipv4Addr,
     pub(super) port_first: u16,
     pub(super) port_last: u16,
     pub(super) beacon_port: u16,
+    pub(super) udp_idle_timeout_s: u32,
     pub(super) metrics: Metrics,
 }
 
-/// Metrics on `port` of loopback.
-pub(super) fn metrics_at(port: u16) -> Metrics {
-    Metrics { listen: format!("127.0.0.1:{port}") }
+/// Metrics on `address`.
+pub(super) fn metrics_at(address: SocketAddrV4) -> Metrics {
+    Metrics { listen: address.to_string() }
 }

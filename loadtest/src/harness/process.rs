@@ -39,6 +39,11 @@ impl Process {
         })
     }
 
+    /// Starts the same program once more beside it, with `more` arguments.
+    pub fn start_another(&self, more: &[OsString]) -> anyhow::Result<Self> {
+        Self::start(&self.name, &self.program, &[&self.args, more].concat(), &self.log)
+    }
+
     /// Its process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
         self.child.id()
@@ -84,6 +89,18 @@ impl Process {
             grace.as_secs(),
             self.log.display()
         )
+    }
+
+    /// Waits until it ends by itself.
+    ///
+    /// # Errors
+    /// It has not after `deadline`; it is killed then.
+    pub async fn wait(&mut self, deadline: Duration) -> anyhow::Result<ExitStatus> {
+        if let Ok(status) = tokio::time::timeout(deadline, self.child.wait()).await {
+            return Ok(status?);
+        }
+        self.kill9().await?;
+        bail!("{} did not end within {} s; see {}", self.name, deadline.as_secs(), self.log.display())
     }
 
     /// The end of its log.

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::fs::{File, TryLockError};
+use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -25,6 +26,8 @@ use crate::report::write_file;
 pub const NAMESPACE: &str = "arena/test";
 /// The region node and edge are in.
 pub const REGION: &str = "local";
+/// Silence after which the edge forgets a flow, in seconds: longer than any bot is silent.
+const EDGE_UDP_IDLE_S: u32 = 10;
 /// Ports the edge may use: three for each of more servers than one machine runs here.
 const EDGE_PORTS: u16 = 150;
 /// How long a process may take until it does its work.
@@ -54,6 +57,21 @@ pub struct StackOptions {
     pub replicas: u16,
     /// Life of session tokens; `None`: as the orchestrator has it.
     pub session_token_ttl_s: Option<u32>,
+    /// Where the edge runs, if not beside everything else on loopback.
+    pub edge_place: Option<EdgePlace>,
+}
+
+/// Another network than loopback for the edge.
+#[derive(Clone, Debug)]
+pub struct EdgePlace {
+    /// Program and arguments that the edge is started through.
+    pub through: (PathBuf, Vec<OsString>),
+    /// The orchestrator, as the edge reaches it.
+    pub orchestrator: Ipv4Addr,
+    /// The edge, as players reach it; it listens on every address of its network.
+    pub public: Ipv4Addr,
+    /// The edge, as its metrics are reached from here.
+    pub metrics: Ipv4Addr,
 }
 
 impl StackOptions {
@@ -67,6 +85,7 @@ impl StackOptions {
             store: None,
             replicas: 1,
             session_token_ttl_s: None,
+            edge_place: None,
         }
     }
 }
@@ -198,9 +217,9 @@ impl Stack {
             tunnel_listen: format!("127.0.0.1:{}", ports::free_udp()?),
             cpu_millis: self.options.cpu_millis,
             docker_socket: self.options.docker_socket.as_deref(),
-            metrics: metrics_at(self.agent_metrics_port),
+            metrics: metrics_at(self.agent_metrics_at()),
         };
-        self.agent = Some(start_process(&self.options, "agent", &config)?);
+        self.agent = Some(start_process(&self.options, "agent", &config, None)?);
         Ok(())
     }
 
@@ -227,21 +246,35 @@ impl Stack {
     pub async fn start_edge(&mut self) -> anyhow::Result<()> {
         let first = ports::free_range(EDGE_PORTS)?;
         let state_dir = self.options.dir.join("state/edge");
+        let place = self.options.edge_place.as_ref();
+        let loopback = Ipv4Addr::LOCALHOST;
+        let orchestrator = place.map_or(loopback, |place| place.orchestrator);
         let config = EdgeConfig {
             state_dir: &state_dir,
             region: REGION,
             name: "edge-1",
-            orchestrator: [format!("127.0.0.1:{}", self.link_port)],
+            orchestrator: [format!("{orchestrator}:{}", self.link_port)],
             join_token: self.join_token(JoinRole::Edge).await?,
-            listen_ip: "127.0.0.1",
-            public_host: "127.0.0.1",
+            listen_ip: place.map_or(loopback, |_| Ipv4Addr::UNSPECIFIED),
+            public_host: place.map_or(loopback, |place| place.public),
             port_first: first,
             port_last: first + EDGE_PORTS - 1,
             beacon_port: 0,
-            metrics: metrics_at(self.edge_metrics_port),
+            udp_idle_timeout_s: EDGE_UDP_IDLE_S,
+            metrics: metrics_at(self.edge_metrics_at()),
         };
-        self.edge = Some(start_process(&self.options, "edge", &config)?);
+        let through = place.map(|place| place.through.clone());
+        self.edge = Some(start_process(&self.options, "edge", &config, through)?);
         self.wait_for_edge().await
+    }
+
+    /// Starts the next edge in the place of the one that runs. Returns the one before, which ends when its last connection
+    /// has.
+    pub fn replace_edge(&mut self) -> anyhow::Result<Process> {
+        let before = self.edge.take().context("an edge runs")?;
+        let next = before.start_another(&["--take-over".into(), "true".into()])?;
+        self.edge = Some(next);
+        Ok(before)
     }
 
     /// Waits until an edge is connected.
@@ -278,12 +311,21 @@ impl Stack {
 
     /// What the agent shows at `/metrics`.
     pub async fn agent_metrics(&self) -> anyhow::Result<String> {
-        scrape(self.agent_metrics_port).await.context("the agent's metrics")
+        scrape(self.agent_metrics_at()).await.context("the agent's metrics")
     }
 
     /// What the edge shows at `/metrics`.
     pub async fn edge_metrics(&self) -> anyhow::Result<String> {
-        scrape(self.edge_metrics_port).await.context("the edge's metrics")
+        scrape(self.edge_metrics_at()).await.context("the edge's metrics")
+    }
+
+    fn agent_metrics_at(&self) -> SocketAddrV4 {
+        SocketAddrV4::new(Ipv4Addr::LOCALHOST, self.agent_metrics_port)
+    }
+
+    fn edge_metrics_at(&self) -> SocketAddrV4 {
+        let place = self.options.edge_place.as_ref();
+        SocketAddrV4::new(place.map_or(Ipv4Addr::LOCALHOST, |place| place.metrics), self.edge_metrics_port)
     }
 
     /// The URL of the API.
@@ -474,6 +516,8 @@ fn start_orchestrator(
 ) -> anyhow::Result<(Process, u16, u16)> {
     let data_dir = data_dir(options, number);
     let (api_port, link_port) = (ports::free_tcp()?, ports::free_udp()?);
+    let elsewhere = options.edge_place.is_some();
+    let link_ip = if elsewhere { Ipv4Addr::UNSPECIFIED } else { Ipv4Addr::LOCALHOST };
     let config = OrchestratorConfig {
         data_dir: &data_dir,
         store,
@@ -485,7 +529,7 @@ fn start_orchestrator(
             ticket_calls_per_s_per_address: 0,
             ticket_calls_per_s_per_token: 0,
         },
-        link: Listen { listen: format!("127.0.0.1:{link_port}") },
+        link: Listen { listen: format!("{link_ip}:{link_port}") },
     };
     let file = data_dir.with_extension("toml");
     write_file(&file, &toml::to_string(&config)?)?;
@@ -495,9 +539,21 @@ fn start_orchestrator(
     Ok((Process::start(&name, &options.muster, &args, &log)?, api_port, link_port))
 }
 
-fn start_process(options: &StackOptions, name: &str, config: &impl Serialize) -> anyhow::Result<Process> {
+/// Starts `muster NAME`, through another program if one is given.
+fn start_process(
+    options: &StackOptions,
+    name: &str,
+    config: &impl Serialize,
+    through: Option<(PathBuf, Vec<OsString>)>,
+) -> anyhow::Result<Process> {
     let file = options.dir.join(format!("state/{name}.toml"));
     write_file(&file, &toml::to_string(config)?)?;
-    let args: [OsString; 3] = [name.into(), "--config".into(), file.into()];
-    Process::start(name, &options.muster, &args, &options.dir.join(format!("{name}.log")))
+    let own: [OsString; 3] = [name.into(), "--config".into(), file.into()];
+    let (program, args) = match through {
+        Some((program, before)) => {
+            (program, before.into_iter().chain([options.muster.clone().into()]).chain(own).collect())
+        }
+        None => (options.muster.clone(), own.to_vec()),
+    };
+    Process::start(name, &program, &args, &options.dir.join(format!("{name}.log")))
 }

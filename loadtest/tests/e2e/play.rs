@@ -99,6 +99,23 @@ async fn games_do_not_notice_that_the_orchestrator_is_killed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_edge_is_replaced_under_its_players() {
+    let mut stack = stack(options("replaced-edge")).await;
+    open_for_players(&stack).await;
+    let running = Bots::start(&bots(&stack, 12, Protocols::Mix, 12)).await.expect("bots start");
+    all_playing(&running, 12).await;
+    let mut before = stack.replace_edge().expect("the next edge starts");
+    // Nobody notices: not one packet is lost, and no server sees another peer.
+    assert_flawless(&running.finish().await.expect("bots end"), Protocols::Mix);
+    let ended = before.wait(PLAYING_DEADLINE).await.expect("the edge before ends by itself");
+    assert!(ended.success(), "{ended}: {}", before.log_tail());
+    stack.wait_for_edge().await.expect("the next edge is connected");
+    stack.edge_metrics().await.expect("the next edge shows its metrics where the one before did");
+    play(&stack, 12, Protocols::Mix).await;
+    stack.stop(&[FLEET]).await.expect("everything stops in order");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_killed_agent_takes_its_containers_up_again() {
     let mut stack = stack(options("kill9-agent")).await;
     open_for_players(&stack).await;

@@ -1,0 +1,221 @@
+//! Planned upgrades: the next edge takes over from one that runs.
+
+use std::collections::BTreeSet;
+use std::os::unix::net::UnixListener;
+use std::time::Duration;
+
+use bytes::BytesMut;
+use muster_edge_proxy::{Config, Edge, StartError, start};
+use muster_protocol::agent::PortProtocol::{Tcp, Udp};
+use muster_protocol::edge::RouteTable;
+use muster_protocol::edge::TokenMode::{Claim, Open, Preface};
+use muster_protocol::framing;
+use muster_protocol::handover::{FromNext, Serving, Take, from_next::Body};
+use muster_protocol::id::SeatId;
+use muster_protocol::preface::{Answer, encode_claim};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpStream, UnixStream};
+use tokio::sync::watch;
+use tokio::time::timeout;
+
+use crate::udp::Player;
+use crate::world::{DEADLINE, World, address_of, within};
+
+/// Idle time of flows in these tests: for so long an edge that was taken over goes on at least.
+const IDLE_S: u32 = 2;
+/// Pause between two packets of a player who counts them.
+const PACE: Duration = Duration::from_millis(2);
+
+async fn world() -> World {
+    World::with(|config| config.udp_idle_timeout_s = IDLE_S).await
+}
+
+/// Starts an edge in the place of the world's, and waits until that one has let go.
+async fn upgrade(world: &mut World) -> Edge {
+    let config = Config { take_over: true, ..world.config.clone() };
+    let both = async { tokio::join!(world.edge.handed_over(), start(config)) };
+    let ((), next) = timeout(DEADLINE, both).await.expect("it is handed over in time");
+    next.expect("the next edge starts")
+}
+
+/// Sends numbered packets until told to stop, and hears their echoes; those that never came.
+async fn count_losses(player: &Player, mut stop: watch::Receiver<bool>) -> BTreeSet<u32> {
+    let mut missing = BTreeSet::new();
+    let mut number = 0_u32;
+    while !*stop.borrow_and_update() {
+        number += 1;
+        player.send(&number.to_be_bytes()).await;
+        missing.insert(number);
+        let _ = timeout(PACE, async {
+            loop {
+                let echo = player.receive().await;
+                missing.remove(&u32::from_be_bytes(echo.try_into().expect("an echo of ours")));
+            }
+        })
+        .await;
+    }
+    let _ = timeout(DEADLINE, async {
+        while !missing.is_empty() {
+            let echo = player.receive().await;
+            missing.remove(&u32::from_be_bytes(echo.try_into().expect("an echo of ours")));
+        }
+    })
+    .await;
+    missing
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_player_is_lost_and_no_packet_either() {
+    let mut world = world().await;
+    let routes = [(Udp, Open), (Udp, Preface), (Udp, Claim), (Tcp, Open)];
+    let routes: Vec<_> = routes.into_iter().map(|(protocol, mode)| world.route(protocol, mode)).collect();
+    let [open, preface, claim, tcp] = [0, 1, 2, 3].map(|at| address_of(&routes[at]));
+    let table = RouteTable { revision: 1, full: true, routes, remove: vec![] };
+    assert_eq!(world.orchestrator.apply(table).await.failures, []);
+
+    let (anybody, proven) = (Player::new(open).await, Player::new(preface).await);
+    let token = |seat| world.authority.token(world.server, "game", seat);
+    assert_eq!(proven.ask(&token(SeatId::new())).await, Answer::Accepted);
+    for player in [&anybody, &proven] {
+        player.until_echoed(b"up!!").await;
+        player.drain(b"mark").await;
+    }
+    let claimed = Player::new(claim).await;
+    assert_eq!(claimed.prove(&encode_claim(&token(SeatId::new()))).await, Answer::Accepted);
+    let mut connected = TcpStream::connect(tcp).await.unwrap();
+    let mut server = world.agent.asked().await.accept().await;
+    let flows: BTreeSet<_> = world.agent.packets().into_keys().collect();
+
+    let (stop, stopped) = watch::channel(false);
+    let upgrading = async {
+        let next = upgrade(&mut world).await;
+        // Some more through the next one.
+        tokio::time::sleep(50 * PACE).await;
+        stop.send_replace(true);
+        next
+    };
+    let (next, lost, lost_too) =
+        tokio::join!(upgrading, count_losses(&anybody, stopped.clone()), count_losses(&proven, stopped));
+    assert_eq!((lost.len(), lost_too.len()), (0, 0), "packets of players who did nothing");
+    let game = Player::new(claim).await;
+    game.send(b"first").await;
+    assert_eq!(game.receive().await, b"first", "the claim holds");
+    assert!(flows.is_subset(&world.agent.packets().into_keys().collect()), "the server sees the same peers");
+
+    // What stands goes on where it was, and is reported; what comes is the next edge's.
+    connected.write_all(b"still here").await.unwrap();
+    assert_eq!(server.read(10).await, b"still here");
+    let _newcomer = TcpStream::connect(tcp).await.unwrap();
+    let _accepted = world.agent.asked().await.accept().await;
+    let (orchestrator, mut edge) = (&world.orchestrator, world.edge);
+    let flows =
+        || orchestrator.report().map_or(0, |report| report.servers.iter().map(|s| s.flows).sum::<u32>());
+    let leaving = async {
+        // Three UDP flows, the connection that came, and the one that is at the edge before.
+        within("all to be reported", || async { flows() == 5 }).await;
+        server.send.write_all(b"goodbye").await.unwrap();
+        server.send.finish().unwrap();
+        let mut heard = Vec::new();
+        connected.read_to_end(&mut heard).await.unwrap();
+        assert_eq!(heard, b"goodbye");
+        drop(connected);
+        assert_eq!(server.read_to_end().await, b"");
+    };
+    let players = [&anybody, &proven, &game];
+    let ending = async {
+        let drained = async { tokio::join!(edge.drain(), leaving) };
+        timeout(DEADLINE, drained).await.expect("the edge before has nothing to do any more");
+        edge.shutdown().await;
+        within("the edge before to be forgotten", || async { flows() == 4 }).await;
+    };
+    tokio::select! {
+        () = ending => {}
+        () = play_on(&players) => {}
+    }
+    for player in players {
+        player.until_echoed(b"alone").await;
+    }
+    next.shutdown().await;
+}
+
+/// Sends now and then for all of `players`, so that their flows live.
+async fn play_on(players: &[&Player]) {
+    loop {
+        for player in players {
+            player.send(b"on").await;
+        }
+        tokio::time::sleep(10 * PACE).await;
+    }
+}
+
+/// Asks as an edge does, up to a point, and is gone.
+async fn breaks_off(config: &Config, says: Vec<Body>, hears: usize) {
+    let mut stream = UnixStream::connect(config.state_dir.join("upgrade.sock")).await.unwrap();
+    for body in says {
+        let mut bytes = BytesMut::new();
+        framing::encode(&FromNext { body: Some(body) }, &mut bytes).unwrap();
+        stream.write_all(&bytes).await.unwrap();
+    }
+    let mut heard = vec![0; hears];
+    stream.read_exact(&mut heard).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_that_breaks_off_changes_nothing() {
+    let mut world = world().await;
+    let routes = vec![world.route(Udp, Preface), world.route(Tcp, Open)];
+    let (udp, tcp) = (address_of(&routes[0]), address_of(&routes[1]));
+    let table = RouteTable { revision: 1, full: true, routes, remove: vec![] };
+    assert_eq!(world.orchestrator.apply(table).await.failures, []);
+    let player = Player::new(udp).await;
+    let token = world.authority.token(world.server, "game", SeatId::new());
+    assert_eq!(player.ask(&token).await, Answer::Accepted);
+    player.until_echoed(b"up").await;
+    let config = world.config.clone();
+    let take = || Body::Take(Take::default());
+    {
+        let (edge, agent) = (&mut world.edge, &mut world.agent);
+        let breaking = async {
+            within("the door to open", || async { config.state_dir.join("upgrade.sock").exists() }).await;
+            // One that says nothing of the kind, one that goes in the middle, and one that speaks out of turn.
+            breaks_off(&config, vec![Body::Serving(Serving {})], 0).await;
+            breaks_off(&config, vec![take()], 4).await;
+            breaks_off(&config, vec![take(), take()], 4).await;
+            player.until_echoed(b"as if nothing were").await;
+            let _client = TcpStream::connect(tcp).await.unwrap();
+            agent.asked().await.accept().await;
+        };
+        tokio::select! {
+            () = edge.handed_over() => panic!("nobody took over"),
+            () = breaking => {}
+        }
+    }
+    let next = upgrade(&mut world).await;
+    player.until_echoed(b"at the next").await;
+    world.edge.shutdown().await;
+    player.until_echoed(b"alone").await;
+    next.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_an_edge_before_it_starts_as_any() {
+    let world = world().await;
+    let player = Player::new(world.serve(Udp, Open).await).await;
+    player.until_echoed(b"before").await;
+    world.edge.shutdown().await;
+    // What an edge that was killed leaves.
+    drop(UnixListener::bind(world.config.state_dir.join("upgrade.sock")).unwrap());
+    let edge = start(Config { take_over: true, ..world.config.clone() }).await.unwrap();
+    player.until_echoed(b"after").await;
+    edge.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn somebody_else_at_the_door_is_told() {
+    let world = world().await;
+    let _somebody = UnixListener::bind(world.config.state_dir.join("upgrade.sock")).unwrap();
+    let error = start(Config { take_over: true, beacon_port: 0, ..world.config.clone() }).await.err();
+    let error = error.expect("it hands nothing over");
+    assert!(matches!(error, StartError::Handover(_)), "{error}");
+    world.edge.shutdown().await;
+}

@@ -1,0 +1,36 @@
+//! An agent's end of the tunnel, as the agent has it, in front of servers that are one game server.
+
+use std::net::{SocketAddr, SocketAddrV4};
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use muster_agent::TunnelAlone;
+use muster_agent::reconcile::RoutePort;
+use muster_protocol::agent::PortProtocol;
+use muster_protocol::id::ServerId;
+use muster_transport::Identity;
+use serde::{Deserialize, Serialize};
+
+/// What it is in front of.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub(in crate::bench::edge) struct TunnelPlan {
+    /// Directory of the node's identity.
+    pub(in crate::bench::edge) identity: PathBuf,
+    /// Where edges dial.
+    pub(in crate::bench::edge) listen: SocketAddrV4,
+    /// The servers it has; all of them have one port.
+    pub(in crate::bench::edge) servers: Vec<ServerId>,
+    /// Where the game server listens.
+    pub(in crate::bench::edge) game: SocketAddrV4,
+}
+
+/// Takes edges in until it is killed.
+pub(super) async fn run(plan: TunnelPlan) -> anyhow::Result<()> {
+    let identity = Identity::load(&plan.identity)?.context("the stand-in's identity is not there")?;
+    let port = RoutePort { protocol: PortProtocol::Udp, address: SocketAddr::V4(plan.game) };
+    let servers = plan.servers.into_iter().map(|server| (server, vec![port]));
+    // On a worker of the runtime, as in the agent; the main thread is none.
+    let tunnel = TunnelAlone::bind(SocketAddr::V4(plan.listen), &identity, servers)?;
+    tokio::spawn(tunnel.run()).await?;
+    Ok(())
+}

@@ -1,0 +1,440 @@
+//! What stands in the lab: Muster, its yardsticks, the game server, and players when they are called.
+//!
+//! Orchestrator and edge are the real programs, joined as anywhere. The agent is the real tunnel's end in a
+//! process of its own, and a stand-in for the rest of it: its game server is no container, but a program that
+//! sends every packet back, and can keep up.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, SocketAddrV4};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use muster_protocol::api::AllocateRequest;
+use muster_protocol::id::ServerId;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use super::lab::{FIRST_FLOODER, FIRST_PLAYER, HARNESS, Lab, PROXY, PROXY_FOR_HARNESS, Place, SERVERS, at};
+use super::parts::{self, FloodPlan, PlayersPlan, PlayersReport, Seat, TunnelPlan};
+use super::{nginx, quilkin};
+use crate::bench::stand_in::{self, StandIn};
+use crate::bench::{BenchOptions, usage};
+use crate::harness::process::Process;
+use crate::harness::stack::{EdgePlace, REGION, Stack, StackOptions};
+use crate::harness::steps::Steps;
+use crate::harness::wait::{until, when};
+
+const FLEET: &str = "bench";
+/// Servers that players are seated on.
+const SERVERS_WARM: u32 = 4;
+/// Seats claimed of each: as many as one request may name.
+pub(super) const SEATS: usize = 1_000;
+/// Life of session tokens, in seconds: longer than any run.
+const TOKEN_TTL_S: u32 = 86_400;
+/// Ports in the lab.
+const GAME_PORT: u16 = 7_000;
+const TUNNEL_PORT: u16 = 7_402;
+const TUNNEL_BEHIND_PORT: u16 = 7_403;
+const IMPAIRED_GAME_PORT: u16 = 7_001;
+const NGINX_PORT: u16 = 8_001;
+const QUILKIN_PORT: u16 = 8_002;
+/// The bad path: what is lost, and how late the rest is, each way.
+const LOSS_PCT: f64 = 1.0;
+const DELAY_MS: u64 = 20;
+/// How much longer than it plays a players' process may take.
+const PLAYERS_GRACE: Duration = Duration::from_secs(90);
+/// Addresses that a flood comes from.
+const FLOODERS: u32 = 10_000;
+
+/// A way from the players to the game server.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Way {
+    /// No proxy: the kernel forwards.
+    Direct,
+    /// Edge, tunnel, agent.
+    Muster,
+    /// nginx's stream module.
+    Nginx,
+    /// quilkin.
+    Quilkin,
+    /// No proxy, over the bad path.
+    DirectImpaired,
+}
+
+impl Way {
+    /// As people read it.
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Direct => "no proxy",
+            Self::Muster => "Muster",
+            Self::Nginx => "nginx",
+            Self::Quilkin => "quilkin",
+            Self::DirectImpaired => "no proxy, bad path",
+        }
+    }
+}
+
+/// How hard players play.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Load {
+    /// Players.
+    pub(super) flows: usize,
+    /// Packets a second of all of them.
+    pub(super) rate: f64,
+    /// Bytes of a packet's payload.
+    pub(super) payload: usize,
+    /// How long.
+    pub(super) seconds: f64,
+}
+
+/// All of it; stopped when dropped.
+pub(super) struct Stage {
+    // In the order in which they are to end: the lab last.
+    stack: Stack,
+    _stand_in: StandIn,
+    tunnel: Process,
+    /// nginx and quilkin, as far as they are there.
+    yardsticks: BTreeMap<Way, Process>,
+    impairers: Vec<Process>,
+    _game: Process,
+    seats: Vec<Seat>,
+    servers: Vec<ServerId>,
+    identity: PathBuf,
+    dir: PathBuf,
+    this: PathBuf,
+    runs: u32,
+    lab: Lab,
+}
+
+impl Stage {
+    /// Starts everything, and claims the seats.
+    pub(super) async fn set_up(options: &BenchOptions, steps: &mut Steps) -> anyhow::Result<Self> {
+        // A flow is a socket, of the agent and of the yardsticks; they inherit this.
+        let (_, most) = getrlimit(Resource::RLIMIT_NOFILE)?;
+        setrlimit(Resource::RLIMIT_NOFILE, most, most)?;
+        let dir = options.out.join("run-edge");
+        let this = std::env::current_exe().context("cannot find this program's place")?;
+        let lab = steps.run("lab", "three network namespaces", Lab::build()).await?;
+        let place = EdgePlace {
+            through: lab.command(Place::Proxy, []),
+            orchestrator: HARNESS,
+            public: PROXY,
+            metrics: PROXY_FOR_HARNESS,
+        };
+        let mut stack = Stack::start_orchestrator(
+            StackOptions {
+                session_token_ttl_s: Some(TOKEN_TTL_S),
+                edge_place: Some(place),
+                ..StackOptions::new(options.muster.clone(), dir.clone())
+            },
+            steps,
+        )
+        .await?;
+        let (stand_in, identity) = stand_in::agent_with_tunnel(
+            &stack.admin,
+            &stack.link_address(),
+            REGION,
+            "node-1",
+            &at(SERVERS, TUNNEL_PORT).to_string(),
+        )
+        .await?;
+        let identity_dir = dir.join("state/agent");
+        identity.save(&identity_dir)?;
+        steps.run("edge", "start the edge; it joins", stack.start_edge()).await?;
+        let (servers, seats) = steps.run("seats", "claim servers and seats", claim(&stack)).await?;
+
+        let game = at(SERVERS, GAME_PORT);
+        let args = ["echo".to_owned(), game.to_string()];
+        let echo = start_part(&lab, &this, Place::Servers, "game", &args, &dir.join("game.log"))?;
+        let plan = TunnelPlan {
+            identity: identity_dir.clone(),
+            listen: at(SERVERS, TUNNEL_PORT),
+            servers: servers.clone(),
+            game,
+        };
+        let tunnel = start_tunnel(&lab, &this, &dir, &plan)?;
+        Ok(Self {
+            stack,
+            _stand_in: stand_in,
+            tunnel,
+            yardsticks: BTreeMap::new(),
+            impairers: Vec::new(),
+            _game: echo,
+            seats,
+            servers,
+            identity: identity_dir,
+            dir,
+            this,
+            runs: 0,
+            lab,
+        })
+    }
+
+    /// Starts what Muster is compared with. quilkin is left out where it is not installed.
+    pub(super) async fn add_yardsticks(&mut self) -> anyhow::Result<()> {
+        let game = at(SERVERS, GAME_PORT);
+        let nginx = nginx::start(&self.lab, &self.dir, at(PROXY, NGINX_PORT), game).await?;
+        self.yardsticks.insert(Way::Nginx, nginx);
+        if let Some(program) = quilkin::find() {
+            let quilkin = quilkin::start(&self.lab, &program, &self.dir, QUILKIN_PORT, game)?;
+            self.yardsticks.insert(Way::Quilkin, quilkin);
+        } else {
+            eprintln!(
+                "  quilkin {} is not installed and is left out; `scripts/setup.sh quilkin` installs it",
+                quilkin::VERSION
+            );
+        }
+        Ok(())
+    }
+
+    /// The proxies there are, ours first.
+    pub(super) fn proxies(&self) -> Vec<Way> {
+        [Way::Muster].into_iter().chain(self.yardsticks.keys().copied()).collect()
+    }
+
+    /// Plays over `way`, with the players behind the first `skip`.
+    pub(super) async fn play(&mut self, way: Way, load: Load, skip: usize) -> anyhow::Result<PlayersReport> {
+        self.start_players(way, load, skip)?.report().await
+    }
+
+    /// Begins to play; what came of it is told when it is over.
+    pub(super) fn start_players(&mut self, way: Way, load: Load, skip: usize) -> anyhow::Result<Playing> {
+        self.runs += 1;
+        let began = self.file("players", "began");
+        // Of an earlier run.
+        let _ = std::fs::remove_file(&began);
+        let plain = |to: SocketAddrV4| vec![Seat { to, token: None }; load.flows];
+        let seats = match way {
+            Way::Muster => {
+                ensure!(skip + load.flows <= self.seats.len(), "there are {} seats", self.seats.len());
+                self.seats[skip..skip + load.flows].to_vec()
+            }
+            Way::Direct => plain(at(SERVERS, GAME_PORT)),
+            Way::Nginx => plain(at(PROXY, NGINX_PORT)),
+            Way::Quilkin => plain(at(PROXY, QUILKIN_PORT)),
+            Way::DirectImpaired => plain(at(SERVERS, IMPAIRED_GAME_PORT)),
+        };
+        let plan = PlayersPlan {
+            seats,
+            first_source: Ipv4Addr::from(u32::from(FIRST_PLAYER) + skip as u32),
+            rate: load.rate,
+            payload: load.payload,
+            seconds: load.seconds,
+            watch: self.watched(way),
+            began: began.clone(),
+        };
+        let (plan_file, report) = (self.file("players", "plan"), self.file("players", "report"));
+        parts::write(&plan_file, &plan)?;
+        let args = ["players".to_owned(), text(&plan_file), text(&report)];
+        let log = self.dir.join("players.log");
+        let process = start_part(&self.lab, &self.this, Place::Players, "players", &args, &log)?;
+        Ok(Playing {
+            process,
+            began,
+            report,
+            deadline: Duration::from_secs_f64(load.seconds) + PLAYERS_GRACE,
+        })
+    }
+
+    /// Begins a flood of bogus tokens to the players' port of Muster.
+    pub(super) fn start_flood(&mut self, rate: f64, seconds: f64) -> anyhow::Result<Process> {
+        let seat = self.seats.first().context("there are seats")?;
+        let token = seat.token.as_ref().context("the seats have tokens")?;
+        let plan = FloodPlan {
+            to: seat.to,
+            token: bogus(token),
+            first_source: FIRST_FLOODER,
+            sources: FLOODERS,
+            rate,
+            seconds,
+        };
+        let file = self.file("flood", "plan");
+        parts::write(&file, &plan)?;
+        let log = self.dir.join("flood.log");
+        start_part(&self.lab, &self.this, Place::Players, "flood", &["flood".to_owned(), text(&file)], &log)
+    }
+
+    /// Puts the bad path before the agent's tunnel, and another before the game server.
+    pub(super) async fn impair(&mut self) -> anyhow::Result<()> {
+        self.tunnel.kill9().await?;
+        let plan = TunnelPlan { listen: at(SERVERS, TUNNEL_BEHIND_PORT), ..self.tunnel_plan() };
+        self.tunnel = start_tunnel(&self.lab, &self.this, &self.dir, &plan)?;
+        for (listen, to) in [(TUNNEL_PORT, TUNNEL_BEHIND_PORT), (IMPAIRED_GAME_PORT, GAME_PORT)] {
+            let args = [
+                "impairer".to_owned(),
+                at(SERVERS, listen).to_string(),
+                at(SERVERS, to).to_string(),
+                LOSS_PCT.to_string(),
+                DELAY_MS.to_string(),
+            ];
+            let log = self.dir.join("impairer.log");
+            self.impairers.push(start_part(&self.lab, &self.this, Place::Servers, "impairer", &args, &log)?);
+        }
+        Ok(())
+    }
+
+    /// Takes the bad path away.
+    pub(super) async fn mend(&mut self) -> anyhow::Result<()> {
+        for mut impairer in self.impairers.drain(..) {
+            impairer.kill9().await?;
+        }
+        self.tunnel.kill9().await?;
+        self.tunnel = start_tunnel(&self.lab, &self.this, &self.dir, &self.tunnel_plan())?;
+        Ok(())
+    }
+
+    /// Kills the edge and starts it again at once.
+    pub(super) async fn kill_edge(&mut self) -> anyhow::Result<()> {
+        let edge = self.stack.edge.as_mut().context("the edge runs")?;
+        edge.kill9().await?;
+        edge.restart()
+    }
+
+    /// Memory that the proxy of `way` holds, in bytes, and the agent behind it.
+    pub(super) fn memory(&self, way: Way) -> anyhow::Result<BTreeMap<String, u64>> {
+        let watched = self.watched(way).into_iter();
+        watched.map(|(name, pid)| Ok((name, usage::resident_bytes(pid)?))).collect()
+    }
+
+    /// An error if something that should run does not.
+    pub(super) fn check_alive(&mut self) -> anyhow::Result<()> {
+        let edge = self.stack.edge.iter_mut();
+        edge.chain([&mut self.tunnel])
+            .chain(self.yardsticks.values_mut())
+            .chain(&mut self.impairers)
+            .try_for_each(Process::check_alive)
+    }
+
+    /// What the edge shows at `/metrics`: where packets were dropped, if any were.
+    pub(super) async fn edge_metrics(&self) -> anyhow::Result<String> {
+        self.stack.edge_metrics().await
+    }
+
+    /// Processes whose CPU time and memory count on `way`.
+    fn watched(&self, way: Way) -> BTreeMap<String, u32> {
+        let edge = self.stack.edge.as_ref();
+        let of = |name: &str, process: Option<&Process>| {
+            process.and_then(Process::pid).map(|pid| (name.to_owned(), pid))
+        };
+        let (proxy, agent) = match way {
+            Way::Muster => (of(PROXY_NAME, edge), of(AGENT_NAME, Some(&self.tunnel))),
+            Way::Nginx | Way::Quilkin => (of(PROXY_NAME, self.yardsticks.get(&way)), None),
+            Way::Direct | Way::DirectImpaired => (None, None),
+        };
+        proxy.into_iter().chain(agent).collect()
+    }
+
+    fn tunnel_plan(&self) -> TunnelPlan {
+        TunnelPlan {
+            identity: self.identity.clone(),
+            listen: at(SERVERS, TUNNEL_PORT),
+            servers: self.servers.clone(),
+            game: at(SERVERS, GAME_PORT),
+        }
+    }
+
+    fn file(&self, part: &str, what: &str) -> PathBuf {
+        self.dir.join(format!("{part}-{}.{what}.json", self.runs))
+    }
+}
+
+/// Name of the proxy's process among the watched.
+pub(super) const PROXY_NAME: &str = "proxy";
+/// Name of the agent's process among the watched.
+pub(super) const AGENT_NAME: &str = "agent";
+
+/// Players under way.
+pub(super) struct Playing {
+    process: Process,
+    began: PathBuf,
+    report: PathBuf,
+    deadline: Duration,
+}
+
+impl Playing {
+    /// Waits until all flows stand and the play has begun.
+    pub(super) async fn begun(&mut self) -> anyhow::Result<()> {
+        until("all flows to stand", PLAYERS_GRACE, async || {
+            let begun = self.began.is_file();
+            if !begun {
+                self.process.check_alive()?;
+            }
+            Ok(when(begun, || "some do not".to_owned()))
+        })
+        .await
+    }
+
+    /// What came of it.
+    pub(super) async fn report(mut self) -> anyhow::Result<PlayersReport> {
+        let status = self.process.wait(self.deadline).await?;
+        if !status.success() {
+            bail!("the players ended ({status}); the end of their log:\n{}", self.process.log_tail());
+        }
+        parts::read(&self.report)
+    }
+}
+
+/// Claims all servers, with all their seats.
+async fn claim(stack: &Stack) -> anyhow::Result<(Vec<ServerId>, Vec<Seat>)> {
+    stack.studio.create_build(&stand_in::build()).await?;
+    stack.apply_fleet(&stand_in::fleet(FLEET, &[REGION], SERVERS_WARM, SERVERS_WARM)).await?;
+    let (mut servers, mut seats) = (Vec::new(), Vec::new());
+    for number in 0..SERVERS_WARM {
+        let players = (0..SEATS).map(|player| format!("player-{number}-{player:04}")).collect();
+        let request = AllocateRequest { regions: Vec::new(), players, data: None };
+        let claimed = stack.studio.allocate(FLEET, &request).await?;
+        servers.push(claimed.server_id);
+        for seat in claimed.seats {
+            let endpoint = seat.endpoints.into_iter().next().context("a seat has an endpoint")?;
+            let to = at(endpoint.host.parse()?, endpoint.port);
+            seats.push(Seat { to, token: endpoint.token });
+        }
+    }
+    Ok((servers, seats))
+}
+
+fn start_tunnel(lab: &Lab, this: &Path, dir: &Path, plan: &TunnelPlan) -> anyhow::Result<Process> {
+    let file = dir.join("tunnel.plan.json");
+    parts::write(&file, plan)?;
+    let args = ["tunnel".to_owned(), text(&file)];
+    start_part(lab, this, Place::Servers, "tunnel", &args, &dir.join("tunnel.log"))
+}
+
+fn start_part(
+    lab: &Lab,
+    this: &Path,
+    place: Place,
+    name: &str,
+    args: &[String],
+    log: &Path,
+) -> anyhow::Result<Process> {
+    let command = [this.into(), "edge-part".into()].into_iter();
+    let (program, args) = lab.command(place, command.chain(args.iter().map(OsString::from)));
+    Process::start(name, &program, &args, log)
+}
+
+fn text(path: &Path) -> String {
+    path.display().to_string()
+}
+
+/// `token` with another signature: it looks right until that is checked, which is what costs most.
+fn bogus(token: &str) -> String {
+    let other = |byte: char| if byte == 'A' { 'B' } else { 'A' };
+    // Near the end, but not in the last characters, whose bits may be filling.
+    let at = token.len().saturating_sub(20);
+    token.char_indices().map(|(index, byte)| if index == at { other(byte) } else { byte }).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_bogus_token_differs_in_one_place() {
+        let token = "v4.public.aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa";
+        let other = bogus(token);
+        assert_eq!(other.len(), token.len());
+        assert_eq!(token.bytes().zip(other.bytes()).filter(|(one, two)| one != two).count(), 1);
+    }
+}
