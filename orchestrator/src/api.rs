@@ -5,6 +5,7 @@
 //! happen to a server, a ticket or a fleet is decided elsewhere. Routes and the OpenAPI document come from
 //! the same annotations, and everything that goes wrong, unknown paths included, is a problem document.
 
+mod asking;
 mod auth;
 mod builds;
 mod connections;

@@ -16,6 +16,7 @@ use rcgen::{
     BasicConstraints, CertificateParams, CertificateSigningRequestParams, DistinguishedName, DnType,
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, SanType,
 };
+use ring::hmac;
 use rustls::pki_types::{CertificateDer, CertificateSigningRequestDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest as _, Sha256};
 use time::OffsetDateTime;
@@ -197,6 +198,17 @@ impl Authority {
         secret
     }
 
+    /// What follows from `about`, a digest, for `purpose`, and only this installation's orchestrators can tell: each of them
+    /// the same, at any time.
+    pub fn secret_of(&self, purpose: &str, about: &[u8; 32]) -> [u8; 32] {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, &self.issuer.key().serialize_der());
+        let mut context = hmac::Context::with_key(&key);
+        context.update(purpose.as_bytes());
+        // It ends where the digest begins, whose length is always the same.
+        context.update(about);
+        context.sign().as_ref().try_into().expect("SHA-256 has 32 bytes")
+    }
+
     /// A certificate for the HTTP API under `names` (host names and addresses).
     ///
     /// # Errors
@@ -326,6 +338,21 @@ mod tests {
         assert_ne!(load().fingerprint(), authority().fingerprint());
         let damaged = AuthorityRecord { key: b"not a key".to_vec(), ..record.clone() };
         assert!(matches!(Authority::from_records(&damaged, &key), Err(AuthorityError::Damaged(_))));
+    }
+
+    #[test]
+    fn a_secret_follows_from_the_authority_and_what_it_is_of() {
+        let (record, key) = Authority::generate(NOW).expect("randomness");
+        let load = || Authority::from_records(&record, &key).expect("whole");
+        let secret = load().secret_of("ticket", &[1; 32]);
+        assert_eq!(load().secret_of("ticket", &[1; 32]), secret);
+        for other in [
+            load().secret_of("ticket", &[2; 32]),
+            load().secret_of("other", &[1; 32]),
+            authority().secret_of("ticket", &[1; 32]),
+        ] {
+            assert_ne!(other, secret);
+        }
     }
 
     #[test]

@@ -28,7 +28,7 @@ const PAGE: usize = 2_000;
 const MAX_FINDINGS: usize = 1_000;
 
 /// Rows whose presence follows from a server, a ticket or a match, and from nothing else.
-const INDICES: [Prefix; 15] = [
+const INDICES: [Prefix; 16] = [
     Prefix::ServerByNamespace,
     Prefix::ServerLive,
     Prefix::ServerWarm,
@@ -38,6 +38,7 @@ const INDICES: [Prefix; 15] = [
     Prefix::ServerOnNode,
     Prefix::TicketSearching,
     Prefix::TicketIdempotency,
+    Prefix::PlayerTicket,
     Prefix::MatchWaiting,
     Prefix::MatchOpen,
     Prefix::PlayerSeat,

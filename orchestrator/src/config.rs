@@ -80,6 +80,16 @@ pub struct ApiConfig {
     pub tickets_per_s_per_address: u32,
     /// The same, of one API token of the role `client`.
     pub tickets_per_s_per_token: u32,
+    /// Calls about tickets (read, wait, watch, accept, decline, withdraw) that game clients of one address may make in a
+    /// second, with ten times as many at once; 0: no limit.
+    pub ticket_calls_per_s_per_address: u32,
+    /// The same, of one API token of the role `client`. A ticket's own token has a bound of its own.
+    pub ticket_calls_per_s_per_token: u32,
+    /// Explanations of tickets, which read many others, that game clients of one address may ask for in a second, with ten
+    /// times as many at once; 0: no limit.
+    pub explains_per_s_per_address: u32,
+    /// The same, of one API token of the role `client`. A ticket's own token has a bound of its own.
+    pub explains_per_s_per_token: u32,
 }
 
 /// Where the API's certificate comes from.
@@ -136,6 +146,10 @@ impl Default for ApiConfig {
             names: Vec::new(),
             tickets_per_s_per_address: 100,
             tickets_per_s_per_token: 5_000,
+            ticket_calls_per_s_per_address: 1_000,
+            ticket_calls_per_s_per_token: 50_000,
+            explains_per_s_per_address: 10,
+            explains_per_s_per_token: 100,
         }
     }
 }

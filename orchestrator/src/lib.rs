@@ -13,6 +13,7 @@ pub mod allocate;
 mod allocate_tests;
 pub mod api;
 pub mod app;
+pub mod asker;
 pub mod authority;
 pub mod backup;
 pub mod blobs;

@@ -20,6 +20,7 @@ use muster_protocol::api::lobby_code;
 use muster_protocol::id::{MatchId, MatchMark, ServerId, parse_id};
 use muster_store::{Database, StoreError, Transaction};
 
+use crate::asker::Made;
 use crate::records::{FleetRecord, MatchRecord};
 use crate::seats::SellError;
 use crate::state::lobbies::{self, MAX_LOBBIES};
@@ -138,6 +139,9 @@ pub enum LobbyError {
     /// Some of the players are in already, others are not.
     #[error("{0} has a seat there already, but not all who ask have")]
     Seated(String),
+    /// All who ask have seats there, and nothing shows that this one's is theirs.
+    #[error("{0} has a seat there already, and nothing shows that who asks is {0}")]
+    Held(String),
     /// There is no such server.
     #[error("there is no server {0}")]
     UnknownServer(ServerId),
@@ -149,12 +153,21 @@ pub enum LobbyError {
         /// In words.
         why: String,
     },
-    /// The idempotency key made another ticket.
-    #[error("idempotency_key {0:?} made another ticket; use a new key for a new request")]
+    /// The idempotency key made a ticket for another request.
+    #[error("idempotency_key {0:?} was used for another request; use a new key for a new request")]
     KeyUsed(String),
     /// The store or a record in it failed.
     #[error(transparent)]
     State(#[from] StateError),
+}
+
+impl From<Made> for LobbyError {
+    fn from(made: Made) -> Self {
+        match made {
+            Made::Otherwise(key) => Self::KeyUsed(key),
+            Made::State(error) => Self::State(error),
+        }
+    }
 }
 
 impl From<StoreError> for LobbyError {

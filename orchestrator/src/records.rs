@@ -233,6 +233,12 @@ impl FleetRecord {
         u64::from(self.reconnect_s.unwrap_or(api::DEFAULT_RECONNECT_S)) * 1_000
     }
 
+    /// How long the seat of a player who has not come yet is held, in milliseconds; `None`: while the match goes on.
+    pub fn connect_ms(&self) -> Option<u64> {
+        let connect_s = self.connect_s.unwrap_or(api::DEFAULT_CONNECT_S);
+        (connect_s > 0).then(|| u64::from(connect_s) * 1_000)
+    }
+
     /// What was applied, as the API says it.
     pub fn to_spec(&self) -> api::FleetSpec {
         let pod = self.pod.clone().unwrap_or_default();
@@ -262,6 +268,7 @@ impl FleetRecord {
                 drain_s: pod.drain_s,
                 health_s: pod.health_s,
                 reconnect_s: self.reconnect_s.unwrap_or(api::DEFAULT_RECONNECT_S),
+                connect_s: self.connect_s.unwrap_or(api::DEFAULT_CONNECT_S),
             },
             backfill: self.backfill,
         }
@@ -355,6 +362,7 @@ mod tests {
                 drain_s: 4,
                 health_s: 5,
                 reconnect_s: 6,
+                connect_s: 7,
             },
             backfill: true,
         };
@@ -368,6 +376,7 @@ mod tests {
             pod: Some(Pod::from_spec(&spec, &build)),
             regions: [("eu".to_owned(), RegionTarget { warm: 2, max: 9 })].into(),
             reconnect_s: Some(6),
+            connect_s: Some(7),
             backfill: true,
             ..Default::default()
         };

@@ -1,4 +1,4 @@
-//! Seats of matches that go on: sold to those who join, kept for those who dropped out, given up.
+//! Seats of matches that go on: sold to those who join, kept for those who dropped out or have yet to come, given up.
 //!
 //! Everything here is done in the transaction of whoever has news of it, and the match's server is told in the same. Who
 //! joins which match is decided by the callers: matchmaking and lobbies. A new match's first seats are written by
@@ -20,7 +20,7 @@ use crate::records::{Goal, Id, MatchRecord, MatchSeat, MatchState, ServerState, 
 use crate::state::{StateError, matches, servers, tickets};
 
 pub(crate) use follow::{follow, pass_kept};
-pub(crate) use rejoin::{give_up, rejoin, rejoin_match};
+pub(crate) use rejoin::{Comeback, give_up, is_seated, rejoin, rejoin_match};
 
 /// Whose ticket is to be seated.
 #[derive(Clone, Debug)]
@@ -76,10 +76,8 @@ pub(crate) struct Why(pub(crate) &'static str, pub(crate) &'static str);
 
 /// Its player withdrew the ticket, or asked for another match.
 pub(crate) const LEFT: Why = Why("left", "its players left the match");
-/// Its player was gone for too long.
-pub(crate) const DROPPED: Why = Why("dropped", "its players dropped out and were not back in time");
-/// The server said so.
-pub(crate) const RELEASED: Why = Why("released", "the server gave the seats of its players up");
+/// Another ticket of the same players has what it had.
+pub(crate) const REPLACED: Why = Why("replaced", "its players asked again, and have another ticket");
 
 /// Sells seats of a match, which has its server or awaits it, to all of `newcomers`. The match and its server count as read
 /// and conflict with others that change them.
@@ -107,13 +105,14 @@ pub(crate) async fn sell(
         _ => return Err(SellError::Over),
     };
     let (match_id, mut after) = (before.typed_id(), before.clone());
+    let held_until_ms = follow::held_until(tx, before, now_ms).await?;
     let mut seated_tickets = Vec::with_capacity(newcomers.len());
     for Newcomer { before: known, ticket, team } in newcomers {
         let mut ticket = seated(&ticket, match_id, &team, now_ms);
         if has_server {
             assign_ticket(&mut ticket, before.server, now_ms);
         }
-        after.seats.extend(of_ticket(&ticket));
+        after.seats.extend(of_ticket(&ticket).map(|seat| MatchSeat { kept_until_ms: held_until_ms, ..seat }));
         tickets::save(tx, known.as_ref(), &ticket);
         seated_tickets.push(ticket);
     }

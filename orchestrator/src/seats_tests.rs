@@ -14,6 +14,9 @@ use crate::{check, lifecycle, tickets};
 /// How long the fleet keeps a dropped player's seat, in milliseconds.
 const KEPT_MS: u64 = 60_000;
 
+/// How long it holds that of one who has not come, once others are there.
+const COMING_MS: u64 = 90_000;
+
 /// A world with a match of one, claimed by request, that has room for `room` in all.
 struct Stand {
     world: World,
@@ -185,6 +188,54 @@ async fn a_dropped_players_seat_is_kept_for_a_while_and_then_free() {
     assert_eq!((over.state(), over.reason.as_str()), (TicketState::Cancelled, "dropped"));
     let cat = stand.world.ticket("cat").await;
     stand.sell(cat).await.expect("the seat is free");
+    stand.agrees().await;
+}
+
+#[tokio::test]
+async fn the_seat_of_one_who_does_not_come_is_free_after_a_while_once_others_are_there() {
+    let stand = Stand::new(4).await;
+    let (bob, cat) = (stand.world.ticket("bob").await, stand.world.ticket("cat").await);
+    for ticket in [bob, cat] {
+        stand.sell(ticket).await.expect("room");
+    }
+    let (ann, of_bob) = (stand.seat_of("ann").await, stand.seat_of("bob").await);
+    // Nobody is there: that the server says who is, is not known, and nobody is late.
+    stand.says(&[], &[]).await;
+    stand.world.pass_time(10 * COMING_MS);
+    stand.world.fire_timers().await;
+    assert_eq!(stand.record().await.seats.len(), 3);
+    stand.says(&[ann], &[]).await;
+    stand.agrees().await;
+    stand.world.pass_time(COMING_MS - 1);
+    stand.world.fire_timers().await;
+    stand.says(&[ann, of_bob], &[]).await;
+    // One who is sold a seat now is waited for from now on.
+    let dan = stand.world.ticket("dan").await;
+    stand.sell(dan).await.expect("room");
+    stand.agrees().await;
+    stand.world.pass_time(1);
+    stand.world.fire_timers().await;
+    assert_eq!(stand.told().await, ["ann", "bob", "dan"]);
+    let over = stand.ticket(cat).await;
+    assert_eq!((over.state(), over.reason.as_str()), (TicketState::Cancelled, "not_connected"));
+    stand.world.pass_time(COMING_MS - 1);
+    stand.world.fire_timers().await;
+    assert_eq!(stand.told().await, ["ann", "bob"]);
+    assert_eq!(stand.ticket(dan).await.reason, "not_connected");
+    stand.agrees().await;
+}
+
+#[tokio::test]
+async fn a_seat_that_was_claimed_by_request_is_held_for_whoever_is_to_come() {
+    let stand = Stand::new(2).await;
+    let bob = stand.world.ticket("bob").await;
+    stand.sell(bob).await.expect("room");
+    let of_bob = stand.seat_of("bob").await;
+    stand.says(&[of_bob], &[]).await;
+    stand.world.pass_time(10 * COMING_MS);
+    stand.world.fire_timers().await;
+    stand.says(&[of_bob], &[]).await;
+    assert_eq!(stand.told().await, ["ann", "bob"]);
     stand.agrees().await;
 }
 

@@ -3,7 +3,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use muster_engine::{Engine, Options, Registry, WorkerId};
 use muster_protocol::agent::{AgentHello, NodeCapacity};
@@ -15,6 +15,7 @@ use muster_transport::{
     ClientCertificate, FrameReader, FrameWriter, Identity, JoinError, JoinToken, Profile, Role, alpn,
 };
 use quinn::{Connection, Endpoint};
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
@@ -39,7 +40,8 @@ pub(crate) async fn soon<T>(what: &str, future: impl Future<Output = T>) -> T {
     value
 }
 
-/// Asks `probe` until it answers, failing the test if that takes longer than [`DEADLINE`].
+/// Asks `probe` until it answers, failing the test if that takes longer than [`DEADLINE`]: by tokio's clock, so that where a
+/// test has paused it, only what is waited for counts, and not how busy the machine is.
 pub(crate) async fn eventually<T>(what: &str, mut probe: impl AsyncFnMut() -> Option<T>) -> T {
     let began = Instant::now();
     loop {
@@ -117,7 +119,7 @@ impl Bench {
             authority: Arc::new(authority),
             ticket_limits: TicketLimits::new(&ApiConfig::default()),
             config: Arc::new(Config { data_dir: directory.path().to_owned(), ..Config::default() }),
-            started: Instant::now(),
+            started: std::time::Instant::now(),
             started_at_ms: now_ms,
             metrics: None,
         });

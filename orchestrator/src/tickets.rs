@@ -3,27 +3,25 @@
 //! Every step is one transaction. Putting tickets together is `matchmaking`'s; minting session tokens for
 //! an assigned ticket is the API's, from what [`get`] gives.
 
+mod create;
 mod explain;
 
+pub use create::create;
 pub use explain::{Explained, explain};
 
-use muster_matchmaker::filter::{Filter, FilterError};
-use muster_matchmaker::{Queue, TicketError as Misfit};
-use muster_protocol::api::{MAX_RECORDED, PartyMember, TicketRequest};
+use muster_matchmaker::TicketError as Misfit;
+use muster_matchmaker::filter::FilterError;
 use muster_protocol::id::TicketId;
 use muster_store::{Database, StoreError, Transaction, Watch};
 
+use crate::asker::Made;
 use crate::keyspace;
 use crate::lifecycle::standing;
 use crate::matchmaking::{self, Answer, Fate, candidate, compile, dissolve};
-use crate::random;
-use crate::records::{
-    EdgeRecord, MatchRecord, MatchState, QueueMode, QueueRecord, ServerRecord, TicketMember, TicketPriority,
-    TicketRecord, TicketState,
-};
-use crate::seats;
+use crate::records::{EdgeRecord, MatchRecord, MatchState, ServerRecord, TicketRecord, TicketState};
+use crate::seats::{self, Why};
 use crate::state::tickets::MAX_SEARCHING;
-use crate::state::{StateError, edges, matches, queues, recordings, servers, tickets};
+use crate::state::{StateError, edges, matches, queues, servers, tickets};
 
 /// Seconds after which a client whose ticket was refused for want of room may ask again.
 pub const RETRY_AFTER_S: u32 = 5;
@@ -48,12 +46,21 @@ pub enum TicketError {
     /// Its filter does not go with the queue.
     #[error("filter: {0}")]
     Filter(#[from] FilterError),
-    /// Its idempotency key made a ticket of another queue or player.
-    #[error("idempotency_key {0:?} made another ticket; use a new key for a new request")]
+    /// Its idempotency key made a ticket for another request.
+    #[error("idempotency_key {0:?} was used for another request; use a new key for a new request")]
     KeyUsed(String),
     /// The store or a record in it failed.
     #[error(transparent)]
     State(#[from] StateError),
+}
+
+impl From<Made> for TicketError {
+    fn from(made: Made) -> Self {
+        match made {
+            Made::Otherwise(key) => Self::KeyUsed(key),
+            Made::State(error) => Self::State(error),
+        }
+    }
 }
 
 impl From<StoreError> for TicketError {
@@ -99,100 +106,6 @@ pub struct AssignmentView {
     pub server: ServerRecord,
     /// Edges of the server's region, connected ones first, those that serve the server before others.
     pub edges: Vec<EdgeRecord>,
-}
-
-/// Takes a ticket into its queue, or back to the seats its players have, if the request leaves that open; the hash is of the
-/// secret in the ticket's own token. One that the request's idempotency key made before is answered as it is. What the
-/// request looks like by itself was checked before.
-///
-/// # Errors
-/// [`TicketError`]; nothing is taken then.
-pub async fn create(
-    db: &Database,
-    namespace: &str,
-    request: &TicketRequest,
-    token_sha256: &[u8],
-    now_ms: u64,
-) -> Result<TicketRecord, TicketError> {
-    let ticket: TicketId = random::id();
-    db.run("create_ticket", async |mut tx| {
-        let queue = queues::peek(&mut tx, namespace, &request.queue).await?;
-        let queue = queue.ok_or_else(|| TicketError::UnknownQueue(request.queue.clone()))?;
-        let key = request.idempotency_key.as_deref().unwrap_or_default();
-        if !key.is_empty()
-            && let Some(made) = tickets::by_idempotency_key(&mut tx, namespace, key).await?
-        {
-            let is_same = made.queue == request.queue && made.player == request.player;
-            return if is_same { Ok(made) } else { Err(TicketError::KeyUsed(key.to_owned())) };
-        }
-        let mut record = TicketRecord {
-            id: Some(ticket.into()),
-            token_sha256: token_sha256.to_vec(),
-            ..asked(&queue, request, now_ms)
-        };
-        // Who comes back is no newcomer: neither the queue's mode nor its definition is in the way.
-        if request.rejoin
-            && let Some(back) = seats::rejoin(&mut tx, &record, now_ms).await?
-        {
-            return Ok(back);
-        }
-        if queue.mode() == QueueMode::Draining {
-            return Err(TicketError::Draining(queue.name));
-        }
-        let (spec, compiled) = compile(&queue)?;
-        admit(&compiled, request)?;
-        // Without conflict, so that tickets do not contend: the bound may be passed by as many as race.
-        let searching = tickets::count(&mut tx, namespace, &queue.name, TicketState::Searching).await?;
-        if searching as usize >= MAX_SEARCHING {
-            return Err(TicketError::QueueFull(queue.name));
-        }
-        if !request.rejoin {
-            seats::give_up(&mut tx, &record, now_ms).await?;
-        }
-        record.recorded =
-            spec.recording && recordings::count(&mut tx, namespace, &queue.name).await? < MAX_RECORDED;
-        tickets::save(&mut tx, None, &record);
-        Ok(record)
-    })
-    .await
-}
-
-/// The ticket that a request asks for, searching.
-fn asked(queue: &QueueRecord, request: &TicketRequest, now_ms: u64) -> TicketRecord {
-    TicketRecord {
-        namespace: queue.namespace.clone(),
-        queue: queue.name.clone(),
-        player: request.player.clone(),
-        latencies_ms: request.latencies_ms.clone(),
-        state: TicketState::Searching.into(),
-        created_at_ms: now_ms,
-        expires_at_ms: now_ms + u64::from(queue.ticket_ttl_s) * 1_000,
-        members: players(request).iter().map(TicketMember::from).collect(),
-        filter: request.filter.clone(),
-        blocks: request.blocks.clone(),
-        priority: TicketPriority::from(request.priority).into(),
-        idempotency_key: request.idempotency_key.clone().unwrap_or_default(),
-        ..Default::default()
-    }
-}
-
-/// The players of a request, the one who asks first.
-fn players(request: &TicketRequest) -> Vec<PartyMember> {
-    let asks = PartyMember { player: request.player.clone(), attributes: request.attributes.clone() };
-    std::iter::once(asks).chain(request.party.iter().cloned()).collect()
-}
-
-/// Whether a request can be matched in a queue at all.
-fn admit(queue: &Queue, request: &TicketRequest) -> Result<(), TicketError> {
-    let players = players(request);
-    queue.admits_party(players.iter().map(|member| member.player.as_str()))?;
-    for member in &players {
-        queue.attributes(&member.attributes)?;
-    }
-    if !request.filter.is_empty() {
-        Filter::compile(&request.filter, queue.schema())?;
-    }
-    Ok(())
 }
 
 /// A ticket of `namespace`, or `None` if there is none.
@@ -366,34 +279,43 @@ pub async fn cancel(
 ) -> Result<Option<TicketRecord>, StateError> {
     db.run("cancel_ticket", async |mut tx| {
         let record = tickets::load(&mut tx, ticket).await?.filter(|record| record.namespace == namespace);
-        let Some(mut before) = record else { return Ok(None) };
-        // Without a queue there is nothing to search again in: such a match goes on without those who leave.
-        if before.state() == TicketState::Matched
-            && !before.queue.is_empty()
-            && let Some(match_id) = before.match_id()
-            && dissolve(&mut tx, match_id, Fate::Search, now_ms).await?
-            && let Some(searching) = tickets::load(&mut tx, ticket).await?
-        {
-            before = searching;
-        }
-        if matches!(before.state(), TicketState::Matched | TicketState::Assigned) {
-            seats::leave(&mut tx, &before, now_ms).await?;
-            return tickets::load(&mut tx, ticket).await;
-        }
-        if before.state() != TicketState::Searching {
-            return Ok(Some(before));
-        }
-        let mut after = before.clone();
-        after.set_state(TicketState::Cancelled);
-        after.ended_at_ms = now_ms;
-        "cancelled".clone_into(&mut after.reason);
-        tickets::save(&mut tx, Some(&before), &after);
-        if queues::peek(&mut tx, namespace, &before.queue).await?.is_some() {
-            tickets::tell_withdrawn(&mut tx, &after);
-        }
-        Ok(Some(after))
+        let Some(record) = record else { return Ok(None) };
+        withdraw(&mut tx, record, CANCELLED, now_ms).await?;
+        tickets::load(&mut tx, ticket).await
     })
     .await
+}
+
+/// What a ticket is over for that its players withdrew while it searched.
+const CANCELLED: Why = Why("cancelled", "");
+
+/// Withdraws a ticket: for `why`, unless it has seats in a match that goes on.
+async fn withdraw(
+    tx: &mut Transaction,
+    mut ticket: TicketRecord,
+    Why(reason, detail): Why,
+    now_ms: u64,
+) -> Result<(), StateError> {
+    // Without a queue there is nothing to search again in: such a match goes on without those who leave.
+    if ticket.state() == TicketState::Matched
+        && !ticket.queue.is_empty()
+        && let Some(match_id) = ticket.match_id()
+        && dissolve(tx, match_id, Fate::Search, now_ms).await?
+        && let Some(searching) = tickets::load(tx, ticket.typed_id()).await?
+    {
+        ticket = searching;
+    }
+    match ticket.state() {
+        TicketState::Matched | TicketState::Assigned => seats::leave(tx, &ticket, now_ms).await,
+        TicketState::Searching => {
+            end(tx, &ticket, TicketState::Cancelled, (reason, detail), now_ms);
+            if queues::peek(tx, &ticket.namespace, &ticket.queue).await?.is_some() {
+                tickets::tell_withdrawn(tx, &ticket);
+            }
+            Ok(())
+        }
+        TicketState::Cancelled | TicketState::Expired | TicketState::Failed => Ok(()),
+    }
 }
 
 /// Takes what a ticket's players answer to a proposed match: the ticket as it is then, or `None` if there is no ticket, or

@@ -12,6 +12,7 @@ use muster_protocol::edge::{EdgeHello, RouteFailure};
 use muster_protocol::id::{EdgeId, NodeId, ServerId, TicketId};
 use muster_store::{Database, OpenOptions};
 
+use crate::asker::Asker;
 use crate::clock;
 use crate::lifecycle;
 use crate::records::{
@@ -239,7 +240,7 @@ impl World {
             limits: LimitsSpec { cpu_millis: 500, memory_mib: 256, ..LimitsSpec::default() },
             env: BTreeMap::new(),
             args: Vec::new(),
-            timeouts: TimeoutsSpec { idle_s: 60, drain_s: 30, ..TimeoutsSpec::default() },
+            timeouts: TimeoutsSpec { idle_s: 60, drain_s: 30, connect_s: 90, ..TimeoutsSpec::default() },
             backfill: self.backfill,
         };
         let build = BuildRecord { digest: build.to_owned(), ..Default::default() };
@@ -256,6 +257,7 @@ impl World {
                 .map(|(region, warm, max)| ((*region).to_owned(), RegionTarget { warm: *warm, max: *max }))
                 .collect(),
             reconnect_s: Some(spec.timeouts.reconnect_s),
+            connect_s: Some(spec.timeouts.connect_s),
             backfill: spec.backfill,
             ..Default::default()
         };
@@ -303,7 +305,12 @@ impl World {
 
     /// A ticket as it is asked for.
     pub(crate) async fn ticket_of(&self, request: &TicketRequest) -> TicketId {
-        tickets::create(&self.db, NAMESPACE, request, b"", self.now_ms()).await.expect("taken").typed_id()
+        self.ticket_by(request, &Asker::default()).await
+    }
+
+    /// As [`World::ticket_of`], of who is known.
+    pub(crate) async fn ticket_by(&self, request: &TicketRequest, asker: &Asker) -> TicketId {
+        tickets::create(&self.db, NAMESPACE, request, asker, self.now_ms()).await.expect("taken").typed_id()
     }
 
     /// The ticket as its owner sees it.

@@ -90,6 +90,10 @@ codes! {
     TicketUnknown, "ticket_unknown", 404, "No such ticket";
     /// The ticket is past the point where this is possible.
     TicketState, "ticket_state", 409, "Ticket is in the wrong state";
+    /// The player has a seat there already, and the request does not show that it is theirs.
+    SeatHeld, "seat_held", 409, "Seat is held by another ticket";
+    /// The idempotency key was used for another request.
+    IdempotencyKeyReused, "idempotency_key_reused", 422, "Idempotency key was used for another request";
     /// No such lobby, or it is over; or none fits.
     LobbyUnknown, "lobby_unknown", 404, "No such lobby";
     /// The lobby has fewer free seats than players who want in.

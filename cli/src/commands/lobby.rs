@@ -55,6 +55,8 @@ pub(crate) enum Command {
         #[command(flatten)]
         guests: Guests,
         #[command(flatten)]
+        before: Before,
+        #[command(flatten)]
         place: Place,
         /// Farthest region, in milliseconds
         #[arg(long, value_name = "MS")]
@@ -75,6 +77,8 @@ pub(crate) enum Command {
         lobby: String,
         #[command(flatten)]
         guests: Guests,
+        #[command(flatten)]
+        before: Before,
         /// Seconds to wait for the server
         #[arg(long, default_value_t = 60)]
         wait: u64,
@@ -90,6 +94,18 @@ pub(crate) struct Guests {
     /// A player who comes along; may be given several times
     #[arg(long = "with", value_name = "PLAYER")]
     party: Vec<String>,
+    /// Any text that nobody guesses: the same request sent again with it is answered with the same ticket
+    #[arg(long, value_name = "TEXT")]
+    idempotency_key: Option<String>,
+}
+
+/// What shows that a seat is theirs already.
+#[derive(Args)]
+pub(crate) struct Before {
+    /// Token of a ticket that the players had before, to have its seats again; may be given several times. With a token of
+    /// the API that is not of role client none is needed
+    #[arg(long = "previous-token", value_name = "TOKEN")]
+    previous_tokens: Vec<String>,
 }
 
 impl Guests {
@@ -99,8 +115,15 @@ impl Guests {
     }
 
     /// They join.
-    pub(super) fn request(&self) -> JoinRequest {
-        JoinRequest { party: self.party(), ..JoinRequest::new(&self.player) }
+    pub(super) fn request(&self, before: Before) -> JoinRequest {
+        let Before { previous_tokens } = before;
+        let idempotency_key = self.idempotency_key.clone();
+        JoinRequest {
+            party: self.party(),
+            previous_tokens,
+            idempotency_key,
+            ..JoinRequest::new(&self.player)
+        }
     }
 }
 
@@ -163,10 +186,10 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
                 fleet,
                 party: guests.party(),
                 player: guests.player,
+                idempotency_key: guests.idempotency_key,
                 regions: place.region,
                 latencies_ms: place.latency.into_iter().collect(),
                 lobby: like.spec(),
-                idempotency_key: None,
             };
             let made = ops.client.create_lobby(&request).await?;
             if let Some(lobby) = &made.lobby {
@@ -180,23 +203,24 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
             list(ops, LobbyFilter { fleet, region, tags, open: !all, after: None }).await
         }
         Command::Show { lobby } => show(ops, &ops.client.lobby(&lobby).await?),
-        Command::Find { fleet, guests, place, max_latency, tag, create, wait } => {
+        Command::Find { fleet, guests, before, place, max_latency, tag, create, wait } => {
             let request = FindLobbyRequest {
                 fleet,
                 party: guests.party(),
                 player: guests.player,
+                idempotency_key: guests.idempotency_key,
                 regions: place.region,
                 latencies_ms: place.latency.into_iter().collect(),
                 max_latency_ms: max_latency,
                 tags: tag.into_iter().collect(),
                 create: create.then(LobbySpec::default),
-                idempotency_key: None,
+                previous_tokens: before.previous_tokens,
             };
             let found = ops.client.find_lobby(&request).await?;
             seated(ops, found, wait).await
         }
-        Command::Join { lobby, guests, wait } => {
-            let joined = ops.client.join_lobby(&lobby, &guests.request()).await?;
+        Command::Join { lobby, guests, before, wait } => {
+            let joined = ops.client.join_lobby(&lobby, &guests.request(before)).await?;
             seated(ops, joined, wait).await
         }
     }

@@ -53,6 +53,8 @@ pub(crate) enum Command {
         id: ServerId,
         #[command(flatten)]
         guests: lobby::Guests,
+        #[command(flatten)]
+        before: lobby::Before,
     },
     /// Stop a server: it drains first if players may be on it
     Stop {
@@ -78,8 +80,8 @@ pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
         }
         Command::Show { id } => show(ops, &ops.client.server(&id).await?),
         Command::Logs { id, follow, tail } => logs(ops, &id, &LogsQuery { follow, tail }).await,
-        Command::Join { id, guests } => {
-            ticket::show(ops, &ops.client.join_server(&id, &guests.request()).await?)
+        Command::Join { id, guests, before } => {
+            ticket::show(ops, &ops.client.join_server(&id, &guests.request(before)).await?)
         }
         Command::Stop { id, force } => {
             ops.client.stop_server(&id, force).await?;
@@ -159,7 +161,10 @@ fn show(ops: &Ops, server: &Server) -> anyhow::Result<()> {
 fn seat(seat: &Seat) -> String {
     match seat.kept_until_ms {
         _ if seat.connected => format!("{} (connected)", seat.player),
-        Some(until_ms) => format!("{} (dropped out, kept for {})", seat.player, output::until(until_ms)),
+        Some(until_ms) => {
+            let how = if seat.dropped_at_ms.is_some() { "dropped out" } else { "not there yet" };
+            format!("{} ({how}, kept for {})", seat.player, output::until(until_ms))
+        }
         None => seat.player.clone(),
     }
 }

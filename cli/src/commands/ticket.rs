@@ -1,50 +1,35 @@
 //! `muster ticket`: ask for a match as a game client would, to try a queue by hand.
 
-use std::collections::BTreeMap;
+mod create;
+
 use std::time::{Duration, Instant};
 
 use anyhow::bail;
 use clap::Subcommand;
-use muster_protocol::api::{MAX_WAIT_S, PartyMember, Ticket, TicketExplanation, TicketRequest, Value};
+use muster_protocol::api::{MAX_WAIT_S, Ticket, TicketExplanation};
 use muster_protocol::id::{TicketId, TicketMark, parse_id};
 
 use super::Ops;
 use crate::output;
+pub(super) use create::latency;
+
+/// How often a ticket that is watched is looked at although its state is the same, in seconds: its explanation may not be.
+const LOOK_S: u32 = 5;
+/// Pause before a call that failed on the way is made again.
+const AGAIN_AFTER: Duration = Duration::from_secs(1);
 
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Ask for a match and wait for the assignment
-    Create {
-        /// Queue
-        queue: String,
-        /// Player's name
-        #[arg(long, default_value = "cli")]
-        player: String,
-        /// Round trip to a region, REGION=MILLISECONDS; may be given several times
-        #[arg(long, value_name = "REGION=MS", value_parser = latency)]
-        latency: Vec<(String, u32)>,
-        /// What describes the player and all of the party, NAME=VALUE: a number, a text, or tags with commas between
-        /// and at the end; may be given several times
-        #[arg(long, value_name = "NAME=VALUE", value_parser = attribute)]
-        attribute: Vec<(String, Value)>,
-        /// A player who comes along; may be given several times
-        #[arg(long = "with", value_name = "PLAYER")]
-        party: Vec<String>,
-        /// What must be true between this ticket's players and others, as in 'abs(skill - mine.skill) < 50'
-        #[arg(long, default_value = "")]
-        filter: String,
-        /// A player not to play with; may be given several times
-        #[arg(long, value_name = "PLAYER")]
-        block: Vec<String>,
-        /// Look for another match even if a seat is kept for the player in one that goes on, and give that seat up
-        #[arg(long)]
-        no_rejoin: bool,
-        /// Seconds to wait for the assignment
-        #[arg(long, default_value_t = 60)]
-        wait: u64,
-    },
+    Create(Box<create::Create>),
     /// Show a ticket, and what it waits for
     Show {
+        /// Its id
+        #[arg(value_parser = parse_id::<TicketMark>)]
+        id: TicketId,
+    },
+    /// Tell a ticket as it is, and again whenever it or its explanation changes, until it is over
+    Watch {
         /// Its id
         #[arg(value_parser = parse_id::<TicketMark>)]
         id: TicketId,
@@ -75,42 +60,13 @@ pub(crate) enum Command {
     },
 }
 
-pub(super) fn latency(text: &str) -> Result<(String, u32), String> {
-    let (region, ms) = text.split_once('=').ok_or("give REGION=MILLISECONDS")?;
-    Ok((region.to_owned(), ms.parse().map_err(|_| "the milliseconds are not a number")?))
-}
-
-/// `3.5` is a number, `a,` and `a,b` are tags, all else is a text.
-fn attribute(text: &str) -> Result<(String, Value), String> {
-    let (name, value) = text.split_once('=').ok_or("give NAME=VALUE")?;
-    // "nan" and "inf" would be numbers, but none that a queue knows: as texts they are refused with the attribute's name.
-    let value = if let Some(number) = value.parse().ok().filter(|number: &f64| number.is_finite()) {
-        Value::Number(number)
-    } else if value.contains(',') {
-        Value::Tags(value.split(',').filter(|tag| !tag.is_empty()).map(str::to_owned).collect())
-    } else {
-        Value::Text(value.to_owned())
-    };
-    Ok((name.to_owned(), value))
-}
-
 pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
     match command {
-        Command::Create { queue, player, latency, attribute, party, filter, block, no_rejoin, wait } => {
-            let attributes: BTreeMap<_, _> = attribute.into_iter().collect();
-            let member = |player| PartyMember { player, attributes: attributes.clone() };
-            let request = TicketRequest {
-                latencies_ms: latency.into_iter().collect(),
-                party: party.into_iter().map(member).collect(),
-                attributes: attributes.clone(),
-                filter,
-                blocks: block,
-                rejoin: !no_rejoin,
-                ..TicketRequest::new(queue, player)
-            };
-            let ticket = ops.client.create_ticket(&request).await?;
-            show(ops, &await_end(ops, ticket, Duration::from_secs(wait)).await?)
+        Command::Create(create) => {
+            let ticket = ops.client.create_ticket(&create.request()?).await?;
+            show(ops, &await_end(ops, ticket, Duration::from_secs(create.wait)).await?)
         }
+        Command::Watch { id } => watch(ops, &id).await,
         Command::Show { id } => show(ops, &ops.client.ticket(&id).await?),
         Command::Accept { id } => show(ops, &ops.client.accept_ticket(&id).await?),
         Command::Decline { id } => show(ops, &ops.client.decline_ticket(&id).await?),
@@ -140,6 +96,36 @@ pub(super) async fn await_end(ops: &Ops, mut ticket: Ticket, wait: Duration) -> 
         ticket = ops.client.wait_ticket(&ticket.id, ticket.state, left.min(MAX_WAIT_S)).await?;
     }
     Ok(ticket)
+}
+
+/// Tells a ticket until it is over, through whatever keeps the orchestrator from answering for a while.
+async fn watch(ops: &Ops, id: &TicketId) -> anyhow::Result<()> {
+    let mut ticket = ops.client.ticket(id).await?;
+    let mut told = None;
+    loop {
+        let now = (ticket.state, ticket.explanation.clone());
+        if ops.json && told.as_ref() != Some(&now) {
+            output::line(&serde_json::to_string(&ticket)?)?;
+        } else if !ops.json && ticket.state.is_final() {
+            return show(ops, &ticket);
+        } else if told.as_ref() != Some(&now) {
+            output::line(&format!("{}: {}", ticket.state.as_str(), ticket.explanation))?;
+        }
+        if ticket.state.is_final() {
+            return Ok(());
+        }
+        told = Some(now);
+        ticket = loop {
+            match ops.client.wait_ticket(id, ticket.state, LOOK_S).await {
+                Ok(ticket) => break ticket,
+                Err(error) if error.is_transient() => {
+                    eprintln!("{error}; asking again");
+                    tokio::time::sleep(AGAIN_AFTER).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        };
+    }
 }
 
 fn explain(ops: &Ops, told: &TicketExplanation) -> anyhow::Result<()> {
@@ -193,20 +179,4 @@ pub(super) fn show(ops: &Ops, ticket: &Ticket) -> anyhow::Result<()> {
         ("connect", endpoints.unwrap_or_default()),
     ];
     output::details(ops.json, ticket, &lines)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn attributes_are_read_as_what_they_look_like() {
-        assert_eq!(attribute("skill=3.5"), Ok(("skill".into(), Value::Number(3.5))));
-        assert_eq!(attribute("role=tank"), Ok(("role".into(), Value::Text("tank".into()))));
-        assert_eq!(attribute("skill=nan"), Ok(("skill".into(), Value::Text("nan".into()))));
-        let tags = |tags: &[&str]| Value::Tags(tags.iter().map(|tag| (*tag).to_owned()).collect());
-        assert_eq!(attribute("modes=ctf,duel"), Ok(("modes".into(), tags(&["ctf", "duel"]))));
-        assert_eq!(attribute("modes=ctf,"), Ok(("modes".into(), tags(&["ctf"]))));
-        assert!(attribute("skill").is_err());
-    }
 }

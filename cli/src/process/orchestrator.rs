@@ -42,6 +42,26 @@ impl super::Keys for Keys {
             Kind::Number,
             "Matches that game clients with one token may ask for in a second; 0 for no limit",
         ),
+        key(
+            "api.ticket_calls_per_s_per_address",
+            Kind::Number,
+            "Calls about tickets that game clients of one address may make in a second; 0 for no limit",
+        ),
+        key(
+            "api.ticket_calls_per_s_per_token",
+            Kind::Number,
+            "Calls about tickets that game clients with one token may make in a second; 0 for no limit",
+        ),
+        key(
+            "api.explains_per_s_per_address",
+            Kind::Number,
+            "Explanations of tickets that game clients of one address may ask for in a second; 0 for no limit",
+        ),
+        key(
+            "api.explains_per_s_per_token",
+            Kind::Number,
+            "Explanations of tickets that game clients with one token may ask for in a second; 0 for no limit",
+        ),
         key("link.listen", Kind::Text, "Address and UDP port that agents and edges dial"),
         key("link.advertise", Kind::Text, "host:port under which they, and other orchestrators, reach it"),
     ];

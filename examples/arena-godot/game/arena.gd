@@ -47,7 +47,7 @@ func end_round() -> void:
 
 
 func _physics_process(delta: float) -> void:
-	if not multiplayer.has_multiplayer_peer() or not multiplayer.is_server():
+	if not Muster.server.is_started() or not multiplayer.is_server():
 		return
 	for node in fighters.get_children():
 		var fighter := node as Fighter

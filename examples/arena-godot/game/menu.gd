@@ -29,6 +29,12 @@ func _ready() -> void:
 	refresh.pressed.connect(_on_refresh)
 	leave.pressed.connect(_on_leave)
 	list.item_activated.connect(func(index: int) -> void: code.text = _lobbies[index].lobby_code)
+
+
+## Shows itself beside [param of_arena].
+func open(of_arena: Arena) -> void:
+	arena = of_arena
+	arena.round_ending.connect(func() -> void: status.text = "the round ends in a moment")
 	Muster.client.ticket_progressed.connect(
 		func(ticket: MusterTicket) -> void: status.text = ticket.explanation
 	)
@@ -39,12 +45,6 @@ func _ready() -> void:
 		func(_connection: MusterConnection) -> void: status.text = "back in the game"
 	)
 	Muster.client.connection_ended.connect(_back_to_menu)
-
-
-## Shows itself beside [param of_arena].
-func open(of_arena: Arena) -> void:
-	arena = of_arena
-	arena.round_ending.connect(func() -> void: status.text = "the round ends in a moment")
 	arena.hide()
 	show()
 

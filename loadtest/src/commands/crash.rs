@@ -118,6 +118,7 @@ fn specs() -> (FleetSpec, QueueSpec) {
     fleet.timeouts.stop_grace_s = 1;
     // Whoever got a server is to be found there in the end, though their game is long over.
     fleet.timeouts.reconnect_s = 86_400;
+    fleet.timeouts.connect_s = 0;
     (fleet, queue(QUEUE, FLEET, MATCH_PLAYERS))
 }
 

@@ -25,6 +25,8 @@ pub(super) struct Api {
     pub(super) listen: String,
     pub(super) tickets_per_s_per_address: u32,
     pub(super) tickets_per_s_per_token: u32,
+    pub(super) ticket_calls_per_s_per_address: u32,
+    pub(super) ticket_calls_per_s_per_token: u32,
 }
 
 #[derive(Serialize)]

@@ -526,6 +526,8 @@ fn start_orchestrator(
             listen: format!("127.0.0.1:{api_port}"),
             tickets_per_s_per_address: 0,
             tickets_per_s_per_token: 0,
+            ticket_calls_per_s_per_address: 0,
+            ticket_calls_per_s_per_token: 0,
         },
         link: Listen { listen: format!("{link_ip}:{link_port}") },
     };

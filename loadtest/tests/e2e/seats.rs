@@ -6,7 +6,7 @@ use muster_loadtest::exchange::Exchange;
 use muster_loadtest::harness::docker::{NODE_LABEL, containers};
 use muster_loadtest::harness::specs::{arena_fleet, queue};
 use muster_loadtest::harness::stack::{REGION, Stack};
-use muster_loadtest::harness::wait::{until, when};
+use muster_loadtest::harness::wait::{Look, until, when};
 use muster_loadtest::link::{self, Incoming, Outgoing};
 use muster_protocol::api::{Assignment, PortProtocol, Seat, Ticket, TicketRequest, TicketState};
 use muster_protocol::id::ServerId;
@@ -22,6 +22,13 @@ const POLL_S: u32 = 10;
 
 async fn ask(stack: &Stack, player: &str) -> Ticket {
     stack.player.create_ticket(&TicketRequest::new(QUEUE, player)).await.expect("taken")
+}
+
+/// As [`ask`], showing the token of a ticket from before.
+async fn ask_again(stack: &Stack, player: &str, token: &str) -> Ticket {
+    let request =
+        TicketRequest { previous_tokens: vec![token.to_owned()], ..TicketRequest::new(QUEUE, player) };
+    stack.player.create_ticket(&request).await.expect("taken")
 }
 
 async fn assigned(stack: &Stack, mut ticket: Ticket) -> Assignment {
@@ -67,7 +74,7 @@ async fn a_dropped_player_comes_back_to_the_same_seat_until_it_is_free() {
     stack.apply_fleet(&fleet).await.expect("the fleet becomes warm");
     stack.apply_queue(&queue(QUEUE, FLEET, 2)).await.expect("the queue is taken");
     let (ann, bob) = (ask(&stack, "ann").await, ask(&stack, "bob").await);
-    let first = bob.id;
+    let (first, token) = (bob.id, bob.token.clone().expect("told once"));
     let (of_ann, of_bob) = (assigned(&stack, ann).await, assigned(&stack, bob).await);
     let server = of_bob.server_id;
     assert_eq!(of_ann.server_id, server);
@@ -82,10 +89,13 @@ async fn a_dropped_player_comes_back_to_the_same_seat_until_it_is_free() {
     let shown = printed(&stack, &["server", "show", &server.to_string()]).await;
     assert!(shown.contains("ann (connected)") && shown.contains("bob (dropped out, kept for"), "{shown}");
 
-    // Asked again, the answer is at once where he was.
-    let back = ask(&stack, "bob").await;
+    // Whoever calls themselves bob is not him. He shows his ticket's token, and the answer is at once where he was.
+    let stranger = ask(&stack, "bob").await;
+    assert_ne!(stranger.state, TicketState::Assigned, "{}", stranger.explanation);
+    stack.player.cancel_ticket(&stranger.id).await.expect("withdrawn");
+    let back = ask_again(&stack, "bob", &token).await;
     assert_eq!(back.state, TicketState::Assigned, "{}", back.explanation);
-    let at = back.assignment.expect("assigned");
+    let at = back.assignment.clone().expect("assigned");
     assert_eq!((at.server_id, at.seat_id), (server, of_bob.seat_id));
     assert_eq!((at.match_id, &at.team), (of_bob.match_id, &of_bob.team));
     let older = stack.player.ticket(&first).await.expect("on record");
@@ -104,7 +114,7 @@ async fn a_dropped_player_comes_back_to_the_same_seat_until_it_is_free() {
     assert!(before.iter().all(|container| after.contains(container)), "{before:?} became {after:?}");
     let over = stack.player.ticket(&back.id).await.expect("on record");
     assert!(over.state == TicketState::Cancelled && over.assignment.is_none(), "{over:?}");
-    let late = ask(&stack, "bob").await;
+    let late = ask_again(&stack, "bob", back.token.as_deref().expect("told once")).await;
     assert_ne!(late.state, TicketState::Assigned, "the seat is not his any more: {}", late.explanation);
     stack.player.cancel_ticket(&late.id).await.expect("withdrawn");
     stack.stop(&[FLEET]).await.expect("everything stops in order");
@@ -126,6 +136,7 @@ async fn who_waits_has_the_seat_of_one_who_left_on_the_server_that_runs() {
     seats(&stack, &server, "both to be there", |seats| seats.iter().all(|seat| seat.connected)).await;
 
     let cat = ask(&stack, "cat").await;
+    let plays = cat.id;
     drop(connection);
     stack.player.cancel_ticket(&leaves).await.expect("he leaves for good");
     let at = assigned(&stack, cat).await;
@@ -134,5 +145,18 @@ async fn who_waits_has_the_seat_of_one_who_left_on_the_server_that_runs() {
     let _plays = join("cat", &at).await;
     let both = |seats: &[Seat]| seats.len() == 2 && seats.iter().all(|seat| seat.connected);
     seats(&stack, &server, "ann and cat to play", both).await;
+
+    // One who is seated beside others and does not come is not waited for.
+    fleet.timeouts.connect_s = 1;
+    stack.apply_fleet(&fleet).await.expect("the fleet stays warm");
+    stack.player.cancel_ticket(&plays).await.expect("cat leaves for good");
+    let dan = ask(&stack, "dan").await.id;
+    let given_up = until("dan's seat to be given up", DEADLINE, async || {
+        let ticket = stack.player.ticket(&dan).await?;
+        let is_over = ticket.state == TicketState::Cancelled;
+        Ok(if is_over { Look::Holds(ticket.explanation) } else { Look::NotYet(ticket.explanation) })
+    });
+    let why = given_up.await.expect("it comes to that");
+    assert!(why.contains("did not come in time"), "{why}");
     stack.stop(&[FLEET]).await.expect("everything stops in order");
 }

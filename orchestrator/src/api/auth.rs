@@ -5,9 +5,10 @@
 //! pure functions; the store is read once per request.
 
 use std::marker::PhantomData;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
-use axum::extract::{FromRequestParts, Query};
+use axum::extract::{ConnectInfo, FromRequestParts, Query};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 use muster_protocol::api::Role;
@@ -15,7 +16,8 @@ use muster_protocol::id::{ApiTokenId, TicketId};
 use muster_protocol::problem::ProblemCode;
 use serde::Deserialize;
 
-use super::credentials::{Shown, ShownTicket};
+use super::credentials::{Shown, shown_ticket};
+use super::limits::Counted;
 use super::problem::{ApiProblem, ApiResult};
 use super::validate;
 use crate::app::App;
@@ -117,12 +119,15 @@ impl<R: Needs> FromRequestParts<Arc<App>> for Grant<R> {
     }
 }
 
-/// A caller who may see one ticket, and withdraw it: by a token of the ticket's own, or of the API.
+/// A caller who may see one ticket, and withdraw it: by a token of the ticket's own, or of the API. Their call is counted
+/// against the limits on clients.
 pub(crate) struct Holder {
     /// The namespace the ticket must be in.
     pub(crate) namespace: String,
-    /// The only ticket that may be seen; `None`: every one of the namespace.
-    pub(crate) only: Option<TicketId>,
+    /// Who it is, as they are counted.
+    pub(crate) who: Counted,
+    /// Where they call from.
+    pub(crate) address: IpAddr,
 }
 
 impl FromRequestParts<Arc<App>> for Holder {
@@ -130,14 +135,38 @@ impl FromRequestParts<Arc<App>> for Holder {
 
     async fn from_request_parts(parts: &mut Parts, app: &Arc<App>) -> ApiResult<Self> {
         token_of_browser(parts);
-        let Some(shown) = bearer(&parts.headers)?.and_then(ShownTicket::parse) else {
+        let ConnectInfo(from) =
+            ConnectInfo::<SocketAddr>::from_request_parts(parts, app).await.map_err(|rejection| {
+                ApiProblem::internal(format!("no address is known of a client: {rejection}"))
+            })?;
+        let holder = Self::of(parts, app, from.ip()).await?;
+        app.ticket_limits.call(&holder.who, holder.address)?;
+        Ok(holder)
+    }
+}
+
+impl Holder {
+    async fn of(parts: &mut Parts, app: &Arc<App>, address: IpAddr) -> ApiResult<Self> {
+        let Some(shown) = bearer(&parts.headers)?.and_then(shown_ticket) else {
             let scope = Scope::<Client>::from_request_parts(parts, app).await?;
-            return Ok(Self { namespace: scope.namespace, only: None });
+            return Ok(Self { namespace: scope.namespace, who: Counted::Caller(scope.caller), address });
         };
         let record =
             app.db.read("authorize", async |mut tx| state::tickets::peek(&mut tx, shown.id).await).await?;
         let record = record.filter(|record| shown.proves(record)).ok_or_else(token_invalid)?;
-        Ok(Self { namespace: record.namespace, only: Some(shown.id) })
+        Ok(Self { namespace: record.namespace, who: Counted::Ticket(shown.id), address })
+    }
+
+    /// Refuses a ticket that the token is not of.
+    pub(crate) fn allow(&self, ticket: TicketId) -> ApiResult<()> {
+        match self.who {
+            Counted::Ticket(only) if only != ticket => Err(ApiProblem::new(
+                ProblemCode::Forbidden,
+                format!("the token is that of ticket {only}"),
+                "use the token that came with the ticket, or a token of the API",
+            )),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -154,20 +183,6 @@ fn token_of_browser(parts: &mut Parts) {
         && let Ok(value) = format!("Bearer {token}").parse()
     {
         parts.headers.insert(header::AUTHORIZATION, value);
-    }
-}
-
-impl Holder {
-    /// Refuses a ticket that the token is not of.
-    pub(crate) fn allow(&self, ticket: TicketId) -> ApiResult<()> {
-        match self.only {
-            Some(only) if only != ticket => Err(ApiProblem::new(
-                ProblemCode::Forbidden,
-                format!("the token is that of ticket {only}"),
-                "use the token that came with the ticket, or a token of the API",
-            )),
-            _ => Ok(()),
-        }
     }
 }
 

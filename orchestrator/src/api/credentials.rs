@@ -10,7 +10,8 @@ use muster_protocol::id::{ApiTokenId, StaticType, TicketId, TypeSafeId};
 use sha2::{Digest as _, Sha256};
 use subtle::ConstantTimeEq as _;
 
-use crate::records::{ApiRole, ApiTokenRecord, TicketRecord};
+use crate::asker::ShownTicket;
+use crate::records::{ApiRole, ApiTokenRecord};
 
 /// What every API token begins with, so that scanners and people know one when they see it.
 pub(crate) const PREFIX: &str = "mst_";
@@ -22,25 +23,10 @@ pub(crate) const MAX_TEXT_BYTES: usize = 128;
 /// What every ticket's own token begins with.
 const TICKET_PREFIX: &str = "mtk_";
 
-/// A ticket's own token as shown by a client.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct ShownTicket {
-    /// The ticket.
-    pub(crate) id: TicketId,
-    secret_sha256: [u8; 32],
-}
-
-impl ShownTicket {
-    /// Reads a token's text; `None` if it has not the form of one.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        let (id, secret_sha256) = read(text, TICKET_PREFIX)?;
-        Some(Self { id, secret_sha256 })
-    }
-
-    /// Whether its secret is that of `record`.
-    pub(crate) fn proves(&self, record: &TicketRecord) -> bool {
-        self.secret_sha256.ct_eq(record.token_sha256.as_slice()).into()
-    }
+/// Reads the text of a ticket's own token; `None` if it has not the form of one.
+pub(crate) fn shown_ticket(text: &str) -> Option<ShownTicket> {
+    let (id, secret_sha256) = read(text, TICKET_PREFIX)?;
+    Some(ShownTicket { id, secret_sha256 })
 }
 
 /// The secret of a ticket's own token, which exists nowhere but in the token: its hash is kept.
@@ -50,6 +36,11 @@ impl TicketSecret {
     /// A new one.
     pub(crate) fn new() -> Self {
         Self(hex(&rand::random::<[u8; SECRET_BYTES]>()))
+    }
+
+    /// The one that follows from what nobody else knows.
+    pub(crate) fn of(secret: [u8; 32]) -> Self {
+        Self(hex(&secret[..SECRET_BYTES]))
     }
 
     /// What is kept of it.
@@ -151,6 +142,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::records::TicketRecord;
 
     #[test]
     fn a_token_proves_itself_and_no_other() {
@@ -168,7 +160,7 @@ mod tests {
     fn a_tickets_token_proves_that_ticket() {
         let (secret, ticket) = (TicketSecret::new(), TicketId::new());
         let record = TicketRecord { token_sha256: secret.sha256().to_vec(), ..TicketRecord::default() };
-        let shown = ShownTicket::parse(&secret.token(ticket)).expect("just made");
+        let shown = shown_ticket(&secret.token(ticket)).expect("just made");
         assert_eq!(shown.id, ticket);
         assert!(shown.proves(&record));
         let other = TicketRecord { token_sha256: TicketSecret::new().sha256().to_vec(), ..record.clone() };

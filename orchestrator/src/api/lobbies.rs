@@ -122,15 +122,18 @@ fn refusal(error: LobbyError) -> ApiProblem {
             detail,
             format!("join without {player}, or withdraw the ticket that {player} has first"),
         ),
+        LobbyError::Held(_) => ApiProblem::new(
+            ProblemCode::SeatHeld,
+            detail,
+            "show the token of the ticket that holds it (previous_tokens), have a backend ask, or join under another name",
+        ),
         LobbyError::UnknownServer(server) => servers::unknown(server),
         LobbyError::ServerState { .. } => ApiProblem::new(
             ProblemCode::ServerState,
             detail,
             "join one that is ready, or that runs and has free seats",
         ),
-        LobbyError::KeyUsed(_) => {
-            ApiProblem::new(ProblemCode::TicketState, detail, "use a new idempotency_key for a new request")
-        }
+        LobbyError::KeyUsed(_) => tickets::key_reused(detail),
         LobbyError::State(error) => error.into(),
     }
 }

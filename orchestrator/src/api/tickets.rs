@@ -19,7 +19,7 @@ use super::problem::{ApiProblem, ApiResult};
 use super::view;
 use crate::app::App;
 use crate::tickets::TicketView;
-pub(crate) use create::made;
+pub(crate) use create::{key_reused, made};
 
 /// The routes.
 pub(crate) fn router() -> OpenApiRouter<Arc<App>> {

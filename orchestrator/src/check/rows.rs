@@ -143,6 +143,7 @@ pub fn describe(prefix: Prefix, value: &Bytes) -> Result<String, String> {
         | Prefix::EdgeByRegion
         | Prefix::MatchWaiting
         | Prefix::TicketIdempotency
+        | Prefix::PlayerTicket
         | Prefix::LobbyCode
         | Prefix::Timer
         | Prefix::Restoring

@@ -38,11 +38,15 @@ impl FakeEdge {
         Self { edge, connection, writer, reader, welcome }
     }
 
+    /// The next table; the limits that come beside it are passed over.
     async fn table(&mut self) -> RouteTable {
-        let message: Option<ToEdge> = soon("routes", self.reader.recv()).await.expect("readable");
-        match message.and_then(|message| message.body) {
-            Some(to_edge::Body::Routes(table)) => table,
-            other => panic!("no routes: {other:?}"),
+        loop {
+            let message: Option<ToEdge> = soon("routes", self.reader.recv()).await.expect("readable");
+            match message.and_then(|message| message.body) {
+                Some(to_edge::Body::Routes(table)) => return table,
+                Some(to_edge::Body::Limits(_)) => {}
+                other => panic!("no routes: {other:?}"),
+            }
         }
     }
 

@@ -97,6 +97,16 @@ pub fn recording(namespace: &str, queue: &str) -> KeyRange {
     KeyRange::under(&(Prefix::TicketRecorded as u16, namespace, queue))
 }
 
+/// Index of the tickets of a queue that a backend asked for, by player, while they are under way.
+pub fn player_ticket(namespace: &str, queue: &str, player: &str, ticket: TicketId) -> Vec<u8> {
+    pack(&(Prefix::PlayerTicket as u16, namespace, queue, player, id(ticket)))
+}
+
+/// Those of one player, oldest first.
+pub fn player_tickets(namespace: &str, queue: &str, player: &str) -> KeyRange {
+    KeyRange::under(&(Prefix::PlayerTicket as u16, namespace, queue, player))
+}
+
 /// Number of tickets in a queue's recording.
 pub fn recorded_count(namespace: &str, queue: &str) -> Vec<u8> {
     pack(&(Prefix::RecordedCount as u16, namespace, queue))

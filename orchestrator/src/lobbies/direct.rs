@@ -8,6 +8,7 @@ use muster_store::{Database, Transaction};
 use super::LobbyError;
 use super::guests::Guests;
 use super::join::{Entry, enter};
+use crate::asker::Asker;
 use crate::lifecycle::machine::Event;
 use crate::lifecycle::{explain, happen};
 use crate::random;
@@ -24,14 +25,14 @@ pub async fn join_server(
     namespace: &str,
     server: ServerId,
     request: &JoinRequest,
-    token_sha256: &[u8],
+    asker: &Asker,
     now_ms: u64,
 ) -> Result<TicketRecord, LobbyError> {
     let who = (request.player.as_str(), request.party.as_slice());
-    let guests = Guests::new(namespace, who, request.idempotency_key.as_ref(), token_sha256);
+    let guests = Guests::new(namespace, who, request.idempotency_key.as_ref(), asker);
     let match_id = random::id();
     db.run("join_server", async |mut tx| {
-        if let Some(made) = guests.made_before(&mut tx, None).await? {
+        if let Some(made) = guests.made_before(&mut tx).await? {
             return Ok(made);
         }
         let record = servers::load(&mut tx, server).await?.filter(|record| record.namespace == namespace);

@@ -9,6 +9,7 @@ use muster_store::{Database, Transaction};
 use super::guests::{Guests, Wanted};
 use super::join::{self, Entry};
 use super::{LobbyError, fleet, make};
+use crate::asker::Asker;
 use crate::keyspace;
 use crate::random;
 use crate::records::{FleetRecord, TicketRecord};
@@ -31,11 +32,11 @@ pub async fn find(
     db: &Database,
     namespace: &str,
     request: &FindLobbyRequest,
-    token_sha256: &[u8],
+    asker: &Asker,
     now_ms: u64,
 ) -> Result<TicketRecord, LobbyError> {
     let who = (request.player.as_str(), request.party.as_slice());
-    let guests = Guests::new(namespace, who, request.idempotency_key.as_ref(), token_sha256);
+    let guests = Guests::new(namespace, who, request.idempotency_key.as_ref(), asker);
     let wanted = Wanted {
         regions: &request.regions,
         latencies_ms: &request.latencies_ms,
@@ -51,7 +52,7 @@ pub async fn find(
         attempt += 1;
         let (guests, wanted, create) = (&guests, &wanted, &create);
         async move {
-            if let Some(made) = guests.made_before(&mut tx, Some(&request.fleet)).await? {
+            if let Some(made) = guests.made_before(&mut tx).await? {
                 return Ok(made);
             }
             let fleet = fleet(&mut tx, namespace, &request.fleet).await?;

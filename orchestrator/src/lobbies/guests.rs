@@ -7,10 +7,10 @@ use muster_protocol::id::TicketId;
 use muster_store::Transaction;
 
 use super::LobbyError;
+use crate::asker::Asker;
 use crate::random;
 use crate::records::{FleetRecord, TicketMember, TicketRecord};
 use crate::seats::Newcomer;
-use crate::state::tickets;
 
 /// Who asks.
 #[derive(Clone, Copy)]
@@ -19,8 +19,7 @@ pub(super) struct Guests<'a> {
     pub(super) player: &'a str,
     pub(super) party: &'a [PartyMember],
     pub(super) idempotency_key: Option<&'a str>,
-    /// Of the secret in the ticket's own token.
-    pub(super) token_sha256: &'a [u8],
+    pub(super) asker: &'a Asker,
     /// The ticket they get.
     pub(super) ticket: TicketId,
 }
@@ -30,10 +29,10 @@ impl<'a> Guests<'a> {
         namespace: &'a str,
         (player, party): (&'a str, &'a [PartyMember]),
         idempotency_key: Option<&'a String>,
-        token_sha256: &'a [u8],
+        asker: &'a Asker,
     ) -> Self {
         let idempotency_key = idempotency_key.map(String::as_str);
-        Self { namespace, player, party, idempotency_key, token_sha256, ticket: random::id() }
+        Self { namespace, player, party, idempotency_key, asker, ticket: random::id() }
     }
 
     pub(super) fn count(&self) -> usize {
@@ -41,17 +40,8 @@ impl<'a> Guests<'a> {
     }
 
     /// The ticket that the request's idempotency key made before. Conflicts with others who use the key.
-    pub(super) async fn made_before(
-        &self,
-        tx: &mut Transaction,
-        fleet: Option<&str>,
-    ) -> Result<Option<TicketRecord>, LobbyError> {
-        let Some(key) = self.idempotency_key else { return Ok(None) };
-        let Some(made) = tickets::by_idempotency_key(tx, self.namespace, key).await? else { return Ok(None) };
-        let is_same = made.queue.is_empty()
-            && made.player == self.player
-            && fleet.is_none_or(|fleet| made.fleet == fleet);
-        if is_same { Ok(Some(made)) } else { Err(LobbyError::KeyUsed(key.to_owned())) }
+    pub(super) async fn made_before(&self, tx: &mut Transaction) -> Result<Option<TicketRecord>, LobbyError> {
+        Ok(self.asker.made_before(tx, self.namespace, self.idempotency_key).await?)
     }
 
     /// Their ticket, without seats.
@@ -68,7 +58,8 @@ impl<'a> Guests<'a> {
                 .map(|player| TicketMember { player: player.to_owned(), ..TicketMember::default() })
                 .collect(),
             idempotency_key: self.idempotency_key.unwrap_or_default().to_owned(),
-            token_sha256: self.token_sha256.to_vec(),
+            token_sha256: self.asker.token_sha256.clone(),
+            request_sha256: self.asker.request_sha256.clone(),
             ..TicketRecord::default()
         }
     }

@@ -5,11 +5,12 @@ use muster_store::{Database, Transaction};
 
 use super::guests::Guests;
 use super::{LobbyError, LobbyKey, load};
+use crate::asker::Asker;
 use crate::records::{MatchRecord, TicketRecord};
-use crate::seats::{self, SellError};
+use crate::seats::{self, Comeback, SellError};
 use crate::state::StateError;
 
-/// Seats who asks in a lobby. Those who have seats in it already get them again, with a new ticket. Otherwise as
+/// Seats who asks in a lobby. Those who have seats in it already, and show that, get them again, with a new ticket. Otherwise as
 /// [`super::create`].
 ///
 /// # Errors
@@ -19,13 +20,13 @@ pub async fn join(
     namespace: &str,
     key: &LobbyKey,
     request: &JoinRequest,
-    token_sha256: &[u8],
+    asker: &Asker,
     now_ms: u64,
 ) -> Result<TicketRecord, LobbyError> {
     let who = (request.player.as_str(), request.party.as_slice());
-    let guests = Guests::new(namespace, who, request.idempotency_key.as_ref(), token_sha256);
+    let guests = Guests::new(namespace, who, request.idempotency_key.as_ref(), asker);
     db.run("join_lobby", async |mut tx| {
-        if let Some(made) = guests.made_before(&mut tx, None).await? {
+        if let Some(made) = guests.made_before(&mut tx).await? {
             return Ok(made);
         }
         let record = load(&mut tx, namespace, key).await?;
@@ -55,8 +56,11 @@ pub(super) async fn enter(
 ) -> Result<Entry, StateError> {
     let newcomer = guests.newcomer(&record.fleet, now_ms);
     // Who comes back is no newcomer: neither a full lobby nor a closed one is in the way.
-    if let Some(back) = seats::rejoin_match(tx, record, &newcomer.ticket, now_ms).await? {
-        return Ok(Entry::Seated(Box::new(back)));
+    let owned = guests.asker.owned(tx, guests.namespace).await?;
+    match seats::rejoin_match(tx, record, &newcomer.ticket, &owned, now_ms).await? {
+        Comeback::Back(back) => return Ok(Entry::Seated(back)),
+        Comeback::Unproven(player) => return Ok(Entry::Refused(LobbyError::Held(player))),
+        Comeback::No => {}
     }
     if record.lobby.as_ref().is_some_and(|lobby| lobby.closed) {
         return Ok(Entry::Refused(LobbyError::Closed("the game lets nobody in for now")));

@@ -6,6 +6,7 @@ use muster_store::{Database, Transaction};
 
 use super::guests::{Guests, Wanted};
 use super::{LobbyError, fleet};
+use crate::asker::Asker;
 use crate::lifecycle::claim_warm;
 use crate::matchmaking::{MATCH_WAIT_MS, outlook_of_fleet};
 use crate::random;
@@ -18,8 +19,7 @@ use crate::state::{matches, tickets};
 const MAX_CODES: usize = 16;
 
 /// Makes a lobby and seats who asks in it: their ticket, which is assigned if a server was warm, and otherwise waits for
-/// one. The hash is of the secret in the ticket's own token. A ticket that the request's idempotency key made before is
-/// answered as it is.
+/// one. A ticket that the request's idempotency key made before is answered as it is.
 ///
 /// # Errors
 /// [`LobbyError`]; nothing is made then.
@@ -27,16 +27,16 @@ pub async fn create(
     db: &Database,
     namespace: &str,
     request: &LobbyRequest,
-    token_sha256: &[u8],
+    asker: &Asker,
     now_ms: u64,
 ) -> Result<TicketRecord, LobbyError> {
     let who = (request.player.as_str(), request.party.as_slice());
-    let guests = Guests::new(namespace, who, request.idempotency_key.as_ref(), token_sha256);
+    let guests = Guests::new(namespace, who, request.idempotency_key.as_ref(), asker);
     let wanted =
         Wanted { regions: &request.regions, latencies_ms: &request.latencies_ms, max_latency_ms: None };
     let match_id = random::id();
     db.run("create_lobby", async |mut tx| {
-        if let Some(made) = guests.made_before(&mut tx, Some(&request.fleet)).await? {
+        if let Some(made) = guests.made_before(&mut tx).await? {
             return Ok(made);
         }
         let fleet = fleet(&mut tx, namespace, &request.fleet).await?;

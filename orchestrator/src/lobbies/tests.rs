@@ -9,6 +9,7 @@ use muster_protocol::api::{
 use muster_protocol::id::{MatchId, TicketId};
 
 use super::{LobbyError, LobbyKey, Search};
+use crate::asker::Asker;
 use crate::matchmaking::MATCH_WAIT_MS;
 use crate::records::{Lobby, MatchRecord, MatchState, ServerState, TicketRecord, TicketState};
 use crate::state::{matches, servers};
@@ -34,19 +35,23 @@ fn party(names: &[&str]) -> Vec<PartyMember> {
 
 async fn make(world: &World, player: &str, lobby: LobbySpec) -> Outcome {
     let request = LobbyRequest { fleet: FLEET.into(), player: player.into(), lobby, ..Default::default() };
-    lobbies::create(&world.db, NAMESPACE, &request, b"", world.now_ms()).await
+    lobbies::create(&world.db, NAMESPACE, &request, &Asker::default(), world.now_ms()).await
 }
 
 async fn join(world: &World, key: &LobbyKey, player: &str, with: &[&str]) -> Outcome {
+    join_by(world, key, player, with, &Asker::default()).await
+}
+
+async fn join_by(world: &World, key: &LobbyKey, player: &str, with: &[&str], asker: &Asker) -> Outcome {
     let request = JoinRequest { party: party(with), ..JoinRequest::new(player) };
-    lobbies::join(&world.db, NAMESPACE, key, &request, b"", world.now_ms()).await
+    lobbies::join(&world.db, NAMESPACE, key, &request, asker, world.now_ms()).await
 }
 
 async fn find(world: &World, player: &str, change: impl FnOnce(&mut FindLobbyRequest)) -> Outcome {
     let mut request =
         FindLobbyRequest { fleet: FLEET.into(), player: player.into(), ..FindLobbyRequest::default() };
     change(&mut request);
-    lobbies::find(&world.db, NAMESPACE, &request, b"", world.now_ms()).await
+    lobbies::find(&world.db, NAMESPACE, &request, &Asker::default(), world.now_ms()).await
 }
 
 async fn record(world: &World, match_id: MatchId) -> MatchRecord {
@@ -124,13 +129,24 @@ async fn players_join_by_code_and_by_id_until_it_is_full_and_leave_again() {
 #[tokio::test]
 async fn who_is_in_comes_back_to_the_same_seat() {
     let world = world(1, 4).await;
-    let ann =
-        make(&world, "ann", LobbySpec { max_players: Some(1), ..Default::default() }).await.expect("made");
-    let key = key_of(&world, &ann).await;
-    let again = join(&world, &key, "ann", &[]).await.expect("it is full, but she is in it");
+    let host = make(&world, "host", LobbySpec { max_players: Some(2), ..Default::default() }).await;
+    let key = key_of(&world, &host.expect("made")).await;
+    let ann = join_by(&world, &key, "ann", &[], &Asker::client(1, &[])).await.expect("joined");
+    // A name is nobody's proof, nor is another's ticket: the seat stays as it is.
+    let held = Err(LobbyError::Held("ann".into()));
+    assert_eq!(join(&world, &key, "ann", &[]).await, held);
+    let wrong = Asker::client(2, &[(ann.typed_id(), 9)]);
+    assert_eq!(join_by(&world, &key, "ann", &[], &wrong).await, held);
+    assert_eq!(state(&world, ann.typed_id()).await, TicketState::Assigned);
+
+    let shows = Asker::client(3, &[(ann.typed_id(), 1)]);
+    let again = join_by(&world, &key, "ann", &[], &shows).await.expect("it is full, but she is in it");
     assert_eq!((again.seat, again.server), (ann.seat, ann.server));
     assert_eq!(state(&world, ann.typed_id()).await, TicketState::Cancelled, "the older ticket gives way");
-    assert_eq!(join(&world, &key, "ann", &["bob"]).await, Err(LobbyError::Seated("ann".into())));
+    let vouched = join_by(&world, &key, "ann", &[], &Asker::backend()).await.expect("a backend knows her");
+    assert_eq!(vouched.seat, ann.seat);
+    let both = join_by(&world, &key, "ann", &["bob"], &Asker::backend()).await;
+    assert_eq!(both, Err(LobbyError::Seated("ann".into())));
     assert_sound(&world).await;
 }
 
@@ -249,7 +265,7 @@ async fn two_race_for_the_last_seat_and_one_wins() {
             let (db, key, now_ms) = (world.db.clone(), key.clone(), world.now_ms());
             tokio::spawn(async move {
                 let request = JoinRequest::new(format!("racer-{number}"));
-                lobbies::join(&db, NAMESPACE, &key, &request, b"", now_ms).await
+                lobbies::join(&db, NAMESPACE, &key, &request, &Asker::default(), now_ms).await
             })
         })
         .collect();
@@ -281,7 +297,7 @@ async fn who_searches_at_once_fills_lobbies_up_instead_of_making_one_each() {
                     create: Some(LobbySpec::default()),
                     ..FindLobbyRequest::default()
                 };
-                lobbies::find(&db, NAMESPACE, &request, b"", now_ms).await
+                lobbies::find(&db, NAMESPACE, &request, &Asker::default(), now_ms).await
             })
         })
         .collect();
@@ -340,7 +356,7 @@ async fn a_server_is_joined_by_its_id_while_it_has_room() {
     let [first, second] = [all[0].typed_id(), all[1].typed_id()];
     let join = async |server, player: &str, with: &[&str]| {
         let request = JoinRequest { party: party(with), ..JoinRequest::new(player) };
-        lobbies::join_server(&world.db, NAMESPACE, server, &request, b"", world.now_ms()).await
+        lobbies::join_server(&world.db, NAMESPACE, server, &request, &Asker::default(), world.now_ms()).await
     };
     let ann = join(first, "ann", &[]).await.expect("a ready one is claimed");
     let bob = join(first, "bob", &["cat"]).await.expect("of a running one free seats are taken");
@@ -350,7 +366,11 @@ async fn a_server_is_joined_by_its_id_while_it_has_room() {
     assert_eq!(join(first, "dan", &["eve"]).await, Err(full));
     leave(&world, &bob).await;
     join(first, "dan", &["eve"]).await.expect("there is room again");
-    assert_eq!(join(first, "dan", &["eve"]).await.expect("they are in").server_id(), Some(first));
+    assert_eq!(join(first, "dan", &["eve"]).await, Err(LobbyError::Held("dan".into())));
+    let request = JoinRequest { party: party(&["eve"]), ..JoinRequest::new("dan") };
+    let backend = Asker::backend();
+    let back = lobbies::join_server(&world.db, NAMESPACE, first, &request, &backend, world.now_ms());
+    assert_eq!(back.await.expect("they are in").server_id(), Some(first));
 
     // One that a studio claimed is joined, too; one whose match a queue made is not.
     let host = ["host".to_owned()];
@@ -384,7 +404,7 @@ async fn what_a_fleet_does_not_allow_is_refused_with_the_way_out() {
             lobby,
             ..LobbyRequest::default()
         };
-        let made = lobbies::create(&world.db, NAMESPACE, &request, b"", world.now_ms()).await;
+        let made = lobbies::create(&world.db, NAMESPACE, &request, &Asker::default(), world.now_ms()).await;
         made.expect_err("refused").to_string()
     };
     assert!(of("none", LobbySpec::default(), &[]).await.contains("apply it first"));
@@ -402,7 +422,8 @@ async fn what_a_fleet_does_not_allow_is_refused_with_the_way_out() {
     let server = world.servers_in(ServerState::Ready).await[0].typed_id();
     assert_eq!(world.servers().await.len(), 1, "a change of what players may do replaces no server");
     let request = JoinRequest::new("ann");
-    let joined = lobbies::join_server(&world.db, NAMESPACE, server, &request, b"", world.now_ms()).await;
+    let joined =
+        lobbies::join_server(&world.db, NAMESPACE, server, &request, &Asker::default(), world.now_ms()).await;
     assert_eq!(joined, Err(LobbyError::NoDirectConnect(FLEET.into())));
     let untouched = world.db.read("server", async |mut tx| servers::peek(&mut tx, server).await).await;
     assert_eq!(untouched.expect("read").map(|record| record.state()), Some(ServerState::Ready));
@@ -417,13 +438,13 @@ async fn a_request_that_is_sent_again_is_the_same_ticket() {
         idempotency_key: Some("4711".into()),
         ..LobbyRequest::default()
     };
-    let ask = async |request: &LobbyRequest| {
-        lobbies::create(&world.db, NAMESPACE, request, b"", world.now_ms()).await
+    let ask = async |hash: u8| {
+        let asker = Asker::of_request(hash);
+        lobbies::create(&world.db, NAMESPACE, &request, &asker, world.now_ms()).await
     };
-    let made = ask(&request).await.expect("made");
-    assert_eq!(ask(&request).await.as_ref().map(TicketRecord::typed_id), Ok(made.typed_id()));
-    let other = LobbyRequest { player: "bob".into(), ..request };
-    assert_eq!(ask(&other).await, Err(LobbyError::KeyUsed("4711".into())));
+    let made = ask(1).await.expect("made");
+    assert_eq!(ask(1).await.as_ref().map(TicketRecord::typed_id), Ok(made.typed_id()));
+    assert_eq!(ask(2).await, Err(LobbyError::KeyUsed("4711".into())));
     assert_eq!(listed(&world, Search::default()).await.len(), 1);
     assert_sound(&world).await;
 }

@@ -273,7 +273,11 @@ async fn a_replica_that_is_killed_leaves_its_part_to_another() {
     .await;
     let both = async |number: u64, rank: f64| {
         let pair = [ticket(&world, number, rank).await, ticket(&world, number + 1, rank).await];
-        eventually("the match", async || (searching(&world, &pair).await == 0).then_some(())).await;
+        for ticket in pair {
+            let is_matched = async || world.see(ticket).await.record.match_id().is_some();
+            eventually("the match", async || is_matched().await.then_some(())).await;
+        }
+        assert_eq!(searching(&world, &pair).await, 0);
     };
     both(1, 50.0).await;
     both(3, 150.0).await;

@@ -6,6 +6,7 @@ use muster_protocol::api::{PartyMember, QueueSpec, TicketRequest, Value};
 use muster_protocol::id::TicketId;
 
 use super::{Matchmaker, Pass};
+use crate::asker::Asker;
 use crate::records::{MatchSeat, QueueMode, TicketState};
 use crate::state::{matches, queues, tickets as ticket_records};
 use crate::tickets::{self, TicketError};
@@ -165,7 +166,7 @@ async fn a_paused_queue_makes_no_matches_and_a_draining_one_takes_no_tickets() {
     set(QueueMode::Draining).await;
     assert_eq!(pass(&world, &mut matchmaker).await.assigned, 1);
     let request = TicketRequest::new(QUEUE, "bob");
-    let refused = tickets::create(&world.db, NAMESPACE, &request, b"", world.now_ms()).await;
+    let refused = tickets::create(&world.db, NAMESPACE, &request, &Asker::default(), world.now_ms()).await;
     assert_eq!(refused.map(drop), Err(TicketError::Draining(QUEUE.into())));
     set(QueueMode::Open).await;
     world.ticket("bob").await;
@@ -175,13 +176,11 @@ async fn a_paused_queue_makes_no_matches_and_a_draining_one_takes_no_tickets() {
 #[tokio::test]
 async fn the_same_request_again_is_the_same_ticket() {
     let (world, _) = world(TEAMS).await;
-    let keyed = |player: &str| TicketRequest {
-        idempotency_key: Some("4711".into()),
-        ..TicketRequest::new(QUEUE, player)
-    };
-    let first = world.ticket_of(&keyed("ann")).await;
-    assert_eq!(world.ticket_of(&keyed("ann")).await, first);
-    let other = tickets::create(&world.db, NAMESPACE, &keyed("bob"), b"", world.now_ms()).await;
+    let keyed = TicketRequest { idempotency_key: Some("4711".into()), ..TicketRequest::new(QUEUE, "ann") };
+    let first = world.ticket_by(&keyed, &Asker::of_request(1)).await;
+    assert_eq!(world.ticket_by(&keyed, &Asker::of_request(1)).await, first);
+    // Whatever it is that differs: the hash is of the whole.
+    let other = tickets::create(&world.db, NAMESPACE, &keyed, &Asker::of_request(2), world.now_ms()).await;
     assert_eq!(other.map(drop), Err(TicketError::KeyUsed("4711".into())));
     let searching = world.db.read("count", async |mut tx| {
         ticket_records::count(&mut tx, NAMESPACE, QUEUE, TicketState::Searching).await

@@ -6,6 +6,7 @@ use muster_protocol::api::{PartyMember, TicketRequest, Value};
 use muster_protocol::id::TicketId;
 
 use super::{MATCH_WAIT_MS, Matchmaker, Pass};
+use crate::asker::Asker;
 use crate::records::{MatchState, ServerState, TicketState};
 use crate::state::{matches, queues, tickets as ticket_records};
 use crate::tickets;
@@ -244,7 +245,8 @@ async fn bad_tickets_are_refused_with_the_reason() {
     let world = World::with_region().await;
     world.apply_fleet("sha256:one", &[("eu", 1, 5)]).await;
     let create = async |request: TicketRequest| {
-        let created = tickets::create(&world.db, NAMESPACE, &request, b"", world.now_ms()).await;
+        let created =
+            tickets::create(&world.db, NAMESPACE, &request, &Asker::default(), world.now_ms()).await;
         created.map(drop).map_err(|error| error.to_string())
     };
     let ann = || TicketRequest::new(QUEUE, "ann");

@@ -9,6 +9,7 @@ use super::Stage;
 use super::edge::Edge;
 use super::player::{note, sit, time, wait};
 use super::stage::Known;
+use crate::asker::Asker;
 use crate::records::TicketState;
 use crate::world::{FLEET, NAMESPACE};
 use crate::{lobbies, tickets};
@@ -23,7 +24,7 @@ pub(super) async fn play(stage: Arc<Stage>, edge: Arc<Edge>) {
     };
     let Some(now_ms) = time(&stage) else { return };
     // Not acknowledged, or refused because no server can come: nothing was promised.
-    let found = lobbies::find(&stage.db, NAMESPACE, &request, b"", now_ms).await;
+    let found = lobbies::find(&stage.db, NAMESPACE, &request, &Asker::default(), now_ms).await;
     let Ok(ticket) = found else { return };
     let id = ticket.typed_id();
     stage.tickets.lock().expect("whole").insert(id, Known::default());

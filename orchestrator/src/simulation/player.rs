@@ -13,6 +13,7 @@ use tokio::time::Instant;
 use super::Stage;
 use super::edge::Edge;
 use super::stage::Known;
+use crate::asker::Asker;
 use crate::records::{TicketRecord, TicketState};
 use crate::tickets;
 use crate::world::{FLEET, NAMESPACE, QUEUE, REGION};
@@ -78,33 +79,46 @@ pub(super) async fn play(stage: Arc<Stage>, edge: Arc<Edge>, number: u64) {
     let drops_out = stage.chance.happens(0.25);
     let name = if drops_out { stage.unique_name() } else { format!("p{number}") };
     let request = request(queue, name, number, stage.chance.happens(0.4));
-    let Some(ticket) = ask(&stage, &request).await else { return };
+    let secret = stage.chance.of(0..256) as u8;
+    let Some(ticket) = ask(&stage, &request, &Asker::client(secret, &[])).await else { return };
     let patience = if stage.chance.happens(0.1) { stage.chance.millis(0..12_000) } else { Duration::MAX };
     let Some(place) = wait(&stage, ticket.typed_id(), patience).await else { return };
     tokio::time::sleep(stage.chance.millis(100..3_000)).await;
     sit(&stage, &edge, place).await;
     if drops_out {
-        come_back(&stage, &edge, &request, place).await;
+        come_back(&stage, &edge, &request, (place, (ticket.typed_id(), secret))).await;
     }
 }
 
 /// Asks for a match. What is not acknowledged was not promised.
-async fn ask(stage: &Stage, request: &TicketRequest) -> Option<TicketRecord> {
+async fn ask(stage: &Stage, request: &TicketRequest, asker: &Asker) -> Option<TicketRecord> {
     let now_ms = time(stage)?;
-    let ticket = tickets::create(&stage.db, NAMESPACE, request, b"", now_ms).await.ok()?;
+    let ticket = tickets::create(&stage.db, NAMESPACE, request, asker, now_ms).await.ok()?;
     stage.tickets.lock().expect("whole").insert(ticket.typed_id(), Known::default());
     Some(ticket)
 }
 
-/// A player who has dropped out asks again, and has the seat again if it is still kept.
-async fn come_back(stage: &Arc<Stage>, edge: &Edge, request: &TicketRequest, before: Place) {
+/// A player who has dropped out asks again, and has the seat again if it is still kept. Some have lost their token, and are
+/// nobody.
+async fn come_back(
+    stage: &Arc<Stage>,
+    edge: &Edge,
+    request: &TicketRequest,
+    (before, older): (Place, (TicketId, u8)),
+) {
     tokio::time::sleep(stage.chance.millis(0..100_000)).await;
     let back = TicketRequest { rejoin: stage.chance.happens(0.8), ..request.clone() };
-    let Some(ticket) = ask(stage, &back).await else { return };
+    let asker = match stage.chance.of(0..10) {
+        0 => Asker::default(),
+        1 => Asker::backend(),
+        _ => Asker::client(0, &[older]),
+    };
+    let Some(ticket) = ask(stage, &back, &asker).await else { return };
     if ticket.state() == TicketState::Assigned {
         let (id, seat) = (ticket.typed_id(), ticket.seat_id());
         let same = ticket.server_id() == Some(before.server) && seat == Some(before.seat);
-        if !same || !back.rejoin {
+        let known = asker.vouches || !asker.shown.is_empty();
+        if !same || !back.rejoin || !known {
             stage.broken(format!("{id} came back to {seat:?} of {:?}, not {before:?}", ticket.server_id()));
         }
         note(stage, id, |known| known.server = ticket.server_id());

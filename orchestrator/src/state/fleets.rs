@@ -51,6 +51,7 @@ pub async fn apply(
                 && before.pod == record.pod
                 && before.regions == record.regions
                 && before.reconnect_ms() == record.reconnect_ms()
+                && before.connect_ms() == record.connect_ms()
                 && before.backfill == record.backfill
                 && (before.lobbies, before.direct_connect) == (record.lobbies, record.direct_connect)
                 && before.max_players == record.max_players

@@ -46,6 +46,13 @@ pub(crate) fn save(tx: &mut Transaction, before: Option<&TicketRecord>, after: &
         tell(tx, after, &row);
         timers::set(tx, after.expires_at_ms, &Timer::TicketExpiry(id));
     }
+    let (old, new) = (before.map(player_rows).unwrap_or_default(), player_rows(after));
+    for key in old.iter().filter(|key| !new.contains(key)) {
+        tx.clear(key);
+    }
+    for key in new.iter().filter(|key| !old.contains(key)) {
+        tx.set(key, b"");
+    }
     if before.is_none() && !after.idempotency_key.is_empty() {
         let (key, row) = idempotency_row(after);
         tx.set(&key, &row);
@@ -95,6 +102,30 @@ fn idempotency_row(record: &TicketRecord) -> (Vec<u8>, Vec<u8>) {
     (key, record.typed_id().uuid().into_bytes().to_vec())
 }
 
+/// The rows by which a ticket that a backend asked for is found by its players, while it is under way.
+fn player_rows(record: &TicketRecord) -> Vec<Vec<u8>> {
+    if !record.vouched || record.ended_at_ms > 0 {
+        return Vec::new();
+    }
+    let (namespace, queue, id) = (&record.namespace, &record.queue, record.typed_id());
+    let players = record.players();
+    players.iter().map(|member| keyspace::player_ticket(namespace, queue, &member.player, id)).collect()
+}
+
+/// Tickets of a queue that a backend asked for and that are under way, of one of their players, newest first, at most `limit`.
+/// Conflicts with others that come.
+pub(crate) async fn of_player(
+    tx: &mut Transaction,
+    namespace: &str,
+    queue: &str,
+    player: &str,
+    limit: usize,
+) -> Result<Vec<TicketId>, StateError> {
+    let range = keyspace::player_tickets(namespace, queue, player);
+    let rows = tx.get_range(&range.begin, &range.end, limit, true).await?;
+    Ok(rows.iter().filter_map(|(key, _)| keyspace::last_id(key)).collect())
+}
+
 /// The ticket that an idempotency key made. Conflicts with others who use the key.
 pub(crate) async fn by_idempotency_key(
     tx: &mut Transaction,
@@ -117,6 +148,7 @@ pub(crate) fn derived(record: &TicketRecord) -> Derived {
     if !record.idempotency_key.is_empty() {
         rows.extend([idempotency_row(record)]);
     }
+    rows.extend(player_rows(record).into_iter().map(|key| (key, Vec::new())));
     Derived { rows, count: count_key(record) }
 }
 
@@ -125,6 +157,9 @@ pub(crate) fn remove(tx: &mut Transaction, record: &TicketRecord) {
     tx.clear(&keyspace::ticket(record.typed_id()));
     if !record.idempotency_key.is_empty() {
         tx.clear(&keyspace::ticket_idempotency(&record.namespace, &record.idempotency_key));
+    }
+    for key in player_rows(record) {
+        tx.clear(&key);
     }
     tx.atomic_add(&count_key(record), -1);
 }

@@ -10,6 +10,7 @@ use muster_store::{Database, Transaction};
 
 use crate::matchmaking::{candidate, compile, offers, opening};
 use crate::records::{QueueStatusRecord, TicketRecord, TicketState};
+use crate::seats;
 use crate::state::{StateError, matches, queues, tickets};
 
 /// Most other tickets read: those that have searched longest.
@@ -28,6 +29,9 @@ pub struct Explained {
     pub status: QueueStatusRecord,
     /// What its search is like; `None` if it searches no more, or cannot as the queue is defined.
     pub search: Option<Explanation>,
+    /// It searches, though its player has a seat in a match of the queue: whoever asked did not show that it is theirs, or
+    /// not all who come along have one there.
+    pub is_seated: bool,
 }
 
 /// Explains a ticket of `namespace`; `None` if there is none.
@@ -44,11 +48,12 @@ pub async fn explain(
         let Some(view) = super::view(&mut tx, namespace, ticket, now_ms).await? else { return Ok(None) };
         let (record, explanation) = (view.record, view.explanation);
         let status = queues::status(&mut tx, namespace, &record.queue).await?;
-        let search = match record.state() {
-            TicketState::Searching => search(&mut tx, &record, now_ms).await?,
-            _ => None,
-        };
-        Ok(Some(Explained { record, explanation, status, search }))
+        let (mut found, mut is_seated) = (None, false);
+        if record.state() == TicketState::Searching {
+            found = search(&mut tx, &record, now_ms).await?;
+            is_seated = seats::is_seated(&mut tx, &record).await?;
+        }
+        Ok(Some(Explained { record, explanation, status, search: found, is_seated }))
     })
     .await
 }

@@ -88,6 +88,18 @@ async fn players_make_lobbies_find_them_join_them_and_leave() {
     assert_eq!(shown.name, "Hidden");
     api.post(&format!("/v1/lobbies/{code}/join"), json!({"player": "eve"})).await.done().await;
 
+    // A name is no proof that a seat is one's own; the ticket's token is.
+    let claim =
+        |shown: &[&String]| json!({"player": "bob", "party": [{"player": "cat"}], "previous_tokens": shown});
+    let problem = api.post(&by_id, claim(&[])).await.problem(ProblemCode::SeatHeld).await;
+    assert!(problem.detail.contains("bob") && problem.fix.contains("previous_tokens"), "{problem:?}");
+    let token = bob.token.as_ref().expect("told once");
+    let bob: Ticket = api.post(&by_id, claim(&[token])).await.ok().await;
+    assert_eq!(bob.assignment.as_ref().map(|at| at.match_id), Some(made.id));
+    let problem =
+        api.post(&by_id, claim(&[&"x".to_owned()])).await.problem(ProblemCode::InvalidRequest).await;
+    assert!(problem.detail.contains("previous_tokens[0]: is no ticket's own token"), "{}", problem.detail);
+
     // Who leaves, by the ticket's own token, makes room; the server is told.
     let own = api.with_token(bob.token.as_deref().expect("told once")).within(None);
     own.delete(&format!("/v1/tickets/{}", bob.id)).await.done().await;

@@ -2,7 +2,7 @@
 
 use muster_protocol::api::{
     Allocated, Edge, Fleet, Node, NodeState, Page, PortProtocol, Region, Server, ServerState, Status, Ticket,
-    TicketState,
+    TicketExplanation, TicketState,
 };
 use muster_protocol::id::TicketId;
 use muster_protocol::problem::ProblemCode;
@@ -58,8 +58,8 @@ async fn players_get_a_server_and_tokens_for_it() {
     let ann = ticket(&api, "ann").await;
     assert_eq!(ann.state, TicketState::Searching);
     assert!(ann.explanation.contains("a match needs 2 players"), "{}", ann.explanation);
-    let bob = ticket(&api, "bob").await;
-    let (ann, bob) = (settled(&api, ann).await, settled(&api, bob).await);
+    let bob_asked = ticket(&api, "bob").await;
+    let (ann, bob) = (settled(&api, ann).await, settled(&api, bob_asked.clone()).await);
     assert_eq!((ann.state, bob.state), (TicketState::Assigned, TicketState::Assigned));
     assert!(ann.matched_at_ms.is_some() && ann.assigned_at_ms.is_some());
     let (at, other) = (ann.assignment.expect("assigned"), bob.assignment.expect("assigned"));
@@ -97,14 +97,26 @@ async fn players_get_a_server_and_tokens_for_it() {
     };
     eventually("both to be there", async || seats().await.iter().all(|seat| seat.connected).then_some(()))
         .await;
-    let back = ticket(&api, "bob").await;
+    let ask = async |rejoin: bool, shown: &Ticket| -> Ticket {
+        let body = json!({
+            "queue": "duel", "player": "bob", "rejoin": rejoin, "previous_tokens": [shown.token.clone().expect("told once")],
+        });
+        api.post("/v1/tickets", body).await.ok().await
+    };
+    // A client says any name it likes: without the ticket's token it is nobody's.
+    let stranger = ticket(&api, "bob").await;
+    assert_eq!(stranger.state, TicketState::Searching);
+    let explained: TicketExplanation =
+        api.get(&format!("/v1/tickets/{}/explain", stranger.id)).await.ok().await;
+    assert!(explained.words.iter().any(|line| line.contains("previous_tokens")), "{:?}", explained.words);
+    assert_eq!(seats().await.len(), 2);
+    let back = ask(true, &bob_asked).await;
     assert_eq!((back.state, back.token.is_some()), (TicketState::Assigned, true), "{}", back.explanation);
-    let place = back.assignment.expect("assigned");
+    let place = back.assignment.as_ref().expect("assigned");
     assert_eq!((place.server_id, place.seat_id), (other.server_id, other.seat_id));
     let older: Ticket = api.get(&format!("/v1/tickets/{}", bob.id)).await.ok().await;
     assert!(older.state == TicketState::Cancelled && older.assignment.is_none(), "{older:?}");
-    let elsewhere = json!({"queue": "duel", "player": "bob", "rejoin": false});
-    let elsewhere: Ticket = api.post("/v1/tickets", elsewhere).await.ok().await;
+    let elsewhere = ask(false, &back).await;
     assert_eq!(elsewhere.state, TicketState::Searching);
     assert_eq!(seats().await.len(), 1);
     // To withdraw an assigned ticket is to leave.

@@ -1,6 +1,10 @@
 //! Tickets of parties, by their own tokens, watched over WebSockets; and queues with rules.
 
 use futures_util::StreamExt as _;
+use muster_orchestrator::state::StateError;
+use muster_orchestrator::state::tickets::MAX_SEARCHING;
+use muster_orchestrator::tickets::RETRY_AFTER_S;
+use muster_orchestrator::{keyspace, records};
 use muster_protocol::api::{
     Exclusion, Page, Queue, QueueMode, RecordedTicket, Ticket, TicketExplanation, TicketState,
 };
@@ -10,7 +14,7 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use crate::machines::{Machines, Servers};
 use crate::pushes::push;
-use crate::support::{Bench, Caller, REGION, eventually, fleet};
+use crate::support::{Bench, Caller, NAMESPACE, REGION, eventually, fleet};
 
 /// Two sides of two, near in skill.
 fn sides() -> Value {
@@ -223,5 +227,132 @@ async fn a_queue_records_what_its_tickets_say_while_it_is_asked_to() {
     api.delete("/v1/queues/sides/recording").await.done().await;
     let page: Page<RecordedTicket> = api.get("/v1/queues/sides/recording").await.ok().await;
     assert!(page.items.is_empty() && page.next.is_none());
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn every_call_about_tickets_is_counted_and_beyond_its_bound_told_when_to_come_again() {
+    const BURST: usize = 10;
+    let bench = Bench::start_with(|config| {
+        config.api.ticket_calls_per_s_per_address = 1;
+        config.api.explains_per_s_per_address = 0;
+        config.api.explains_per_s_per_token = 0;
+    })
+    .await;
+    apply(&bench.admin).await;
+    let ticket = ask(&bench.admin, "ann", 1.0, json!([])).await;
+    let (path, client) = (format!("/v1/tickets/{}", ticket.id), bench.caller("client", "default/dev").await);
+    let own = client.with_token(ticket.token.as_deref().expect("told once"));
+    // Of one address, whoever asks and for what.
+    let mut calls = 0;
+    let refused = loop {
+        let (caller, path) = match calls % 4 {
+            0 => (&client, path.clone()),
+            1 => (&own, path.clone()),
+            2 => (&client, format!("{path}/watch")),
+            _ => (&own, format!("{path}/explain")),
+        };
+        let answer = caller.get(&path).await;
+        if answer.status() == ProblemCode::TooMany.status() {
+            break answer;
+        }
+        calls += 1;
+        assert!(calls < 1_000, "tickets can be asked about without end");
+    };
+    assert!(calls >= BURST, "{calls}");
+    let problem = refused.problem(ProblemCode::TooMany).await;
+    assert!(problem.retry_after_s.is_some(), "{problem:?}");
+    assert!(problem.detail.contains("api.ticket_calls_per_s_per_address"), "{}", problem.detail);
+    for answer in [client.delete(&path).await, client.post(&format!("{path}/accept"), json!({})).await] {
+        answer.problem(ProblemCode::TooMany).await;
+    }
+    // A backend is not bound, and nothing came of what was refused.
+    for _ in 0..2 * BURST {
+        assert_eq!(bench.admin.get(&path).await.ok::<Ticket>().await.state, TicketState::Searching);
+    }
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn explanations_which_cost_more_have_a_bound_of_their_own() {
+    let bench = Bench::start_with(|config| config.api.explains_per_s_per_token = 1).await;
+    apply(&bench.admin).await;
+    let ticket = ask(&bench.admin, "ann", 1.0, json!([])).await;
+    let (path, client) = (format!("/v1/tickets/{}", ticket.id), bench.caller("client", "default/dev").await);
+    let explain = format!("{path}/explain");
+    let mut asked = 0;
+    while client.get(&explain).await.status() == 200 {
+        asked += 1;
+        assert!(asked < 1_000, "explanations can be asked for without end");
+    }
+    let problem = client.get(&explain).await.problem(ProblemCode::TooMany).await;
+    assert!(problem.detail.contains("api.explains_per_s_per_token"), "{}", problem.detail);
+    client.get(&path).await.ok::<Ticket>().await;
+    bench.admin.get(&explain).await.ok::<TicketExplanation>().await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn a_request_sent_again_is_answered_as_before_and_another_with_its_key_is_refused() {
+    let bench = Bench::start().await;
+    apply(&bench.admin).await;
+    let client = bench.caller("client", "default/dev").await;
+    let body = |skill: f64, key: &str| json!({"queue": "sides", "player": "ann", "attributes": {"skill": skill}, "idempotency_key": key});
+    let first: Ticket = client.post("/v1/tickets", body(1_000.0, "one")).await.ok().await;
+    let again: Ticket = client.post("/v1/tickets", body(1_000.0, "one")).await.ok().await;
+    assert_eq!((again.id, &again.token), (first.id, &first.token));
+    let own = client.with_token(again.token.as_deref().expect("told again")).within(None);
+    own.get(&format!("/v1/tickets/{}", first.id)).await.ok::<Ticket>().await;
+    // Any field that differs, and anyone else, is another request.
+    let mut other = body(1_000.0, "one");
+    other["latencies_ms"] = json!({REGION: 5});
+    for (caller, body) in [
+        (&client, body(1_001.0, "one")),
+        (&client, other),
+        (&bench.caller("client", "default/dev").await, body(1_000.0, "one")),
+        (&bench.admin, body(1_000.0, "one")),
+    ] {
+        let problem = caller.post("/v1/tickets", body).await.problem(ProblemCode::IdempotencyKeyReused).await;
+        assert!(problem.detail.contains("\"one\""), "{}", problem.detail);
+    }
+    let lobby = json!({"fleet": "arena", "player": "ann", "idempotency_key": "one"});
+    client.post("/v1/lobbies", lobby).await.problem(ProblemCode::IdempotencyKeyReused).await;
+    let second: Ticket = client.post("/v1/tickets", body(1_000.0, "two")).await.ok().await;
+    assert!(second.id != first.id && second.token != first.token);
+    bench.stop().await;
+}
+
+/// Two hundred thousand tickets take long to make, so the number that is kept of them is raised: what counts is the number.
+#[tokio::test]
+async fn a_full_queue_takes_no_ticket_until_one_has_left_and_says_when_to_ask_again() {
+    let bench = Bench::start().await;
+    apply(&bench.admin).await;
+    let db = bench.orchestrator.db();
+    let fill = db.run("fill", async |mut tx| {
+        let count = keyspace::ticket_count(NAMESPACE, "sides", records::TicketState::Searching);
+        tx.atomic_add(&count, MAX_SEARCHING as i64 - 2);
+        Ok::<_, StateError>(())
+    });
+    fill.await.expect("written");
+    let client = bench.caller("client", NAMESPACE).await;
+    let body = |player: &str| json!({"queue": "sides", "player": player, "attributes": {"skill": 1}});
+    let first: Ticket = client.post("/v1/tickets", body("ann")).await.ok().await;
+    client.post("/v1/tickets", body("bob")).await.done().await;
+    for caller in [&client, &bench.admin] {
+        let problem = caller.post("/v1/tickets", body("cat")).await.problem(ProblemCode::TooMany).await;
+        assert_eq!(problem.retry_after_s, Some(RETRY_AFTER_S));
+        assert!(problem.detail.contains(&format!("full with {MAX_SEARCHING} tickets")), "{}", problem.detail);
+    }
+    // Who is in it is not touched by it, and another queue is not full.
+    client.get(&format!("/v1/tickets/{}", first.id)).await.ok::<Ticket>().await;
+    let mut other = sides();
+    other["name"] = json!("other");
+    bench.admin.put("/v1/queues/other", other).await.done().await;
+    let mut elsewhere = body("cat");
+    elsewhere["queue"] = json!("other");
+    client.post("/v1/tickets", elsewhere).await.done().await;
+    client.delete(&format!("/v1/tickets/{}", first.id)).await.done().await;
+    client.post("/v1/tickets", body("cat")).await.done().await;
+    client.post("/v1/tickets", body("dan")).await.problem(ProblemCode::TooMany).await;
     bench.stop().await;
 }

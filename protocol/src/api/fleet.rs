@@ -10,6 +10,8 @@ use super::PortProtocol;
 pub const MAX_PORTS: usize = 16;
 /// How long a dropped player's seat is kept unless the fleet says otherwise, in seconds.
 pub const DEFAULT_RECONNECT_S: u32 = 60;
+/// How long the seat of a player who has not come yet is held unless the fleet says otherwise, in seconds.
+pub const DEFAULT_CONNECT_S: u32 = 120;
 /// Most warm servers of one fleet in one region.
 pub const MAX_WARM: u32 = 1_000;
 
@@ -148,6 +150,10 @@ pub struct TimeoutsSpec {
     /// The seat of a player who was connected, and is no longer, is kept for them for this long; 0: not at all. Changing
     /// it replaces no server.
     pub reconnect_s: u32,
+    /// The seat of a player who has not been connected yet is held for this long, counted from when the server first says
+    /// that another of the match is connected, or from when the seat is sold in a match of which one was; 0: for as long as
+    /// the match goes on. Changing it replaces no server.
+    pub connect_s: u32,
 }
 
 impl Default for TimeoutsSpec {
@@ -159,6 +165,7 @@ impl Default for TimeoutsSpec {
             drain_s: 3_600,
             health_s: 30,
             reconnect_s: DEFAULT_RECONNECT_S,
+            connect_s: DEFAULT_CONNECT_S,
         }
     }
 }

@@ -51,7 +51,8 @@ pub struct LobbyRequest {
     /// What it is to be like.
     #[serde(default)]
     pub lobby: LobbySpec,
-    /// Anything of the caller's: asking again with the same key answers with the ticket that is there.
+    /// Anything of the caller's that nobody guesses: the same request sent again with it answers with the ticket that is there
+    /// and its token. Another request with it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
 }
@@ -127,7 +128,11 @@ pub struct FindLobbyRequest {
     /// If none fits, make this one, with the tags searched for besides its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub create: Option<LobbySpec>,
-    /// Anything of the caller's: asking again with the same key answers with the ticket that is there.
+    /// Own tokens of the tickets that the players had before, which show that a seat there is theirs: they have it again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub previous_tokens: Vec<String>,
+    /// Anything of the caller's that nobody guesses: the same request sent again with it answers with the ticket that is there
+    /// and its token. Another request with it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
 }
@@ -142,7 +147,11 @@ pub struct JoinRequest {
     /// Who comes along: all get a seat, or none.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub party: Vec<PartyMember>,
-    /// Anything of the caller's: asking again with the same key answers with the ticket that is there.
+    /// Own tokens of the tickets that the players had before, which show that a seat there is theirs: they have it again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub previous_tokens: Vec<String>,
+    /// Anything of the caller's that nobody guesses: the same request sent again with it answers with the ticket that is there
+    /// and its token. Another request with it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
 }

@@ -167,7 +167,10 @@ pub struct Seat {
     pub player: String,
     /// Whether the server says they are connected (SDK).
     pub connected: bool,
-    /// Until when the seat is kept for a player who was connected and is gone.
+    /// Since when the player, who was connected, is gone.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dropped_at_ms: Option<u64>,
+    /// Until when the seat is kept for a player who is not there: who is gone, or has yet to come while others are there.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kept_until_ms: Option<u64>,
 }

@@ -20,6 +20,8 @@ pub const MAX_FILTER_BYTES: usize = 1_024;
 pub const MAX_BLOCKS: usize = 256;
 /// Longest idempotency key, in bytes.
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 128;
+/// Most tokens of older tickets that a request may show.
+pub const MAX_PREVIOUS_TOKENS: usize = 16;
 /// Longest wait of one long poll, in seconds.
 pub const MAX_WAIT_S: u32 = 60;
 
@@ -52,14 +54,19 @@ pub struct TicketRequest {
     /// Who is served first among equals.
     #[serde(default)]
     pub priority: Priority,
-    /// Anything of the caller's: asking again with the same key answers with the ticket that is there, so that a
-    /// request whose answer was lost can be sent again.
+    /// Anything of the caller's that nobody guesses, such as a UUID: the same request sent again with it answers with the
+    /// ticket that is there and its token, so that nothing is lost with an answer. Another request with it is refused.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_key: Option<String>,
     /// If the players have seats in a match of this queue that goes on, the ticket is theirs at once, on the same server;
-    /// `false`: those seats are given up, and another match is looked for.
+    /// `false`: those seats are given up, and another match is looked for. Asked for with a token of the role `client`, it
+    /// holds of seats whose tickets `previous_tokens` shows; others are left alone.
     #[serde(default = "yes", skip_serializing_if = "Clone::clone")]
     pub rejoin: bool,
+    /// Own tokens of the tickets that the players had before: they show whose the seats and tickets are. Of tickets in this
+    /// queue that still wait, the new one takes the place. Those that are over, or of elsewhere, count for nothing.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub previous_tokens: Vec<String>,
 }
 
 fn yes() -> bool {
@@ -79,6 +86,7 @@ impl Default for TicketRequest {
             priority: Priority::default(),
             idempotency_key: None,
             rejoin: true,
+            previous_tokens: Vec::new(),
         }
     }
 }
@@ -170,7 +178,7 @@ pub struct Ticket {
     /// In words: what it waits for, or why it ended.
     pub explanation: String,
     /// Shows and withdraws this ticket and no other, as a bearer token: for a game's client that has no token of the
-    /// API. Only in the answer to its making, never again.
+    /// API. Only in answers to the request that made it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub token: Option<String>,
     /// When it was acknowledged.

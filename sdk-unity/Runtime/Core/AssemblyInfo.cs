@@ -1,6 +1,5 @@
-// Who may see the core's inner parts: its tests, and the conformance driver, which breaks connections on purpose.
+// Who may see the core's inner parts: its tests.
 
 using System.Runtime.CompilerServices;
 
 [assembly: InternalsVisibleTo("Muster.Core.Tests")]
-[assembly: InternalsVisibleTo("Muster.Driver")]

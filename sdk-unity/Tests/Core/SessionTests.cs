@@ -141,7 +141,7 @@ namespace Muster.Tests
                 session.Lost += why => told.Add(why.Code);
                 session.Rejoined += () => told.Add("rejoined");
                 Echoes(session, "before");
-                session.Break();
+                session.Reconnect();
                 Waiting.Until("it is back", () => told.Contains("rejoined"));
                 CollectionAssert.AreEqual(new[] { MusterCodes.ConnectionLost, "rejoined" }, told);
                 Echoes(session, "after");
@@ -205,7 +205,7 @@ namespace Muster.Tests
                 MusterException failed = null;
                 session.Failed += why => failed = why;
                 edge.Judge = token => 4;
-                session.Break();
+                session.Reconnect();
                 Waiting.Until("it is given up", () => failed != null);
                 Assert.AreEqual(MusterCodes.RefusedWrongPort, failed.Code);
                 Assert.AreEqual(SessionState.Closed, session.State);

@@ -2,6 +2,8 @@
 //!
 //! What is simulated is the matchmaker's own core, in simulated time; what servers take to start is not in it.
 
+mod regions;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{BufRead as _, BufReader, Read as _};
@@ -12,16 +14,12 @@ use muster_matchmaker::Queue;
 use muster_matchmaker::simulate::{
     Arrival, Home, MAX_SYNTHETIC, Scenario, SyntheticOptions, compare, simulate, synthetic,
 };
-use muster_protocol::api::{MAX_RECORDED_LINE_BYTES, RecordedTicket};
+use muster_protocol::api::{MAX_RECORDED_LINE_BYTES, QueueSpec, RecordedTicket};
 
 use crate::args::Global;
 use crate::commands::spec;
 use crate::{context, output};
-
-/// Servers in a region of which nothing is said: as many as there are matches.
-const PLENTY: u32 = u32::MAX;
-/// The region of a population that names none.
-const ANYWHERE: &str = "anywhere";
+use regions::{Regions, regions};
 
 #[derive(clap::Args)]
 pub(crate) struct Options {
@@ -46,8 +44,8 @@ pub(crate) struct Options {
     /// Shares of parties of 1, 2, 3 and more players among those made up, as in 70,20,7
     #[arg(long, value_name = "SHARES", value_delimiter = ',')]
     party: Vec<f64>,
-    /// Servers of a region, REGION=COUNT; may be given several times. Not given: plenty in every region that tickets
-    /// name
+    /// Servers of a region, REGION=COUNT; may be given several times. Not given: plenty in every region of the queue, or
+    /// of its fleet
     #[arg(long, value_name = "REGION=COUNT", value_parser = servers)]
     servers: Vec<(String, u32)>,
     /// Seconds that a match has its server
@@ -66,8 +64,8 @@ fn servers(text: &str) -> Result<(String, u32), String> {
 pub(crate) async fn run(global: &Global, options: &Options) -> anyhow::Result<()> {
     ensure!(options.match_s > 0 && options.tick_ms > 0, "--match-s and --tick-ms must be at least 1");
     let (new_spec, new) = spec::read_queue(&options.file)?;
-    let old = if let Some(path) = &options.old {
-        spec::read_queue(path)?.1
+    let (old_spec, old) = if let Some(path) = &options.old {
+        spec::read_queue(path)?
     } else {
         let (name, hint) = (&new_spec.name, "give --old FILE to compare with a file");
         let applied = match context::client(global) {
@@ -76,23 +74,22 @@ pub(crate) async fn run(global: &Global, options: &Options) -> anyhow::Result<()
         };
         let applied =
             applied.with_context(|| format!("cannot read queue {name} as it is applied; {hint}"))?;
-        Queue::compile(&applied.spec)?
+        let compiled = Queue::compile(&applied.spec)?;
+        (applied.spec, compiled)
     };
-    let scenario = Scenario {
-        servers: options.servers.iter().cloned().collect(),
-        match_ms: options.match_s * 1_000,
-        tick_ms: options.tick_ms,
-        ends_ms: None,
-    };
-    let mut reports = Vec::new();
-    for (queue, ttl_s) in [(&old, new_spec.ticket_ttl_s), (&new, new_spec.ticket_ttl_s)] {
-        let arrivals = population(queue, options, ttl_s)?;
-        let scenario = if scenario.servers.is_empty() {
-            Scenario { servers: everywhere(&arrivals), ..scenario.clone() }
-        } else {
-            scenario.clone()
-        };
+    let servers: BTreeMap<String, u32> = options.servers.iter().cloned().collect();
+    let (mut reports, mut warnings) = (Vec::new(), BTreeSet::new());
+    for (spec, queue) in [(&old_spec, &old), (&new_spec, &new)] {
+        let arrivals = population(queue, options, new_spec.ticket_ttl_s)?;
+        let fleet = if servers.is_empty() { regions_of_fleet(global, spec).await } else { None };
+        let Regions { servers, warnings: told } = regions(spec, &servers, fleet.as_ref(), &arrivals)?;
+        warnings.extend(told);
+        let scenario =
+            Scenario { servers, match_ms: options.match_s * 1_000, tick_ms: options.tick_ms, ends_ms: None };
         reports.push(simulate(queue, &arrivals, &scenario).report);
+    }
+    for warning in warnings {
+        eprintln!("warning: {warning}");
     }
     let [old, new] = reports.as_slice() else { bail!("a simulation is missing") };
     if global.json {
@@ -102,6 +99,15 @@ pub(crate) async fn run(global: &Global, options: &Options) -> anyhow::Result<()
         output::line("The simulation was cut short: it has too many moments. Give fewer tickets.")?;
     }
     output::line(compare(old, new).trim_end())
+}
+
+/// The regions of a queue's fleet, if it can be asked: a simulation from files alone needs no orchestrator.
+async fn regions_of_fleet(global: &Global, queue: &QueueSpec) -> Option<BTreeSet<String>> {
+    if !queue.regions.is_empty() {
+        return None;
+    }
+    let fleet = context::client(global).ok()?.fleet(&queue.fleet).await.ok()?;
+    Some(fleet.spec.regions.into_keys().collect())
 }
 
 /// The population as a queue sees it. One that both definitions see differently is read for each.
@@ -159,20 +165,8 @@ fn recorded(queue: &Queue, path: &Path) -> anyhow::Result<Vec<Arrival>> {
     Ok(arrivals)
 }
 
-/// Plenty of servers in every region that a ticket names.
-fn everywhere(arrivals: &[Arrival]) -> BTreeMap<String, u32> {
-    let regions = arrivals.iter().flat_map(|arrival| arrival.ticket.latencies_ms.keys());
-    let mut servers: BTreeMap<String, u32> = regions.map(|region| (region.clone(), PLENTY)).collect();
-    if servers.is_empty() {
-        servers.insert(ANYWHERE.to_owned(), PLENTY);
-    }
-    servers
-}
-
 #[cfg(test)]
 mod tests {
-    use muster_protocol::api::QueueSpec;
-
     use super::*;
 
     #[test]

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::ensure;
+use muster_orchestrator::asker::Asker;
 use muster_orchestrator::records::TicketState;
 use muster_orchestrator::{Database, clock, state, tickets};
 use rand::SeedableRng;
@@ -94,7 +95,7 @@ impl Feeder {
                 sleep(LOOK / 10).await;
             }
             let request = population::request(NAME, number, &mut random);
-            tickets::create(&self.db, NAMESPACE, &request, b"", clock::now_ms()).await?;
+            tickets::create(&self.db, NAMESPACE, &request, &Asker::default(), clock::now_ms()).await?;
         }
     }
 }

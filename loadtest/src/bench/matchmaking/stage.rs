@@ -46,7 +46,8 @@ impl Stage {
         let (api, link) = (ports::free_tcp()?, ports::free_udp()?);
         let config: Config = toml::from_str(&format!(
             "data_dir = \"{}\"\n[api]\nlisten = \"127.0.0.1:{api}\"\n\
-             tickets_per_s_per_address = 0\ntickets_per_s_per_token = 0\n[link]\nlisten = \"127.0.0.1:{link}\"\n",
+             tickets_per_s_per_address = 0\ntickets_per_s_per_token = 0\n\
+             ticket_calls_per_s_per_address = 0\nticket_calls_per_s_per_token = 0\n[link]\nlisten = \"127.0.0.1:{link}\"\n",
             dir.join("state").display()
         ))?;
         let orchestrator = muster_orchestrator::start(config, None).await?;

@@ -54,6 +54,7 @@ pub(super) async fn apply_fleet(
                     .map(|(region, of)| (region.clone(), RegionTarget { warm: of.warm, max: of.max }))
                     .collect(),
                 reconnect_s: Some(spec.timeouts.reconnect_s),
+                connect_s: Some(spec.timeouts.connect_s),
                 backfill: spec.backfill,
                 lobbies: spec.lobbies,
                 direct_connect: spec.direct_connect,

@@ -8,8 +8,8 @@ use axum::extract::{ConnectInfo, State};
 use muster_protocol::api::{LobbyRequest, Ticket};
 
 use super::seated;
+use crate::api::asking::Asking;
 use crate::api::auth::{Client, Scope};
-use crate::api::credentials::TicketSecret;
 use crate::api::extract::ApiJson;
 use crate::api::problem::ApiResult;
 use crate::api::{NamespaceParam, validate};
@@ -30,7 +30,8 @@ pub(super) async fn create_lobby(
 ) -> ApiResult<Json<Ticket>> {
     app.ticket_limits.ticket(&scope.caller, from.ip())?;
     validate::lobby_request(&request)?;
-    let (namespace, secret) = (&scope.namespace, TicketSecret::new());
-    let made = lobbies::create(&app.db, namespace, &request, &secret.sha256(), clock::now_ms()).await;
+    let Asking { asker, secret } = Asking::new(&app, &scope, "make a lobby", &request);
+    let namespace = &scope.namespace;
+    let made = lobbies::create(&app.db, namespace, &request, &asker, clock::now_ms()).await;
     seated(&app, namespace, &secret, made).await
 }

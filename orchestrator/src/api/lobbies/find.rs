@@ -8,8 +8,8 @@ use axum::extract::{ConnectInfo, State};
 use muster_protocol::api::{FindLobbyRequest, Ticket};
 
 use super::seated;
+use crate::api::asking::Asking;
 use crate::api::auth::{Client, Scope};
-use crate::api::credentials::TicketSecret;
 use crate::api::extract::ApiJson;
 use crate::api::problem::ApiResult;
 use crate::api::{NamespaceParam, validate};
@@ -30,7 +30,8 @@ pub(super) async fn find_lobby(
 ) -> ApiResult<Json<Ticket>> {
     app.ticket_limits.ticket(&scope.caller, from.ip())?;
     validate::find_lobby_request(&request)?;
-    let (namespace, secret) = (&scope.namespace, TicketSecret::new());
-    let found = lobbies::find(&app.db, namespace, &request, &secret.sha256(), clock::now_ms()).await;
+    let Asking { asker, secret } = Asking::new(&app, &scope, "find a lobby", &request);
+    let namespace = &scope.namespace;
+    let found = lobbies::find(&app.db, namespace, &request, &asker, clock::now_ms()).await;
     seated(&app, namespace, &secret, found).await
 }

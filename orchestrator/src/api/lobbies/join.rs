@@ -8,8 +8,8 @@ use axum::extract::{ConnectInfo, State};
 use muster_protocol::api::{JoinRequest, Ticket};
 
 use super::{key, seated};
+use crate::api::asking::Asking;
 use crate::api::auth::{Client, Scope};
-use crate::api::credentials::TicketSecret;
 use crate::api::extract::{ApiJson, ApiPath};
 use crate::api::problem::ApiResult;
 use crate::api::{NamespaceParam, validate};
@@ -18,7 +18,7 @@ use crate::{clock, lobbies};
 
 /// Join a lobby
 ///
-/// Public or private. Players who have seats in it already get them again, with a new ticket.
+/// Public or private. Players who have seats in it already, and show it, get them again, with a new ticket.
 #[utoipa::path(post, path = "/v1/lobbies/{lobby}/join", tag = "lobbies",
     params(NamespaceParam, ("lobby" = String, Path, description = "Code or id")),
     request_body = JoinRequest, responses((status = 200, body = Ticket)))]
@@ -32,7 +32,8 @@ pub(super) async fn join_lobby(
     app.ticket_limits.ticket(&scope.caller, from.ip())?;
     let key = key(&lobby)?;
     validate::join_request(&request)?;
-    let (namespace, secret) = (&scope.namespace, TicketSecret::new());
-    let joined = lobbies::join(&app.db, namespace, &key, &request, &secret.sha256(), clock::now_ms()).await;
+    let Asking { asker, secret } = Asking::new(&app, &scope, &format!("join lobby {key}"), &request);
+    let namespace = &scope.namespace;
+    let joined = lobbies::join(&app.db, namespace, &key, &request, &asker, clock::now_ms()).await;
     seated(&app, namespace, &secret, joined).await
 }

@@ -9,6 +9,7 @@ use muster_protocol::api::{Ticket, TicketRequest};
 use muster_protocol::problem::ProblemCode;
 
 use super::{tell, unknown};
+use crate::api::asking::Asking;
 use crate::api::auth::{Client, Scope};
 use crate::api::credentials::TicketSecret;
 use crate::api::extract::ApiJson;
@@ -34,9 +35,9 @@ pub(super) async fn create_ticket(
     app.ticket_limits.ticket(&scope.caller, from.ip())?;
     validate::ticket_request(&request)?;
     let now_ms = clock::now_ms();
-    let secret = TicketSecret::new();
-    let (namespace, sha256) = (&scope.namespace, secret.sha256());
-    let record = tickets::create(&app.db, namespace, &request, &sha256, now_ms).await.map_err(refusal)?;
+    let Asking { asker, secret } = Asking::new(&app, &scope, "ask for a match", &request);
+    let namespace = &scope.namespace;
+    let record = tickets::create(&app.db, namespace, &request, &asker, now_ms).await.map_err(refusal)?;
     made(&app, namespace, &record, &secret, now_ms).await
 }
 
@@ -51,9 +52,15 @@ pub(crate) async fn made(
     let id = record.typed_id();
     let view = tickets::get(&app.db, namespace, id, now_ms).await?.ok_or_else(|| unknown(id))?;
     let mut ticket = tell(app, view, now_ms)?;
-    // One that an idempotency key made before has the token of then, which nobody can tell again.
+    // The secret of a ticket that was made before is that of the request, as long as the installation has the same keys.
     ticket.token = (record.token_sha256 == secret.sha256()).then(|| secret.token(id));
     Ok(Json(ticket))
+}
+
+/// An idempotency key that another request was made with.
+pub(crate) fn key_reused(detail: String) -> ApiProblem {
+    let fix = "use a new idempotency_key for a new request; to send one again, send it as it was, with the same API token";
+    ApiProblem::new(ProblemCode::IdempotencyKeyReused, detail, fix)
 }
 
 fn refusal(error: TicketError) -> ApiProblem {
@@ -68,9 +75,7 @@ fn refusal(error: TicketError) -> ApiProblem {
             detail,
             "ask in another queue, or again once this one is open",
         ),
-        TicketError::KeyUsed(_) => {
-            ApiProblem::new(ProblemCode::TicketState, detail, "use a new idempotency_key for a new request")
-        }
+        TicketError::KeyUsed(_) => key_reused(detail),
         TicketError::Misfit(_) | TicketError::Filter(_) => ApiProblem::invalid_request(
             detail,
             "mend what is named, by the queue's definition, and send it again",

@@ -28,6 +28,7 @@ pub(super) async fn explain_ticket(
     ApiId(id): ApiId<TicketMark>,
 ) -> ApiResult<Json<TicketExplanation>> {
     holder.allow(id)?;
+    app.ticket_limits.explain(&holder.who, holder.address)?;
     let explained = tickets::explain(&app.db, &holder.namespace, id, clock::now_ms()).await?;
     Ok(Json(view::explanation(explained.ok_or_else(|| unknown(id))?)))
 }

@@ -189,6 +189,7 @@ fn timeouts(faults: &mut Faults, timeouts: &TimeoutsSpec) {
     faults.within("timeouts.drain_s", timeouts.drain_s, 0, MAX_TIMEOUT_S);
     faults.within("timeouts.health_s", timeouts.health_s, 0, MAX_TIMEOUT_S);
     faults.within("timeouts.reconnect_s", timeouts.reconnect_s, 0, MAX_TIMEOUT_S);
+    faults.within("timeouts.connect_s", timeouts.connect_s, 0, MAX_TIMEOUT_S);
 }
 
 /// Checks the regions that a request names.

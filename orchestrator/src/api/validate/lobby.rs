@@ -27,6 +27,7 @@ pub(crate) fn find_lobby_request(request: &FindLobbyRequest) -> Result<(), ApiPr
     let mut faults = Faults::default();
     faults.name("fleet", &request.fleet);
     guests(&mut faults, &request.player, &request.party, request.idempotency_key.as_ref());
+    ticket::previous_tokens(&mut faults, &request.previous_tokens);
     fleet::region_names(&mut faults, &request.regions);
     ticket::latencies(&mut faults, &request.latencies_ms);
     tags(&mut faults, "tags", &request.tags);
@@ -49,6 +50,7 @@ pub(crate) fn find_lobby_request(request: &FindLobbyRequest) -> Result<(), ApiPr
 pub(crate) fn join_request(request: &JoinRequest) -> Result<(), ApiProblem> {
     let mut faults = Faults::default();
     guests(&mut faults, &request.player, &request.party, request.idempotency_key.as_ref());
+    ticket::previous_tokens(&mut faults, &request.previous_tokens);
     faults.into_result(ProblemCode::InvalidRequest)
 }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use muster_protocol::api::{
     MAX_ATTRIBUTES, MAX_BLOCKS, MAX_FILTER_BYTES, MAX_IDEMPOTENCY_KEY_BYTES, MAX_LATENCIES, MAX_PARTY,
-    MAX_PLAYER_BYTES, PartyMember, TicketRequest, Value,
+    MAX_PLAYER_BYTES, MAX_PREVIOUS_TOKENS, PartyMember, TicketRequest, Value,
 };
 use muster_protocol::problem::ProblemCode;
 
 use super::{Faults, has_control};
+use crate::api::credentials::shown_ticket;
 use crate::api::problem::ApiProblem;
 
 /// Largest latency a ticket may state, in milliseconds: a minute.
@@ -34,6 +35,7 @@ pub(crate) fn ticket_request(request: &TicketRequest) -> Result<(), ApiProblem> 
         format_args!("{bytes} bytes are over the limit of {MAX_FILTER_BYTES}"),
     );
     idempotency_key(&mut faults, request.idempotency_key.as_ref());
+    previous_tokens(&mut faults, &request.previous_tokens);
     faults.into_result(ProblemCode::InvalidRequest)
 }
 
@@ -70,6 +72,23 @@ pub(super) fn idempotency_key(faults: &mut Faults, key: Option<&String>) {
         "idempotency_key",
         format_args!("must be of 1 to {MAX_IDEMPOTENCY_KEY_BYTES} bytes"),
     );
+}
+
+/// Checks the tokens of older tickets that a request shows, as far as they are texts.
+pub(super) fn previous_tokens(faults: &mut Faults, tokens: &[String]) {
+    let count = tokens.len();
+    faults.check(
+        count <= MAX_PREVIOUS_TOKENS,
+        "previous_tokens",
+        format_args!("{count} are over the limit of {MAX_PREVIOUS_TOKENS}"),
+    );
+    for (index, text) in tokens.iter().take(MAX_PREVIOUS_TOKENS).enumerate() {
+        faults.check(
+            shown_ticket(text).is_some(),
+            &format!("previous_tokens[{index}]"),
+            "is no ticket's own token; it is `token` in the answer that made the ticket, and begins with mtk_",
+        );
+    }
 }
 
 /// Checks what describes a player, as far as no queue is known.
@@ -131,6 +150,7 @@ mod tests {
             blocks: vec!["x".into(); MAX_BLOCKS + 1],
             filter: "x".repeat(MAX_FILTER_BYTES + 1),
             idempotency_key: Some(String::new()),
+            previous_tokens: vec!["mst_x_y".into(); MAX_PREVIOUS_TOKENS + 1],
             ..TicketRequest::new("a b", "x\u{1b}[2J")
         };
         let detail = ticket_request(&request).expect_err("every field is wrong").problem().detail.clone();
@@ -147,7 +167,13 @@ mod tests {
         }
         let alone = TicketRequest { party: Vec::new(), ..request };
         let detail = ticket_request(&alone).expect_err("as wrong").problem().detail.clone();
-        for field in ["blocks: 257 are over", "filter: 1025 bytes", "idempotency_key: must be"] {
+        for field in [
+            "blocks: 257 are over",
+            "filter: 1025 bytes",
+            "idempotency_key: must be",
+            "previous_tokens: 17 are over",
+            "previous_tokens[0]: is no ticket's own token",
+        ] {
             assert!(detail.contains(field), "wanted {field:?} in {detail:?}");
         }
         assert!(ticket_request(&TicketRequest::new("duel", "")).is_err());

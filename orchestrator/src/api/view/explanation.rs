@@ -7,17 +7,26 @@ use crate::tickets::Explained;
 
 /// An explanation. How a ticket fared lately is left out where nobody was matched yet.
 pub(crate) fn explanation(explained: Explained) -> api::TicketExplanation {
-    let Explained { record, explanation, status, search } = explained;
+    let Explained { record, explanation, status, search, is_seated } = explained;
+    let mut words = search.as_ref().map_or_else(|| vec![explanation], Explanation::words);
+    words.extend(is_seated.then(|| seated(&record.player)));
     let (expected_wait_p50_ms, expected_wait_p90_ms) = status.expected_waits_ms();
     api::TicketExplanation {
         id: record.typed_id(),
         state: record.state().into(),
-        words: search.as_ref().map_or_else(|| vec![explanation], Explanation::words),
+        words,
         expected_wait_p50_ms,
         expected_wait_p90_ms,
         waiting_for: status.waiting_for,
         search: search.map(searching),
     }
+}
+
+fn seated(player: &str) -> String {
+    format!(
+        "{player} has a seat in a match of this queue that goes on; to come back to it, ask again and show the token of \
+         its ticket (previous_tokens), or have a backend ask, for all who have seats there"
+    )
 }
 
 fn searching(search: Explanation) -> api::SearchExplanation {

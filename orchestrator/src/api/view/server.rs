@@ -51,6 +51,7 @@ fn seats(claimed_by: &MatchRecord, connected: &[Id]) -> Vec<api::Seat> {
             id,
             player: seat.player.clone(),
             connected: connected.contains(&Id::from(id)),
+            dropped_at_ms: Some(seat.dropped_at_ms).filter(|at| *at > 0),
             kept_until_ms: Some(seat.kept_until_ms).filter(|at| *at > 0),
         }
     };

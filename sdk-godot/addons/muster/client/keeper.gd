@@ -16,6 +16,8 @@ const Preface := preload("../protocol/preface.gd")
 
 ## Pause between two rounds of tries, in seconds.
 const ROUND_PAUSE_S := 0.5
+## Seconds that the news of a seat that was given up takes.
+const NEWS_PAUSE_S := 0.3
 ## Seconds for one round over all edges.
 const ROUND_TIMEOUT_S := 8.0
 ## Tokens that were read longer ago are read anew before they are shown; they live for ten minutes.
@@ -37,6 +39,8 @@ var _read_ms := 0
 var _watch: LinkWatch = null
 var _is_watching := false
 var _is_lost := false
+## Whether the other side closed it, instead of saying nothing any more.
+var _is_closed_there := false
 var _preface := PackedByteArray()
 ## Goes up with each begin and end, so that a rejoin that was overtaken finds out.
 var _generation := 0
@@ -64,6 +68,7 @@ func begin(
 func end() -> void:
 	_generation += 1
 	_is_watching = false
+	connector.cancel()
 	if _api != null and _api.server_disconnected.is_connected(_on_server_disconnected):
 		_api.server_disconnected.disconnect(_on_server_disconnected)
 	_api = null
@@ -80,6 +85,7 @@ func is_up() -> bool:
 func _hold(kept: MusterConnection, api: SceneMultiplayer) -> void:
 	connection = kept
 	_is_lost = false
+	_is_closed_there = false
 	_api = api
 	if not api.server_disconnected.is_connected(_on_server_disconnected):
 		api.server_disconnected.connect(_on_server_disconnected)
@@ -108,10 +114,15 @@ func _process(_delta: float) -> void:
 
 
 func _on_server_disconnected() -> void:
+	if not _is_lost:
+		_is_closed_there = true
 	_lose("the game server, or the way to it, closed the connection")
 
 
 func _lose(message: String) -> void:
+	# The peer that is given up for another says so, too.
+	if _is_lost:
+		return
 	var why := MusterResult.new()
 	why.fail(MusterResult.CONNECTION_LOST, message)
 	_is_watching = false
@@ -132,17 +143,20 @@ func _rejoin(generation: int) -> void:
 		connection.peer.close()
 	var why := MusterResult.new()
 	why.fail(MusterResult.CONNECTION_LOST, "the seat could not be taken again")
+	# Who was sent away has no seat any more, which the ticket says in a moment. Else the first
+	# round goes without the orchestrator, which may be away or slow.
+	var is_first := not _is_closed_there and Time.get_ticks_msec() - _read_ms < FRESH_MS
+	if _is_closed_there:
+		await deadline.pause(get_tree(), NEWS_PAUSE_S)
 	while generation == _generation and not deadline.is_over():
-		if (
-			Time.get_ticks_msec() - _read_ms > FRESH_MS
-			or not why.code == MusterResult.CONNECTION_LOST
-		):
+		if not is_first:
 			var is_theirs := await _read_ticket(deadline)
 			if generation != _generation:
 				return
 			if not is_theirs.ok:
 				why = is_theirs
 				break
+		is_first = false
 		var round_by := Deadline.new(minf(ROUND_TIMEOUT_S, deadline.left_s()))
 		var again := await connector.open(_assignment, _api, choice, avoided, round_by)
 		if generation != _generation:
@@ -157,9 +171,6 @@ func _rejoin(generation: int) -> void:
 		why = again
 		if why.code == MusterResult.JOIN_REFUSED:
 			break
-		if why.code == MusterResult.CONNECTION_LOST:
-			# Not to be taken for the code by which the loop begins.
-			why.code = MusterResult.UNREACHABLE
 		avoided = ""
 		await deadline.pause(get_tree(), ROUND_PAUSE_S)
 	if generation == _generation:
@@ -171,23 +182,28 @@ func _rejoin(generation: int) -> void:
 ## ones are all there is, and the edges know them.
 func _read_ticket(deadline: Deadline) -> MusterResult:
 	var result := MusterResult.new()
-	if _ticket == null:
+	var ticket := _ticket
+	if ticket == null:
 		return result
 	var timeout_s := minf(call_timeout_s, deadline.left_s())
 	var reply := await connector.http.fetch(
-		"/v1/tickets/" + _ticket.id.uri_encode(), timeout_s, _ticket.token
+		"/v1/tickets/" + ticket.id.uri_encode(), timeout_s, ticket.token
 	)
 	if not reply.ok:
 		if reply.status >= 400 and reply.status < 500 and reply.status != 429:
 			result.fail_as(reply)
 		return result
-	var fresh := _ticket.copy()
+	var fresh := ticket.copy()
 	if not fresh.read(reply.body):
 		return result
 	fresh.judge()
 	if not fresh.ok:
 		result.fail_as(fresh)
-	elif fresh.assignment != null:
+	elif fresh.assignment == null:
+		return result
+	elif fresh.assignment.endpoints.is_empty():
+		result.fail(MusterResult.CLOSED, "the match is over: its server is gone")
+	elif ticket == _ticket:
 		_assignment = fresh.assignment
 		_read_ms = Time.get_ticks_msec()
 	return result

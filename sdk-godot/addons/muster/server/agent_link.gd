@@ -109,6 +109,12 @@ func gone(seat_id: String, for_good: bool) -> void:
 		_talk()
 
 
+## Waits until everything was said.
+func flush(timeout_s: float) -> void:
+	var is_said := func() -> bool: return not _is_talking
+	await Deadline.new(timeout_s).until(get_tree(), is_said)
+
+
 func _talk() -> void:
 	_is_talking = true
 	while not _waiting.is_empty():

@@ -1,3 +1,4 @@
+# gdlint: disable=max-public-methods
 class_name MusterServer
 extends Node
 ## A game server's side of Muster: it listens, says that it is ready and well, lets players in by
@@ -84,6 +85,11 @@ func is_wanted() -> bool:
 		or OS.has_feature("dedicated_server")
 		or "--server" in OS.get_cmdline_user_args()
 	)
+
+
+## Whether it listens to players.
+func is_started() -> bool:
+	return _is_started
 
 
 ## Listens, sets the peer, says that players may come, and from then on that the server is well.
@@ -210,6 +216,8 @@ func shutdown(exit_code := 0) -> void:
 		return
 	_is_shutting_down = true
 	if is_under_muster():
+		# Who was sent away is to hear from Muster that the seat is gone.
+		await _agent.flush(CALL_TIMEOUT_S)
 		await say_shutdown()
 	_agent.stop()
 	_events.stop()

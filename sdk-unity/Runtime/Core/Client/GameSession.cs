@@ -169,8 +169,8 @@ namespace Muster
             _link.Dispose();
         }
 
-        // As a network that goes away.
-        internal void Break() => _link.Dispose();
+        /// <summary>Makes the connection anew now, as after an app comes back from the background on another network.</summary>
+        public void Reconnect() => _link.Dispose();
 
         private async Task Open(Transport transport, Deadline deadline, CancellationToken cancel)
         {

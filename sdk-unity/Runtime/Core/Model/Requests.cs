@@ -167,6 +167,12 @@ namespace Muster
         /// <summary>Whether to come back to a seat that is kept; else it is given up.</summary>
         public bool Rejoin { get; set; } = true;
 
+        /// <summary>
+        /// <see cref="MatchTicket.Token"/> of the tickets that the players had before: proof that a kept seat is theirs. Keep
+        /// the last one where it survives a crash.
+        /// </summary>
+        public List<string> PreviousTokens { get; } = new List<string>();
+
         internal override void Fill(JsonValue json)
         {
             json.Set("queue", JsonValue.Of(Needed("queue", Queue)));
@@ -176,6 +182,7 @@ namespace Muster
             if (Blocks.Count > 0) json.Set("blocks", JsonValue.Of(Blocks));
             if (Priority != Priority.Normal) json.Set("priority", JsonValue.Of(Priority == Priority.Low ? "low" : "high"));
             if (!Rejoin) json.Set("rejoin", JsonValue.Of(false));
+            if (PreviousTokens.Count > 0) json.Set("previous_tokens", JsonValue.Of(PreviousTokens));
         }
     }
 

@@ -15,11 +15,12 @@ namespace Muster
     public sealed class GameServer : IDisposable
     {
         private const int RetryMs = 500;
-        private static readonly TimeSpan CallTimeout = TimeSpan.FromSeconds(10);
+        // Long enough for an agent that restarts.
+        private static readonly TimeSpan CallTimeout = TimeSpan.FromSeconds(30);
         // Shorter than any sensible `health_s`: a few may be lost.
         private const int HealthEveryMs = 5000;
         // How long one try may take, so that there are several within a call's timeout.
-        private static readonly TimeSpan TryTimeout = TimeSpan.FromSeconds(3);
+        private static readonly TimeSpan TryTimeout = TimeSpan.FromSeconds(10);
 
         private readonly ApiCaller _caller;
         private readonly IDisposable _owned;
