@@ -548,9 +548,8 @@ fn any_datagram_of_an_agent_is_taken() {
             // A runner's test cannot change what it closes over; a fresh world each time is cheap enough.
             let mut rejoiner = Rejoiner::default();
             let trust = Arc::new(ArcSwap::from_pointee(Trust::default()));
-            let kept = KeptFlows::new(KEPT_KEY, 10, vec![]);
             let guard = Guard::new(Arc::default(), Instant::now());
-            let mut forwarder = Forwarder::new(trust, 10, IDLE, kept, guard, Instant::now());
+            let mut forwarder = Forwarder::new(trust, 10, IDLE, guard, Instant::now());
             let traffic = Traffic::default();
             let route = Arc::new(Route { node, ..(*world.route).clone() });
             forwarder.open_port(Instant::now(), route, traffic.of(world.route.server));
