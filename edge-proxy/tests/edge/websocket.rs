@@ -166,7 +166,7 @@ async fn refusals_are_http_errors_that_say_why() {
         (request("/"), "401", "token_missing"),
         (with("v4.public.nonsense".into()), "401", "token_malformed"),
         (
-            with(crate::authority::Authority::new().token(world.server, "game", seat)),
+            with(Authority::new().token(world.server, "game", seat)),
             "401",
             "token_untrusted",
         ),
