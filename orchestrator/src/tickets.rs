@@ -8,7 +8,7 @@ mod explain;
 pub use explain::{Explained, explain};
 
 use muster_matchmaker::filter::{Filter, FilterError};
-use muster_matchmaker::{Queue, TicketError as Misfit};
+use muster_matchmaker::{Player, Queue, TicketError as Misfit};
 use muster_protocol::api::{MAX_RECORDED, PartyMember, TicketRequest};
 use muster_protocol::id::TicketId;
 use muster_store::{Database, StoreError, Transaction, Watch};
@@ -184,15 +184,16 @@ fn players(request: &TicketRequest) -> Vec<PartyMember> {
 
 /// Whether a request can be matched in a queue at all.
 fn admit(queue: &Queue, request: &TicketRequest) -> Result<(), TicketError> {
-    let players = players(request);
-    queue.admits_party(players.iter().map(|member| member.player.as_str()))?;
-    for member in &players {
-        queue.attributes(&member.attributes)?;
-    }
+    let known = |member: PartyMember| {
+        Ok::<_, Misfit>(Player { attributes: queue.attributes(&member.attributes)?, name: member.player })
+    };
+    let players: Vec<Player> = players(request).into_iter().map(known).collect::<Result<_, _>>()?;
     if !request.filter.is_empty() {
-        Filter::compile(&request.filter, queue.schema())?;
+        let filter = Filter::compile(&request.filter, queue.schema())?;
+        filter.can_hold(None)?;
+        players.iter().try_for_each(|player| filter.can_hold(Some(&player.attributes)))?;
     }
-    Ok(())
+    Ok(queue.admits_players(players)?)
 }
 
 /// A ticket of `namespace`, or `None` if there is none.
@@ -424,7 +425,7 @@ pub(crate) async fn expire(tx: &mut Transaction, ticket: TicketId, now_ms: u64) 
         && before.state() == TicketState::Searching
         && before.expires_at_ms <= now_ms
     {
-        end(tx, &before, TicketState::Expired, ("expired", ""), now_ms);
+        tickets::save(tx, Some(&before), &before.ended(TicketState::Expired, ("expired", ""), now_ms));
     }
     Ok(())
 }
@@ -439,22 +440,7 @@ pub(crate) async fn fail_searching(
     if let Some(before) = tickets::load(tx, ticket).await?
         && before.state() == TicketState::Searching
     {
-        end(tx, &before, TicketState::Failed, why, now_ms);
+        tickets::save(tx, Some(&before), &before.ended(TicketState::Failed, why, now_ms));
     }
     Ok(())
-}
-
-fn end(
-    tx: &mut Transaction,
-    before: &TicketRecord,
-    state: TicketState,
-    (reason, detail): (&str, &str),
-    now_ms: u64,
-) {
-    let mut after = before.clone();
-    after.set_state(state);
-    after.ended_at_ms = now_ms;
-    reason.clone_into(&mut after.reason);
-    detail.clone_into(&mut after.detail);
-    tickets::save(tx, Some(before), &after);
 }
