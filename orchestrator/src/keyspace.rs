@@ -154,6 +154,8 @@ prefixes! {
     MatchSeats = 79,
     /// What is to be done at a time.
     Timer = 80,
+    /// A version of a queue's definition.
+    QueueVersion = 83,
     /// A number that is added to when what it stands for changes, to be watched.
     Revision = 90,
     /// A row of the engine, which keeps its own list of what follows.
