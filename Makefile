@@ -14,7 +14,7 @@ dev: ## Build and run everything in one process, state in ./.muster
 test: ## Run every test: unit, integration on real Docker, end to end, Godot, Unity
 	@scripts/test.sh
 
-test-godot: ## Run an unmodified Godot game through the whole line
+test-godot: ## Test the Godot addon, and run Godot games through the whole line
 	@scripts/test-godot.sh
 
 test-unity: ## Compile and test the Unity package on Mono

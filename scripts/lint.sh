@@ -35,8 +35,8 @@ else
     say "shell scripts: skipped, there is no shellcheck here (Debian: apt-get install shellcheck)"
 fi
 if have gdlint && have gdformat; then
-    step "GDScript" gdlint examples
-    step "GDScript formatting (fix: gdformat examples)" gdformat --check examples
+    step "GDScript" gdlint examples sdk-godot
+    step "GDScript formatting (fix: gdformat examples sdk-godot)" gdformat --check examples sdk-godot
 else
     say "GDScript: skipped, there is no gdlint here (pipx install gdtoolkit)"
 fi

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# An unmodified Godot 4 game, in a container image made by debootstrap, played by headless clients:
-# first straight to the container, which proves the game and the image; then through Muster.
+# Godot 4, in a container image made by debootstrap: the addon's unit tests; an unmodified game, played by headless
+# clients first straight to the container, which proves the game and the image, then through Muster; and the game that
+# uses the addon.
 #
 #   scripts/test-godot.sh [--direct-only]
 set -euo pipefail
@@ -69,10 +70,12 @@ direct_proof() {
 }
 
 step "set up what is missing" scripts/setup.sh toolchain docker godot
+step "run the addon's unit tests" scripts/test-godot-addon.sh
 step "build the Godot game's image" build_game
 step "play it directly: $ENET_CLIENTS over ENet, $WS_CLIENTS over WebSocket" direct_proof
 if [ "${1:-}" != --direct-only ]; then
     step "build muster and its load test" cargo build --locked -p muster-cli -p muster-loadtest
     step "play it through Muster" target/debug/muster-loadtest godot --muster target/debug/muster \
         --image "$IMAGE" --client-image "$IMAGE"
+    step "play the game that uses the addon" scripts/test-godot-arena.sh target/debug/muster
 fi

@@ -23,7 +23,7 @@ use stage::{Chance, Planted, Stage};
 use story::{Ended, Story};
 
 /// Seeds tried if nobody says how many.
-const SEEDS: u64 = 8;
+const SEEDS: u64 = 16;
 
 fn live(seed: u64, planted: Planted) -> Ended {
     crate::random::seeded::begin(seed);

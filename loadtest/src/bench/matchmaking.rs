@@ -13,16 +13,64 @@ mod population;
 mod stage;
 
 use super::BenchOptions;
-use super::figures::Figures;
+use super::figures::{Figure, Figures};
 use crate::harness::steps::Steps;
 
-/// Runs the benchmark.
-pub async fn run(options: &BenchOptions, steps: &mut Steps) -> anyhow::Result<Figures> {
-    let mut figures = core::run(steps).await?;
-    let mut stage = stage::Stage::start(&options.out.join("run-matchmaking"), steps).await?;
-    figures.extend(durable::run(&mut stage, steps).await?);
-    figures.extend(http::run(&mut stage, steps).await?);
-    stage.stop().await?;
-    figures.extend(crash::run(options, steps).await?);
-    Ok(Figures::new(figures))
+/// What of it is measured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Part {
+    /// The pure core
+    Core,
+    /// The whole below HTTP
+    Durable,
+    /// Through the public API
+    Http,
+    /// While the orchestrator is killed
+    Crash,
+}
+
+impl Part {
+    /// All, in the order in which they are measured.
+    pub const ALL: [Self; 4] = [Self::Core, Self::Durable, Self::Http, Self::Crash];
+}
+
+/// Runs the benchmark, of it the `parts` asked for.
+///
+/// # Errors
+/// The first part's that fails; what was measured before it is printed.
+pub async fn run(options: &BenchOptions, parts: &[Part], steps: &mut Steps) -> anyhow::Result<Figures> {
+    let mut figures = Vec::new();
+    match measure(options, parts, &mut figures, steps).await {
+        Ok(()) => Ok(Figures::new(figures)),
+        Err(error) => {
+            println!("{}", Figures::new(figures).table());
+            Err(error)
+        }
+    }
+}
+
+async fn measure(
+    options: &BenchOptions,
+    parts: &[Part],
+    figures: &mut Vec<Figure>,
+    steps: &mut Steps,
+) -> anyhow::Result<()> {
+    let asked = |part| parts.contains(&part);
+    if asked(Part::Core) {
+        figures.extend(core::run(steps).await?);
+    }
+    if asked(Part::Durable) || asked(Part::Http) {
+        let mut stage = stage::Stage::start(&options.out.join("run-matchmaking"), steps).await?;
+        if asked(Part::Durable) {
+            figures.extend(durable::run(&mut stage, steps).await?);
+        }
+        if asked(Part::Http) {
+            figures.extend(http::run(&mut stage, steps).await?);
+        }
+        stage.stop().await?;
+    }
+    if asked(Part::Crash) {
+        figures.extend(crash::run(options, steps).await?);
+    }
+    Ok(())
 }

@@ -40,6 +40,9 @@ pub(crate) struct Options {
     /// edge: rounds through each proxy
     #[arg(long, default_value_t = EdgeLoad::default().rounds)]
     rounds: usize,
+    /// matchmaking: a part to measure; may be given more than once; all if not given
+    #[arg(long, value_enum)]
+    part: Vec<matchmaking::Part>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
@@ -54,7 +57,7 @@ enum What {
     Store,
     /// The durable engine on the embedded store
     Engine,
-    /// Matchmaking's core, without store and API
+    /// Matchmaking: its core, over the store, through the API, and while it is killed
     Matchmaking,
     /// All of them, one after the other
     All,
@@ -90,6 +93,7 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
         seconds: options.seconds,
         rounds: options.rounds,
     };
+    let parts = if options.part.is_empty() { &matchmaking::Part::ALL[..] } else { &options.part };
     if !matches!(options.what, What::Alloc | What::Store | What::Engine | What::Matchmaking) {
         require_image(&options.image).await?;
     }
@@ -101,7 +105,7 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
         let (name, figures) = match what {
             What::Store => ("store", store::run(&bench, &mut steps).await),
             What::Engine => ("engine", engine::run(&bench, &mut steps).await),
-            What::Matchmaking => ("matchmaking", matchmaking::run(&bench, &mut steps).await),
+            What::Matchmaking => ("matchmaking", matchmaking::run(&bench, parts, &mut steps).await),
             What::Alloc => ("alloc", alloc::run(&bench, &mut steps).await),
             What::Start => ("start", start::run(&bench, &mut steps).await),
             What::Edge | What::All => ("edge", edge::run(&bench, load, &mut steps).await),

@@ -224,10 +224,8 @@ pub(crate) fn leases() -> KeyRange {
 
 /// The shard of a [`lease`].
 pub(crate) fn lease_shard(key: &[u8]) -> Option<ShardIndex> {
-    match unpack::<Vec<Element<'_>>>(key).ok()?.as_slice() {
-        [_, _, Element::Int(shard)] => ShardIndex::try_from(*shard).ok(),
-        _ => None,
-    }
+    let (_, _, shard) = unpack::<(u16, u16, u16)>(key).ok()?;
+    ShardIndex::try_from(shard).ok()
 }
 
 /// A worker; its id is the end of the key.

@@ -17,8 +17,10 @@ use crate::records::{TicketRecord, TicketState};
 use crate::tickets;
 use crate::world::{FLEET, NAMESPACE, QUEUE, REGION};
 
-/// How often a player asks.
+/// How often a player looks whether there is a game to play.
 const ASK: Duration = Duration::from_secs(1);
+/// How often a player asks what has become of a ticket.
+const ASK_TICKET: Duration = Duration::from_secs(2);
 /// A container that is not there by then will not come.
 const ARRIVAL: Duration = Duration::from_secs(20);
 
@@ -162,7 +164,7 @@ pub(super) fn time(stage: &Stage) -> Option<u64> {
 pub(super) async fn wait(stage: &Stage, ticket: TicketId, patience: Duration) -> Option<Place> {
     let began = Instant::now();
     loop {
-        tokio::time::sleep(ASK).await;
+        tokio::time::sleep(ASK_TICKET).await;
         let Some(now_ms) = time(stage) else { continue };
         if began.elapsed() >= patience
             && let Ok(Some(record)) = tickets::cancel(&stage.db, NAMESPACE, ticket, now_ms).await

@@ -28,7 +28,12 @@ const LIFE: Duration = Duration::from_mins(10);
 /// How long it then has to come to rest.
 const REST: Duration = Duration::from_mins(30);
 /// How often the promises are held against what is there.
-const JUDGED_EVERY: Duration = Duration::from_secs(20);
+const JUDGED_EVERY: Duration = Duration::from_mins(1);
+/// How often it is looked whether everything has come to rest.
+const LOOK: Duration = Duration::from_secs(15);
+/// Longest pauses between two things that happen, in milliseconds: worlds differ in their pace, since what goes wrong in
+/// a crowd is not what goes wrong in quiet.
+const PACES_MS: [u64; 4] = [1_500, 4_500, 6_000, 9_000];
 const REPLICAS: usize = 3;
 const NODES: usize = 3;
 /// Most edges; some worlds have but one.
@@ -95,10 +100,11 @@ impl Story {
             cut: 0,
         };
         story.begin().await;
+        let pace_ms = *story.stage.chance.pick(&PACES_MS).expect("some");
         let (end, mut judged) = (Instant::now() + LIFE, Instant::now());
         while Instant::now() < end {
             story.happen().await;
-            tokio::time::sleep(story.stage.chance.millis(0..1_500)).await;
+            tokio::time::sleep(story.stage.chance.millis(0..pace_ms)).await;
             if judged.elapsed() > JUDGED_EVERY {
                 judge::now(&story.stage).await;
                 judged = Instant::now();
@@ -339,7 +345,7 @@ impl Story {
                 self.stage.broken(format!("not at rest after {} min: {unrest}", REST.as_secs() / 60));
                 return;
             }
-            tokio::time::sleep(Duration::from_secs(5)).await;
+            tokio::time::sleep(LOOK).await;
         }
     }
 

@@ -26,6 +26,8 @@ use crate::shard::{self, Lease, Shared};
 /// Which shards a worker holds, for whoever asks.
 type Held = watch::Sender<BTreeSet<ShardIndex>>;
 
+/// It is planned anew after so many heartbeats even if nothing was seen to change.
+const HEARTBEATS_PER_PLAN: u64 = 4;
 /// Pause after a look that failed.
 const AFTER_FAILURE: Duration = Duration::from_millis(200);
 
@@ -39,6 +41,7 @@ pub(crate) async fn run(shared: Arc<Shared>, name: String, alone: bool, held: He
         held,
         heartbeat: 0,
         view: View::default(),
+        planned: Planned::default(),
         shards: BTreeMap::new(),
         replies_cleared: 0,
     };
@@ -49,6 +52,8 @@ pub(crate) async fn run(shared: Arc<Shared>, name: String, alone: bool, held: He
             Err(StoreError::Closed) => break,
             Err(error) => {
                 tracing::warn!(%error, "a worker cannot look at the others");
+                // What was told has not been acted upon.
+                watch = None;
                 AFTER_FAILURE
             }
         };
@@ -79,6 +84,7 @@ struct Members {
     held: Held,
     heartbeat: u64,
     view: View,
+    planned: Planned,
     shards: BTreeMap<ShardIndex, Running>,
     /// Bucket of replies before which all are cleared.
     replies_cleared: u64,
@@ -91,11 +97,17 @@ struct Running {
     task: AbortOnDropHandle<()>,
 }
 
-/// What the store says.
-struct Found {
-    workers: Vec<(WorkerId, WorkerRecord)>,
-    leases: BTreeMap<ShardIndex, LeaseRecord>,
+/// When and for whom it was last planned.
+#[derive(Default)]
+struct Planned {
+    /// Who lived then.
+    live: Vec<Live>,
+    /// The heartbeat it was at.
+    heartbeat: u64,
 }
+
+/// The workers that the store knows, dead ones among them.
+type Workers = Vec<(WorkerId, WorkerRecord)>;
 
 impl Members {
     fn me(&self) -> WorkerId {
@@ -103,19 +115,29 @@ impl Members {
     }
 
     async fn turn(&mut self, watch: &mut Option<Watch>) -> Result<(), StoreError> {
-        if watch.is_none() {
+        let is_news = watch.is_none();
+        if is_news {
             *watch = Some(self.shared.db.watch(&keyspace::members()).await?);
         }
         self.heartbeat += 1;
-        let found = self.beat(false).await?;
+        let workers = self.beat(false).await?;
         let now = Instant::now();
-        self.view.look(&found.workers, now);
+        self.view.look(&workers, now);
         let mut live = self.view.live(now);
         live.retain(|worker| !self.alone || worker.id == self.me());
+        let held = self.shards.len();
         self.shards.retain(|_, running| !running.task.is_finished());
-        let held = self.shards.iter().map(|(shard, running)| (*shard, running.lease.generation)).collect();
-        self.act(plan(self.me(), &live, &found.leases, &held)).await?;
-        self.bury(&found, now).await?;
+        // Leases change hands because somebody comes, goes, dies or says so; whatever else may happen is found by
+        // looking from time to time.
+        let is_due = self.heartbeat >= self.planned.heartbeat + HEARTBEATS_PER_PLAN;
+        if is_news || is_due || held != self.shards.len() || live != self.planned.live {
+            let leases = self.leases().await?;
+            let held =
+                self.shards.iter().map(|(shard, running)| (*shard, running.lease.generation)).collect();
+            self.act(plan(self.me(), &live, &leases, &held)).await?;
+            self.bury(&workers, &leases, now).await?;
+            self.planned = Planned { live, heartbeat: self.heartbeat };
+        }
         self.clear_replies().await?;
         self.tell_held();
         Ok(())
@@ -133,7 +155,7 @@ impl Members {
     }
 
     /// Shows that this worker lives, and reads what the others do.
-    async fn beat(&self, leaving: bool) -> Result<Found, StoreError> {
+    async fn beat(&self, leaving: bool) -> Result<Workers, StoreError> {
         let (name, release) = (self.name.clone(), self.shared.registry.release());
         let own = WorkerRecord { heartbeat: self.heartbeat, release, name, leaving };
         let key = keyspace::worker(self.me().as_bytes());
@@ -145,27 +167,28 @@ impl Members {
                     tx.atomic_add(&keyspace::members(), 1);
                 }
                 tx.set(&key, &own.encode_to_vec());
-                let (workers, leases) = (keyspace::workers(), keyspace::leases());
+                let workers = keyspace::workers();
                 let workers = tx.snapshot_get_range(&workers.begin, &workers.end, MAX_WORKERS, false).await?;
-                let leases =
-                    tx.snapshot_get_range(&leases.begin, &leases.end, usize::from(SHARDS), false).await?;
-                Ok::<_, StoreError>(Found {
-                    workers: workers
-                        .into_iter()
-                        .filter_map(|(key, row)| {
-                            let id = WorkerId::from_bytes(keyspace::worker_id(&key)?);
-                            Some((id, WorkerRecord::decode(row).ok()?))
-                        })
-                        .collect(),
-                    leases: leases
-                        .into_iter()
-                        .filter_map(|(key, row)| {
-                            Some((keyspace::lease_shard(&key)?, LeaseRecord::decode(row).ok()?))
-                        })
-                        .collect(),
-                })
+                let found = workers.into_iter().filter_map(|(key, row)| {
+                    let id = WorkerId::from_bytes(keyspace::worker_id(&key)?);
+                    Some((id, WorkerRecord::decode(row).ok()?))
+                });
+                Ok::<_, StoreError>(found.collect())
             })
             .await
+    }
+
+    /// Who has which shard.
+    async fn leases(&self) -> Result<BTreeMap<ShardIndex, LeaseRecord>, StoreError> {
+        let leases = keyspace::leases();
+        let rows = self.shared.db.read("engine_leases", async |mut tx| {
+            tx.snapshot_get_range(&leases.begin, &leases.end, usize::from(SHARDS), false).await
+        });
+        let found = rows
+            .await?
+            .into_iter()
+            .filter_map(|(key, row)| Some((keyspace::lease_shard(&key)?, LeaseRecord::decode(row).ok()?)));
+        Ok(found.collect())
     }
 
     async fn act(&mut self, steps: Vec<Step>) -> Result<(), StoreError> {
@@ -260,16 +283,20 @@ impl Members {
     }
 
     /// Removes the rows of the dead, once they have no leases.
-    async fn bury(&self, found: &Found, now: Instant) -> Result<(), StoreError> {
+    async fn bury(
+        &self,
+        workers: &Workers,
+        leases: &BTreeMap<ShardIndex, LeaseRecord>,
+        now: Instant,
+    ) -> Result<(), StoreError> {
         let dead = if self.alone {
-            found.workers.iter().map(|(id, _)| *id).filter(|id| *id != self.me()).collect()
+            workers.iter().map(|(id, _)| *id).filter(|id| *id != self.me()).collect()
         } else {
             self.view.dead(now)
         };
         for id in dead {
-            let owns = found.leases.values().any(|lease| lease.owner == id.as_bytes().as_slice());
-            let Some((_, seen)) = found.workers.iter().find(|(there, _)| *there == id).filter(|_| !owns)
-            else {
+            let owns = leases.values().any(|lease| lease.owner == id.as_bytes().as_slice());
+            let Some((_, seen)) = workers.iter().find(|(there, _)| *there == id).filter(|_| !owns) else {
                 continue;
             };
             let key = keyspace::worker(id.as_bytes());

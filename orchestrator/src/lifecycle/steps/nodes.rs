@@ -1,9 +1,10 @@
 //! Nodes come, go and are given up.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
+use futures_util::{StreamExt, TryStreamExt, stream};
 use muster_engine::WorkerId;
-use muster_protocol::agent::AgentHello;
+use muster_protocol::agent::{AgentHello, ServerReport};
 use muster_protocol::id::{NodeId, ServerId, ServerMark};
 use muster_store::{Database, Transaction};
 
@@ -12,6 +13,10 @@ use crate::keyspace;
 use crate::records::NodeRecord;
 use crate::state::desired::MAX_SERVERS_PER_NODE;
 use crate::state::{StateError, edges, kv, nodes};
+
+/// Servers of one node in transactions at once: they share the store's group commit, and one after the other a node of
+/// thousands would be back only after as many commits.
+const MAX_CONCURRENT: usize = 32;
 
 /// Takes over an agent's hello: the node, every server it reports, and which it no longer has. Returns
 /// the link's session, to be given to [`node_disconnected`].
@@ -33,13 +38,20 @@ pub async fn node_connected(
                 .ok_or_else(|| StepError::Unknown(node.to_string()))
         })
         .await?;
-    let mut spoken_of = BTreeSet::new();
+    // Each server once, since they are taken over side by side.
+    let mut reports = BTreeMap::new();
     for report in &hello.servers {
         if let Ok(server) = report.server_id.parse::<ServerId>() {
-            spoken_of.insert(server.uuid());
-            server_reported(db, node, session, report, now_ms).await?;
+            reports.insert(server.uuid(), report.clone());
         }
     }
+    let spoken_of: BTreeSet<uuid::Uuid> = reports.keys().copied().collect();
+    let take =
+        |report: ServerReport| async move { server_reported(db, node, session, &report, now_ms).await };
+    stream::iter(reports.into_values().map(take))
+        .buffer_unordered(MAX_CONCURRENT)
+        .try_collect::<()>()
+        .await?;
     forget_forgotten(db, (node, session), &spoken_of).await?;
     // Without Docker an agent cannot tell what it has: then what it does not list is not lost.
     if hello.unable.is_empty() {
@@ -56,17 +68,17 @@ async fn lose_unspoken(
     spoken_of: &BTreeSet<uuid::Uuid>,
     now_ms: u64,
 ) -> Result<(), StepError> {
-    for server in on_node(db, node).await? {
-        if !spoken_of.contains(&server.uuid()) {
-            db.run("container_lost", async |mut tx| {
-                require_link(&mut tx, node, session).await?;
-                happen(&mut tx, server, &Event::ContainerLost, now_ms).await?;
-                Ok::<_, StepError>(())
-            })
-            .await?;
-        }
-    }
-    Ok(())
+    let mut unspoken = on_node(db, node).await?;
+    unspoken.retain(|server| !spoken_of.contains(&server.uuid()));
+    let lose = |server: ServerId| async move {
+        db.run("container_lost", async |mut tx| {
+            require_link(&mut tx, node, session).await?;
+            happen(&mut tx, server, &Event::ContainerLost, now_ms).await?;
+            Ok::<_, StepError>(())
+        })
+        .await
+    };
+    stream::iter(unspoken.into_iter().map(lose)).buffer_unordered(MAX_CONCURRENT).try_collect().await
 }
 
 /// What is written because of what a link said is written only while it is the node's newest.

@@ -1,0 +1,153 @@
+#!/usr/bin/env bash
+# The example game through the whole line: eight headless Godot clients ask for a match, meet on one server, and play
+# through the edge, seven by ENet and one by WebSocket. One is killed and comes back to its seat. Then the server drains.
+#
+#   scripts/test-godot-arena.sh [MUSTER]      (the program; target/debug/muster if not given)
+#   scripts/test-godot-arena.sh --image       (only makes the game's image)
+set -euo pipefail
+. "$(dirname "$0")/lib.sh"
+cd "$REPO_ROOT"
+
+IMAGE=muster-test/godot-arena:latest
+PLAYERS=8
+PLAY_S=30
+# A busy machine gets more than it should need; nothing waits longer.
+START_DEADLINE_S=60
+# To transfer and load the image, and for the engine to start.
+READY_DEADLINE_S=240
+MATCH_DEADLINE_S=90
+DRAIN_DEADLINE_S=60
+
+run_label="muster.test.run=godot-arena-$$"
+results="$REPO_ROOT/target/godot/arena"
+work="$results/stack"
+dev_pid=''
+
+clean_up() {
+    docker ps -aq --filter "label=$run_label" | xargs -r docker rm -f >/dev/null 2>&1 || true
+    if [ -n "$dev_pid" ] && kill -INT "$dev_pid" 2>/dev/null; then wait "$dev_pid" || true; fi
+}
+trap clean_up EXIT
+
+build_game() {
+    # The addon is linked into the project; an image wants it itself.
+    cp -RL examples/arena-godot/game "$results/image"
+    run_logged "$REPO_ROOT/target/setup/docker-build.log" docker build --tag "$IMAGE" "$results/image"
+}
+
+# wait_until SECONDS WHAT COMMAND...
+wait_until() {
+    local deadline=$((SECONDS + $1)) what="$2"
+    shift 2
+    until "$@"; do
+        [ "$SECONDS" -lt "$deadline" ] || die "$what: not in time. Logs: $results"
+        sleep 0.3
+    done
+}
+
+# muster ARGUMENT...: the command line, of the stack in its directory.
+muster() { (cd "$work" && "$MUSTER" "$@"); }
+
+free_port() {
+    local port
+    while :; do
+        port=$((RANDOM % 8000 + 22000))
+        ! (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && printf '%s' "$port" && return
+    done
+}
+
+start_stack() {
+    rm -rf "$work"
+    mkdir -p "$work"
+    local port
+    port="$(free_port)"
+    (cd "$work" && exec "$MUSTER" dev --port "$port" --players-from "$((port + 100))") >"$results/muster.log" 2>&1 &
+    dev_pid=$!
+    wait_until "$START_DEADLINE_S" "Muster's start" test -s "$work/.muster/client.toml"
+    export MUSTER_URL="http://127.0.0.1:$port"
+    wait_until "$START_DEADLINE_S" "the client token" test -s "$work/.muster/client-token"
+    wait_until "$START_DEADLINE_S" "the node" node_is_ready
+}
+
+node_is_ready() { muster node ls 2>/dev/null | grep -q ready; }
+
+push_game() {
+    muster build push "$IMAGE" --tag arena-godot:latest >"$results/push.log" 2>&1 || die "push failed: $(tail -n 3 "$results/push.log")"
+    muster fleet apply -f "$REPO_ROOT/examples/arena-godot/game/fleet.toml" >/dev/null || return
+    # The players of the test are one match, so that all of them meet.
+    sed "s/min = 1, max = 8/min = $PLAYERS, max = $PLAYERS/" examples/arena-godot/game/queue.toml >"$work/queue.toml"
+    muster queue apply -f queue.toml >/dev/null || return
+    wait_until "$READY_DEADLINE_S" "a ready server" server_is ready
+}
+
+server_is() { muster --json server ls --all 2>/dev/null | grep -q "\"state\": *\"$1\""; }
+
+# play NUMBER [ARGUMENT...]: one player in a container of its own, with a home that outlives it.
+play() {
+    local number="$1"
+    shift
+    mkdir -p "$results/home-$number"
+    docker run --rm --init --network host --label "$run_label" --name "muster-arena-$$-$number" \
+        --user "$(id -u):$(id -g)" --env HOME=/home --volume "$results/home-$number":/home \
+        --env MUSTER_URL --env MUSTER_TOKEN="$(cat "$work/.muster/client-token")" \
+        "$IMAGE" -- --bot "player-$number" --seconds "$PLAY_S" --until-drained "$@" \
+        >>"$results/player-$number.log" 2>&1
+}
+
+has_seat() { [ "$(grep -c '^seat: ' "$results/player-$1.log" 2>/dev/null)" = "${2:-1}" ]; }
+all_have_seats() {
+    local number
+    for ((number = 1; number <= PLAYERS; number++)); do has_seat "$number" || return; done
+}
+
+seat_of() { sed -n 's/^seat: //p' "$results/player-1.log" | sed -n "$1p"; }
+
+play_the_game() {
+    local number players=()
+    for ((number = 1; number <= PLAYERS; number++)); do
+        if [ "$number" -eq "$PLAYERS" ]; then play "$number" --transport websocket & else play "$number" & fi
+        players[number]=$!
+    done
+    wait_until "$MATCH_DEADLINE_S" "seats for all players" all_have_seats
+    local began=$SECONDS
+
+    # What is killed says nothing to anybody.
+    docker kill "muster-arena-$$-1" >/dev/null
+    wait "${players[1]}" || true
+    play 1 &
+    players[1]=$!
+    wait_until "$MATCH_DEADLINE_S" "the return of the killed player" has_seat 1 2
+    [ "$(seat_of 1)" = "$(seat_of 2)" ] ||
+        die "the killed player sat in $(seat_of 1) and came back to $(seat_of 2)"
+    say "the killed player is back in its seat, $((SECONDS - began)) s after all had theirs"
+
+    while [ "$((SECONDS - began))" -lt "$PLAY_S" ]; do sleep 0.5; done
+    local server
+    server="$(muster --json server ls --state allocated | grep -o 'srv_[a-z0-9]*' | head -n 1)"
+    # Nothing warm: the server would be replaced.
+    sed 's/warm = 1/warm = 0/' examples/arena-godot/game/fleet.toml >"$work/fleet.toml"
+    muster fleet apply -f fleet.toml >/dev/null || return
+    muster server logs "$server" --tail 1000 >"$results/server.log" 2>&1 || true
+    muster server stop "$server" >/dev/null || return
+    say "$server drains"
+
+    local failed=0
+    for ((number = 1; number <= PLAYERS; number++)); do wait "${players[number]}" || failed=$((failed + 1)); done
+    grep -h '^{' "$results"/player-*.log || true
+    [ "$failed" -eq 0 ] || die "$failed of $PLAYERS players failed; their logs are in $results"
+    [ "$(grep -lh '"transport":"websocket"' "$results"/player-*.log | wc -l)" -eq 1 ] || die "nobody came by WebSocket"
+    wait_until "$DRAIN_DEADLINE_S" "the server's end" server_has_ended "$server"
+    grep -q "again=true" "$results/server.log" || die "the server did not see the killed player come back"
+}
+
+server_has_ended() { muster server show "$1" 2>/dev/null | grep -q stopped; }
+
+rm -rf "$results"
+mkdir -p "$results"
+step "set up what is missing" scripts/setup.sh docker godot
+step "build the image of arena-godot" build_game
+[ "${1:-}" != --image ] || exit 0
+MUSTER="$(realpath "${1:-target/debug/muster}")"
+step "start Muster" start_stack
+step "push the game; its server becomes ready" push_game
+step "$PLAYERS players meet, one is killed and comes back, the server drains" play_the_game

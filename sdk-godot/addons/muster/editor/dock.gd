@@ -1,0 +1,266 @@
+@tool
+extends VBoxContainer
+## The dock: a stack on this machine, games that play on it, deploying to it, and what its servers
+## do.
+
+const Json := preload("../core/json.gd")
+const LocalStack := preload("local_stack.gd")
+const Commands := preload("commands.gd")
+const ServerList := preload("server_list.gd")
+
+## Files of the project that are deployed with it, where they exist.
+const FLEET_FILE := "res://fleet.toml"
+const QUEUE_FILE := "res://queue.toml"
+const MAX_CLIENTS := 8
+const MAX_LOG_CHARS := 100_000
+
+var _stack := LocalStack.new()
+var _commands := Commands.new()
+var _servers := ServerList.new()
+
+var _stack_button := Button.new()
+var _stack_status := Label.new()
+var _client_count := SpinBox.new()
+var _play_button := Button.new()
+var _image := LineEdit.new()
+var _preset := LineEdit.new()
+var _deploy_button := Button.new()
+var _tree := Tree.new()
+var _stop_button := Button.new()
+var _log := TextEdit.new()
+var _log_of := Label.new()
+
+
+func _init() -> void:
+	name = "Muster"
+	for part: Node in [_stack, _commands, _servers]:
+		add_child(part)
+	_servers.stack = _stack
+	_add_stack_part()
+	_add_play_part()
+	_add_deploy_part()
+	_add_server_part()
+	_stack.changed.connect(_on_stack_changed)
+	_commands.said.connect(_append_log)
+	_commands.done.connect(_on_deployed)
+	_servers.listed.connect(_on_listed)
+	_servers.logged.connect(_on_logged)
+	_on_stack_changed()
+
+
+func _add_stack_part() -> void:
+	var row := _row("Local stack")
+	_stack_status.size_flags_horizontal = Control.SIZE_EXPAND_FILL
+	_stack_status.text_overrun_behavior = TextServer.OVERRUN_TRIM_ELLIPSIS
+	row.add_child(_stack_status)
+	_stack_button.tooltip_text = "Run orchestrator, agent and edge on this machine (muster dev)"
+	_stack_button.pressed.connect(_on_stack_pressed)
+	row.add_child(_stack_button)
+
+
+func _add_play_part() -> void:
+	var row := _row("Play")
+	_client_count.min_value = 1
+	_client_count.max_value = MAX_CLIENTS
+	_client_count.value = 2
+	_client_count.suffix = "clients"
+	_client_count.size_flags_horizontal = Control.SIZE_EXPAND_FILL
+	row.add_child(_client_count)
+	_play_button.text = "Start"
+	_play_button.tooltip_text = "Run the project as often, with the stack's URL and client token"
+	_play_button.pressed.connect(_on_play_pressed)
+	row.add_child(_play_button)
+
+
+func _add_deploy_part() -> void:
+	var row := _row("Deploy")
+	_image.placeholder_text = "image"
+	_image.text = (
+		str(ProjectSettings.get_setting("application/config/name", "game")).to_kebab_case()
+	)
+	_image.tooltip_text = "The image to make from the project's Dockerfile, and the build's name"
+	_image.size_flags_horizontal = Control.SIZE_EXPAND_FILL
+	row.add_child(_image)
+	_preset.placeholder_text = "export preset"
+	_preset.tooltip_text = "Export with this preset first; empty: the Dockerfile takes the project"
+	_preset.size_flags_horizontal = Control.SIZE_EXPAND_FILL
+	row.add_child(_preset)
+	_deploy_button.text = "Deploy"
+	_deploy_button.tooltip_text = "Export, docker build, build push; apply fleet.toml and queue.toml"
+	_deploy_button.pressed.connect(_on_deploy_pressed)
+	row.add_child(_deploy_button)
+
+
+func _add_server_part() -> void:
+	var row := _row("Servers")
+	_log_of.size_flags_horizontal = Control.SIZE_EXPAND_FILL
+	row.add_child(_log_of)
+	_stop_button.text = "Stop"
+	_stop_button.tooltip_text = "The selected server drains: its players finish first"
+	_stop_button.disabled = true
+	_stop_button.pressed.connect(_on_stop_pressed)
+	row.add_child(_stop_button)
+	_tree.columns = 3
+	_tree.hide_root = true
+	_tree.column_titles_visible = true
+	var titles: Array[String] = ["Server", "State", "Players"]
+	for column in 3:
+		_tree.set_column_title(column, titles[column])
+		_tree.set_column_title_alignment(column, HORIZONTAL_ALIGNMENT_LEFT)
+	_tree.set_column_expand_ratio(0, 3)
+	_tree.custom_minimum_size.y = 110
+	_tree.item_selected.connect(_on_selected)
+	add_child(_tree)
+	_log.editable = false
+	_log.wrap_mode = TextEdit.LINE_WRAPPING_BOUNDARY
+	_log.size_flags_vertical = Control.SIZE_EXPAND_FILL
+	_log.custom_minimum_size.y = 160
+	_log.placeholder_text = "What the stack, a deploy or the selected server prints"
+	add_child(_log)
+
+
+func _row(title: String) -> HBoxContainer:
+	var label := Label.new()
+	label.text = title
+	label.theme_type_variation = "HeaderSmall"
+	add_child(label)
+	var row := HBoxContainer.new()
+	add_child(row)
+	return row
+
+
+func _on_stack_pressed() -> void:
+	if _stack.is_running():
+		_stack_status.text = "stopping..."
+		_stack.stop()
+		return
+	var fault := _stack.start(MusterSettings.text(MusterSettings.PROGRAM))
+	_stack_status.text = fault if fault != "" else "starting..."
+
+
+func _on_stack_changed() -> void:
+	_stack_button.text = "Stop" if _stack.is_running() else "Start"
+	if _stack.is_up():
+		_stack_status.text = "up at " + _stack.url
+	elif not _stack.is_running():
+		_stack_status.text = "not running"
+		_tree.clear()
+	_play_button.disabled = not _stack.is_up()
+	_deploy_button.disabled = not _stack.is_up() or _commands.is_running()
+	if _servers.selected == "" and not _commands.is_running() and not _stack.lines.is_empty():
+		_log_of.text = ""
+		_set_log("\n".join(_stack.lines))
+
+
+func _on_play_pressed() -> void:
+	# A child has its parent's environment, and there is no other way to give it one.
+	OS.set_environment("MUSTER_URL", _stack.url)
+	OS.set_environment("MUSTER_TOKEN", _stack.client_token)
+	var project := ProjectSettings.globalize_path("res://")
+	for client in int(_client_count.value):
+		var place := "%d,%d" % [60 + client * 60, 60 + client * 60]
+		OS.create_process(OS.get_executable_path(), ["--path", project, "--position", place])
+	OS.unset_environment("MUSTER_URL")
+	OS.unset_environment("MUSTER_TOKEN")
+
+
+func _on_deploy_pressed() -> void:
+	_select("")
+	_set_log("")
+	_deploy_button.disabled = _commands.run(_deploy_commands())
+
+
+## Each step of a deploy, as one would type it in the project's folder.
+func _deploy_commands() -> Array[PackedStringArray]:
+	var project := ProjectSettings.globalize_path("res://")
+	var image := _image.text.strip_edges()
+	var steps: Array[PackedStringArray] = []
+	if _preset.text.strip_edges() != "":
+		var engine := OS.get_executable_path()
+		steps.append(
+			PackedStringArray(
+				[
+					engine,
+					"--headless",
+					"--path",
+					project,
+					"--export-release",
+					_preset.text.strip_edges()
+				]
+			)
+		)
+	steps.append(PackedStringArray(["docker", "build", "--tag", image, project]))
+	steps.append(_muster(["build", "push", image, "--tag", image + ":latest"]))
+	for pair: Array in [["fleet", FLEET_FILE], ["queue", QUEUE_FILE]]:
+		var file: String = pair[1]
+		if FileAccess.file_exists(file):
+			steps.append(_muster([pair[0], "apply", "-f", ProjectSettings.globalize_path(file)]))
+	return steps
+
+
+func _muster(arguments: PackedStringArray) -> PackedStringArray:
+	# The stack's own address: a token on the command line would be seen by every user of the
+	# machine.
+	OS.set_environment("MUSTER_URL", _stack.url)
+	OS.set_environment("MUSTER_TOKEN", _stack.admin_token)
+	OS.set_environment("MUSTER_NAMESPACE", _stack.namespace_name)
+	return PackedStringArray([MusterSettings.text(MusterSettings.PROGRAM)]) + arguments
+
+
+func _on_deployed(is_well: bool) -> void:
+	for variable: String in ["MUSTER_URL", "MUSTER_TOKEN", "MUSTER_NAMESPACE"]:
+		OS.unset_environment(variable)
+	_deploy_button.disabled = not _stack.is_up()
+	_append_log("deployed" if is_well else "not deployed: see above")
+
+
+func _on_listed(servers: Array[Dictionary], why: String) -> void:
+	if why != "":
+		_stack_status.text = why
+		return
+	_tree.clear()
+	var root := _tree.create_item()
+	for server in servers:
+		var id := Json.text(server, "id")
+		var item := _tree.create_item(root)
+		item.set_text(0, "%s  …%s" % [Json.text(server, "fleet"), id.right(6)])
+		item.set_tooltip_text(0, "%s\n%s" % [id, Json.text(server, "explanation")])
+		item.set_text(1, Json.text(server, "state"))
+		item.set_text(2, str(Json.objects(server, "seats").size()))
+		item.set_metadata(0, id)
+		if id == _servers.selected:
+			item.select(0)
+
+
+func _on_selected() -> void:
+	var item := _tree.get_selected()
+	var id: String = item.get_metadata(0)
+	if id != _servers.selected:
+		_select(id)
+
+
+func _select(server: String) -> void:
+	_servers.selected = server
+	_stop_button.disabled = server == ""
+	_log_of.text = "" if server == "" else "log of …" + server.right(6)
+
+
+func _on_stop_pressed() -> void:
+	var stopped := await _servers.stop(_servers.selected)
+	if not stopped.ok:
+		_append_log(stopped.message)
+
+
+func _on_logged(text: String) -> void:
+	_set_log(text)
+
+
+func _append_log(text: String) -> void:
+	_set_log(_log.text + text + "\n")
+
+
+func _set_log(text: String) -> void:
+	if text == _log.text:
+		return
+	_log.text = text.right(MAX_LOG_CHARS)
+	_log.scroll_vertical = _log.get_line_count()
