@@ -8,6 +8,7 @@ signal told(state: String, why: MusterResult)
 const Deadline := preload("../addons/muster/core/clock.gd")
 const EdgeDoor := preload("../addons/muster/client/edge_door.gd")
 const LinkWatch := preload("../addons/muster/client/link_watch.gd")
+const WebRefusal := preload("../addons/muster/client/web_refusal.gd")
 const Preface := preload("../addons/muster/protocol/preface.gd")
 
 const REJOIN_S := 20.0
@@ -136,16 +137,22 @@ func _open_web(endpoint: MusterEndpoint, deadline: Deadline) -> MusterResult:
 		return result
 	while not deadline.is_over():
 		socket.poll()
+		while socket.get_available_packet_count() > 0:
+			# One that says something and ends at once was open.
+			_keep(socket.get_packet().get_string_from_utf8())
+			_web = socket
+			open_by = "ws"
+		if _web != null:
+			return result
 		match socket.get_ready_state():
 			WebSocketPeer.STATE_OPEN:
 				_web = socket
 				open_by = "ws"
 				return result
 			WebSocketPeer.STATE_CLOSED:
-				# The engine does not hand out the status of a handshake that failed.
-				result.fail(
-					MusterResult.UNREACHABLE, "the edge did not open the WebSocket; is it up?"
-				)
+				var what := "the edge did not open the WebSocket; is it up?"
+				result.fail(MusterResult.UNREACHABLE, what)
+				await WebRefusal.explain(result, endpoint.url, self, client.http.authority)
 				return result
 		await get_tree().process_frame
 	result.fail(MusterResult.TIMEOUT, "the edge did not open the WebSocket in time")

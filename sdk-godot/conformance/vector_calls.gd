@@ -10,6 +10,8 @@ func _on_vector_encode(request: Dictionary) -> Dictionary:
 	match Json.text(request, "what"):
 		"udp_preface":
 			return _ok({"hex": Preface.encode(Json.text(request, "token")).hex_encode()})
+		"tcp_preface":
+			return _ok({"hex": Preface.encode_tcp(Json.text(request, "token")).hex_encode()})
 		"beacon_request":
 			return _ok(
 				{"hex": Beacon.encode(Json.text(request, "nonce_hex").hex_decode()).hex_encode()}
@@ -18,7 +20,12 @@ func _on_vector_encode(request: Dictionary) -> Dictionary:
 
 
 func _on_vector_decode(request: Dictionary) -> Dictionary:
-	var bytes := Json.text(request, "hex").hex_decode()
+	var hex := Json.text(request, "hex")
+	var bytes := (
+		hex.hex_decode()
+		if hex.is_valid_hex_number() and hex.length() % 2 == 0
+		else PackedByteArray()
+	)
 	match Json.text(request, "what"):
 		"answer":
 			var answer := Preface.answer_in(bytes)
@@ -38,7 +45,10 @@ func _on_vector_decode(request: Dictionary) -> Dictionary:
 static func _claims(token: String) -> Dictionary:
 	var claims := SessionToken.claims_in(token)
 	if claims.is_empty():
-		return {"error": {"code": "bad_answer", "message": "this is no session token of Muster's"}}
+		return {
+			"error":
+			{"code": "refused_malformed", "message": "this is no session token of Muster's"}
+		}
 	return _ok(
 		{
 			"namespace": Json.text(claims, "ns"),

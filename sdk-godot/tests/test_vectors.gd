@@ -25,6 +25,7 @@ func test_prefaces_and_answers_are_those_of_every_sdk() -> void:
 	var vectors := _vectors("preface.json")
 	var token: String = vectors["token"]
 	equal(Preface.encode(token), _hex(vectors, "udp_preface"))
+	equal(Preface.encode_tcp(token), _hex(vectors, "tcp_preface"))
 	equal(Preface.answer_in(_hex(vectors, "accepted")), "accepted")
 	for refusal: String in ["malformed", "untrusted", "expired", "wrong_port", "unavailable"]:
 		equal(Preface.answer_in(_hex(vectors, "refused_" + refusal)), "refused_" + refusal)

@@ -45,6 +45,7 @@ func _ready() -> void:
 func open(of_arena: Arena) -> void:
 	arena = of_arena
 	arena.round_ending.connect(func() -> void: status.text = "the round ends in a moment")
+	arena.hide()
 	show()
 
 
@@ -100,12 +101,14 @@ func _show(joined: MusterConnection) -> void:
 	if not joined.ok:
 		_back_to_menu(joined)
 		return
+	arena.show()
 	leave.show()
 	status.text = "in seat %s" % joined.seat_id
 
 
 func _back_to_menu(why: MusterResult) -> void:
 	status.text = why.message
+	arena.hide()
 	leave.hide()
 	box.show()
 

@@ -8,7 +8,12 @@ enum Choice { AUTOMATIC, ENET, WEBSOCKET }
 const Deadline := preload("../core/clock.gd")
 const EdgeDoor := preload("edge_door.gd")
 const Admission := preload("admission.gd")
+const WebRefusal := preload("web_refusal.gd")
 
+## After which no other way is tried.
+const FINAL: Array[String] = [
+	MusterResult.SERVER_FULL, MusterResult.JOIN_REFUSED, MusterResult.CLOSED
+]
 ## Seconds without an answer of any edge after which UDP counts as blocked, where there is another
 ## way.
 const UDP_PATIENCE_S := 2.0
@@ -20,6 +25,9 @@ const MAX_PORTS := 3
 var http: MusterHttp = null
 var door: EdgeDoor = null
 var admission: Admission = null
+
+## Goes up with each attempt, so that one that was overtaken lets go of the API.
+var _run := 0
 
 
 func _init() -> void:
@@ -38,6 +46,8 @@ func open(
 	avoided: String,
 	deadline: Deadline
 ) -> MusterConnection:
+	_run += 1
+	var run := _run
 	var enet := _of(assignment, MusterEndpoint.Protocol.UDP, avoided)
 	var web := _of(assignment, MusterEndpoint.Protocol.WS, avoided)
 	if choice == Choice.WEBSOCKET or not has_udp():
@@ -54,10 +64,10 @@ func open(
 		var patience_s := deadline.left_s() if web.is_empty() else UDP_PATIENCE_S
 		connection = await _open_enet(enet, api, patience_s, deadline)
 		# Who was turned away is so by every way.
-		if connection.ok or web.is_empty() or connection.code == MusterResult.SERVER_FULL:
+		if connection.ok or web.is_empty() or connection.code in FINAL:
 			return connection
 	for endpoint in web:
-		if deadline.is_over():
+		if deadline.is_over() or run != _run:
 			break
 		connection = await _open_web(endpoint, api, deadline)
 		if (
@@ -66,6 +76,12 @@ func open(
 		):
 			break
 	return connection
+
+
+## Lets an attempt that is under way come to nothing.
+func cancel() -> void:
+	_run += 1
+	admission.end()
 
 
 ## Whether this platform has sockets.
@@ -94,9 +110,13 @@ func _open_enet(
 ) -> MusterConnection:
 	var connection := MusterConnection.new()
 	connection.transport = MusterConnection.Transport.ENET
+	var run := _run
 	for attempt in MAX_PORTS:
 		var patience := Deadline.new(minf(patience_s, deadline.left_s()))
 		var passage := await _pass(endpoints, patience)
+		if run != _run:
+			_give_way(connection)
+			return connection
 		if not passage.ok:
 			connection.fail_as(passage)
 			return connection
@@ -155,17 +175,26 @@ func _open_web(
 		return connection
 	connection.peer = peer
 	await _join(connection, api, deadline)
+	if connection.code == MusterResult.CONNECTION_LOST:
+		await WebRefusal.explain(connection, endpoint.url, self, http.authority)
 	return connection
 
 
 ## Sets the peer, and waits until the server has let the player in.
 func _join(connection: MusterConnection, api: SceneMultiplayer, deadline: Deadline) -> void:
+	var run := _run
 	admission.begin(api, connection.endpoint.token)
 	api.multiplayer_peer = connection.peer
 	var patience := Deadline.new(minf(JOIN_TIMEOUT_S, deadline.left_s()))
 	await patience.until(
-		get_tree(), func() -> bool: return admission.is_in or not admission.verdict.ok
+		get_tree(),
+		func() -> bool: return admission.is_in or not admission.verdict.ok or run != _run
 	)
+	if run != _run:
+		# Another attempt has the API now.
+		connection.peer.close()
+		_give_way(connection)
+		return
 	admission.end()
 	connection.seat_id = admission.seat_id
 	if admission.is_in:
@@ -177,10 +206,10 @@ func _join(connection: MusterConnection, api: SceneMultiplayer, deadline: Deadli
 		)
 	else:
 		connection.fail_as(admission.verdict)
-		if connection.endpoint.url.begins_with("wss:"):
-			# The engine does not say why a WebSocket did not open.
-			connection.message += ". If the edge's certificate is of a CA of your own, name its file in "
-			connection.message += "the setting " + MusterSettings.CA
 	if api.multiplayer_peer == connection.peer:
 		api.multiplayer_peer = OfflineMultiplayerPeer.new()
 	connection.peer.close()
+
+
+static func _give_way(connection: MusterConnection) -> void:
+	connection.fail(MusterResult.CLOSED, "the connection was closed while it was being made")

@@ -129,7 +129,7 @@ static func _say_why(passage: Passage, attempts: Array[Attempt]) -> void:
 		)
 		return
 	passage.fail(
-		MusterResult.UNREACHABLE,
+		MusterResult.TIMEOUT,
 		"no edge of the match answers over UDP; it is down, or a firewall is between"
 	)
 

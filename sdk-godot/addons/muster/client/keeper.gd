@@ -64,6 +64,7 @@ func begin(
 func end() -> void:
 	_generation += 1
 	_is_watching = false
+	connector.cancel()
 	if _api != null and _api.server_disconnected.is_connected(_on_server_disconnected):
 		_api.server_disconnected.disconnect(_on_server_disconnected)
 	_api = null
@@ -112,6 +113,9 @@ func _on_server_disconnected() -> void:
 
 
 func _lose(message: String) -> void:
+	# The peer that is given up for another says so, too.
+	if _is_lost:
+		return
 	var why := MusterResult.new()
 	why.fail(MusterResult.CONNECTION_LOST, message)
 	_is_watching = false
@@ -132,17 +136,17 @@ func _rejoin(generation: int) -> void:
 		connection.peer.close()
 	var why := MusterResult.new()
 	why.fail(MusterResult.CONNECTION_LOST, "the seat could not be taken again")
+	# The first round goes without the orchestrator, which may be away or slow.
+	var is_first := Time.get_ticks_msec() - _read_ms < FRESH_MS
 	while generation == _generation and not deadline.is_over():
-		if (
-			Time.get_ticks_msec() - _read_ms > FRESH_MS
-			or not why.code == MusterResult.CONNECTION_LOST
-		):
+		if not is_first:
 			var is_theirs := await _read_ticket(deadline)
 			if generation != _generation:
 				return
 			if not is_theirs.ok:
 				why = is_theirs
 				break
+		is_first = false
 		var round_by := Deadline.new(minf(ROUND_TIMEOUT_S, deadline.left_s()))
 		var again := await connector.open(_assignment, _api, choice, avoided, round_by)
 		if generation != _generation:
@@ -157,9 +161,6 @@ func _rejoin(generation: int) -> void:
 		why = again
 		if why.code == MusterResult.JOIN_REFUSED:
 			break
-		if why.code == MusterResult.CONNECTION_LOST:
-			# Not to be taken for the code by which the loop begins.
-			why.code = MusterResult.UNREACHABLE
 		avoided = ""
 		await deadline.pause(get_tree(), ROUND_PAUSE_S)
 	if generation == _generation:
@@ -171,23 +172,24 @@ func _rejoin(generation: int) -> void:
 ## ones are all there is, and the edges know them.
 func _read_ticket(deadline: Deadline) -> MusterResult:
 	var result := MusterResult.new()
-	if _ticket == null:
+	var ticket := _ticket
+	if ticket == null:
 		return result
 	var timeout_s := minf(call_timeout_s, deadline.left_s())
 	var reply := await connector.http.fetch(
-		"/v1/tickets/" + _ticket.id.uri_encode(), timeout_s, _ticket.token
+		"/v1/tickets/" + ticket.id.uri_encode(), timeout_s, ticket.token
 	)
 	if not reply.ok:
 		if reply.status >= 400 and reply.status < 500 and reply.status != 429:
 			result.fail_as(reply)
 		return result
-	var fresh := _ticket.copy()
+	var fresh := ticket.copy()
 	if not fresh.read(reply.body):
 		return result
 	fresh.judge()
 	if not fresh.ok:
 		result.fail_as(fresh)
-	elif fresh.assignment != null:
+	elif fresh.assignment != null and ticket == _ticket:
 		_assignment = fresh.assignment
 		_read_ms = Time.get_ticks_msec()
 	return result

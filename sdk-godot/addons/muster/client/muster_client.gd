@@ -83,6 +83,12 @@ func configure(url: String, token: String, ca_pem := "") -> MusterResult:
 	http.base_url = url.strip_edges().trim_suffix("/")
 	http.token = token.strip_edges()
 	http.authority = null
+	if not (http.base_url.begins_with("http://") or http.base_url.begins_with("https://")):
+		_configuration.fail(
+			MusterResult.INVALID_ARGUMENT,
+			"the URL is %s; give it as http://host:port or https://host:port" % JSON.stringify(url)
+		)
+		return _configuration
 	var file := MusterSettings.text(MusterSettings.CA)
 	if ca_pem != "" or file != "":
 		var authority := X509Certificate.new()
@@ -227,7 +233,14 @@ func connect_to_match(assigned: MusterTicket, timeout_s := CONNECT_TIMEOUT_S) ->
 		if assigned.ok:
 			refused.fail(MusterResult.CLOSED, "the ticket has no match; wait for it first")
 		return refused
+	var deadline := Deadline.new(timeout_s)
 	var connection := await connect_to_seat(assigned.assignment, timeout_s, assigned)
+	if connection.code in [MusterResult.REFUSED_EXPIRED, MusterResult.REFUSED_UNTRUSTED]:
+		# The ticket may have lain for longer than its tokens live; read anew it has new ones.
+		var fresh := await read_ticket(assigned, minf(_call_timeout_s(0.0), deadline.left_s()))
+		if fresh.ok and fresh.assignment != null:
+			assigned = fresh
+			connection = await connect_to_seat(fresh.assignment, deadline.left_s(), fresh)
 	if connection.ok:
 		ticket = assigned
 	return connection

@@ -25,7 +25,7 @@ func create(
 	timeout_s := 0.0
 ) -> MusterTicket:
 	var body := {"fleet": fleet, "player": player, "lobby": spec.to_json()}
-	body["latencies_ms"] = latencies_ms
+	body["latencies_ms"] = MusterMatchRequest.whole(latencies_ms)
 	if not party.is_empty():
 		body["party"] = MusterMatchRequest.members(party)
 	return await _post("/v1/lobbies", body, player, timeout_s, false)
@@ -42,7 +42,9 @@ func find(
 	party: Dictionary = {},
 	timeout_s := 0.0
 ) -> MusterTicket:
-	var body := {"fleet": fleet, "player": player, "latencies_ms": latencies_ms}
+	var body := {
+		"fleet": fleet, "player": player, "latencies_ms": MusterMatchRequest.whole(latencies_ms)
+	}
 	if not tags.is_empty():
 		body["tags"] = tags
 	if otherwise != null:

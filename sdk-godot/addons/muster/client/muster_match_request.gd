@@ -37,7 +37,7 @@ func _init(of_queue := "", of_player := "") -> void:
 
 ## As the API wants it.
 func to_json() -> Dictionary:
-	var json := {"queue": queue, "player": player, "latencies_ms": latencies_ms}
+	var json := {"queue": queue, "player": player, "latencies_ms": whole(latencies_ms)}
 	if not attributes.is_empty():
 		json["attributes"] = attributes
 	if not party.is_empty():
@@ -55,6 +55,15 @@ func to_json() -> Dictionary:
 	if idempotency_key != "":
 		json["idempotency_key"] = idempotency_key
 	return json
+
+
+## Round trips as the API wants them: whole milliseconds, where JSON that was read has only numbers.
+static func whole(latencies: Dictionary) -> Dictionary:
+	var rounded := {}
+	for region: String in latencies:
+		var latency: float = latencies[region]
+		rounded[region] = ceili(latency)
+	return rounded
 
 
 ## A party as the API wants it.

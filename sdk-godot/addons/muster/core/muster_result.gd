@@ -38,6 +38,8 @@ const REFUSED := "refused_"
 const REFUSED_UNAVAILABLE := "refused_unavailable"
 ## The token's time is over: read the ticket again.
 const REFUSED_EXPIRED := "refused_expired"
+## The session token is not good; over WebSocket, it may also have expired.
+const REFUSED_UNTRUSTED := "refused_untrusted"
 ## The game server turned the player away.
 const JOIN_REFUSED := "join_refused"
 ## Every place on the game server is taken.

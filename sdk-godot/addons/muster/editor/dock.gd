@@ -263,4 +263,4 @@ func _set_log(text: String) -> void:
 	if text == _log.text:
 		return
 	_log.text = text.right(MAX_LOG_CHARS)
-	_log.scroll_vertical = _log.get_line_count()
+	_log.set_caret_line(_log.get_line_count() - 1)

@@ -37,6 +37,15 @@ static func encode(token: String) -> PackedByteArray:
 	return bytes
 
 
+## The same as the first bytes of a TCP connection: behind its length. The addon has no peer for
+## TCP; a game's own may.
+static func encode_tcp(token: String) -> PackedByteArray:
+	var preface := encode(token)
+	var bytes := PackedByteArray([preface.size() >> 8, preface.size() & 0xff])
+	bytes.append_array(preface)
+	return PackedByteArray() if preface.is_empty() else bytes
+
+
 ## What an edge says: [constant ACCEPTED], the code of a refusal, or [constant NO_ANSWER].
 static func answer_in(bytes: PackedByteArray) -> String:
 	if bytes.size() < HEADER_BYTES or bytes.slice(0, 4) != MAGIC.to_ascii_buffer():
