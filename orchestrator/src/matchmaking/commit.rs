@@ -128,7 +128,9 @@ pub(super) async fn commit_join(
         match seats::sell(&mut tx, &record, newcomers.collect(), now_ms).await {
             Ok(seated) => {
                 if *is_shared {
-                    seated.iter().for_each(|ticket| tickets::tell_matched(&mut tx, ticket));
+                    for ticket in &seated {
+                        tickets::tell_matched(&mut tx, ticket);
+                    }
                 }
                 Ok(Committed::Joined(waits_ms(&befores, now_ms)))
             }

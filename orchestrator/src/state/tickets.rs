@@ -225,9 +225,10 @@ pub(crate) async fn news(
     let rows = tx.snapshot_get_range(&range.begin, &range.end, limit, false).await?;
     let known = rows.into_iter().filter_map(|(key, value)| {
         let ticket = keyspace::last_id(&key)?;
-        let told = match value.is_empty() {
-            true => Ok(Told::Withdrawn),
-            false => kv::decode::<SearchingTicket>(&key, &value).map(Told::from),
+        let told = if value.is_empty() {
+            Ok(Told::Withdrawn)
+        } else {
+            kv::decode::<SearchingTicket>(&key, &value).map(Told::from)
         };
         Some(told.map(|told| News { key, ticket, told }))
     });
