@@ -9,7 +9,5 @@ step "build the example game server's image" scripts/image.sh muster-example/are
 # Tests run the real programs, so these exist before any test does.
 step "build the programs under test" cargo build --locked --workspace --bins
 step "run the Rust tests" cargo test --locked --workspace
-# The tests above ran them too; here they say how many seeds there were.
-step "simulate, and say how many seeds" cargo test --locked --workspace -- --nocapture every_promise
 step "run the Godot test" scripts/test-godot.sh
 step "run the Unity test" scripts/test-unity.sh

@@ -1,6 +1,6 @@
 //! Queues: matchmaking modes.
 
-use muster_protocol::api::{Page, Queue, QueueSpec, RecordedTicket};
+use muster_protocol::api::{Page, Queue, QueueSpec, QueueVersion, RecordedTicket};
 use reqwest::Method;
 
 use crate::{Client, ClientError};
@@ -19,6 +19,11 @@ impl Client {
     /// Queues of the namespace, from after `after` on.
     pub async fn queues(&self, after: Option<&str>) -> Result<Page<Queue>, ClientError> {
         self.call(Method::GET, &["queues"]).query(&after.map(|after| [("after", after)])).read().await
+    }
+
+    /// The versions of a queue's definition that are kept, the newest first.
+    pub async fn queue_versions(&self, name: &str) -> Result<Page<QueueVersion>, ClientError> {
+        self.call(Method::GET, &["queues", name, "versions"]).read().await
     }
 
     /// Has a queue take tickets and make no matches.

@@ -14,7 +14,9 @@ use muster_store::limits::KEYSPACE_END;
 use muster_store::{Bytes, Database, StoreError, Transaction, successor};
 
 use crate::keyspace::{self, Prefix, Reserved};
-use crate::records::{EdgePortRecord, MatchRecord, QueuePartsRecord, ServerRecord, TicketRecord, typed};
+use crate::records::{
+    EdgePortRecord, MatchRecord, QueuePartsRecord, QueueVersionRecord, ServerRecord, TicketRecord, typed,
+};
 use crate::state::servers::Derived;
 use crate::state::{kv, lobbies, matches, servers, tickets};
 
@@ -154,9 +156,9 @@ struct Seen {
     /// Edge ports that servers hold, as they say and as the ports say.
     held: BTreeMap<Vec<u8>, String>,
     taken: BTreeMap<Vec<u8>, String>,
-    /// Keys of queues, and those that rows of parts say must be there.
+    /// Keys of queues, and those that rows of parts and of versions say must be there, with these rows' keys.
     queues: BTreeSet<Vec<u8>>,
-    in_parts: BTreeMap<Vec<u8>, Vec<u8>>,
+    of_queues: Vec<(Vec<u8>, Vec<u8>)>,
     /// The engine's rows, compared by itself.
     engine: muster_engine::check::Check,
 }
@@ -185,6 +187,7 @@ impl Seen {
             Prefix::Match => self.note_match(key, value),
             Prefix::EdgePort => self.note_port(key, value),
             Prefix::QueueParts => self.note_parts(key, value),
+            Prefix::QueueVersion => self.note_version(key, value),
             Prefix::Queue => {
                 self.queues.insert(key.to_vec());
             }
@@ -286,8 +289,19 @@ impl Seen {
             self.tell(key, "its parts are too many or not in order, and are read as others");
         }
         if let Some((namespace, queue)) = keyspace::split_queue_parts(key) {
-            self.in_parts.insert(keyspace::queue(&namespace, &queue), key.to_vec());
+            self.of_queues.push((keyspace::queue(&namespace, &queue), key.to_vec()));
         }
+    }
+
+    fn note_version(&mut self, key: &Bytes, value: &Bytes) {
+        let Ok(record) = kv::decode::<QueueVersionRecord>(key, value) else { return };
+        let Some((namespace, queue, version)) = keyspace::split_queue_version(key) else {
+            return self.tell(key, "it is of no queue");
+        };
+        if record.version != version {
+            self.tell(key, format!("it is version {}, which belongs under another key", record.version));
+        }
+        self.of_queues.push((keyspace::queue(&namespace, &queue), key.to_vec()));
     }
 
     fn expect(&mut self, derived: Derived) {
@@ -313,9 +327,9 @@ impl Seen {
             self.tell(key, "there, though no record says it should be");
         }
         self.compare_numbers();
-        for (queue, key) in std::mem::take(&mut self.in_parts) {
+        for (queue, key) in std::mem::take(&mut self.of_queues) {
             if !self.queues.contains(&queue) {
-                self.tell(&key, "parts of a queue that is not there");
+                self.tell(&key, "of a queue that is not there");
             }
         }
         for (key, holder) in std::mem::take(&mut self.held) {

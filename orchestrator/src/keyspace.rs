@@ -156,6 +156,8 @@ prefixes! {
     Timer = 80,
     /// Index: tickets that a backend asked for, by their players, while they are under way.
     PlayerTicket = 82,
+    /// A version of a queue's definition.
+    QueueVersion = 83,
     /// A number that is added to when what it stands for changes, to be watched.
     Revision = 90,
     /// A row of the engine, which keeps its own list of what follows.

@@ -38,7 +38,6 @@ pub mod reconcile;
 pub mod records;
 mod replicas;
 pub mod run;
-#[cfg_attr(not(test), allow(dead_code, reason = "selling waits for those who join"))]
 mod seats;
 #[cfg(test)]
 mod seats_tests;

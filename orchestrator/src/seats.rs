@@ -33,15 +33,6 @@ pub(crate) struct Newcomer {
     pub(crate) team: String,
 }
 
-/// Seats that were sold.
-#[derive(Clone, Debug)]
-pub(crate) struct Sale {
-    /// The match as it is then.
-    pub(crate) record: MatchRecord,
-    /// The tickets as they are then, in the order of the newcomers.
-    pub(crate) tickets: Vec<TicketRecord>,
-}
-
 /// Why no seat was sold.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum SellError {
@@ -80,7 +71,7 @@ pub(crate) const LEFT: Why = Why("left", "its players left the match");
 pub(crate) const REPLACED: Why = Why("replaced", "its players asked again, and have another ticket");
 
 /// Sells seats of a match, which has its server or awaits it, to all of `newcomers`. The match and its server count as read
-/// and conflict with others that change them.
+/// and conflict with others that change them. Returns the tickets as they are then, in the order of the newcomers.
 ///
 /// # Errors
 /// [`SellError`]; nothing is written then.
@@ -89,7 +80,7 @@ pub(crate) async fn sell(
     before: &MatchRecord,
     newcomers: Vec<Newcomer>,
     now_ms: u64,
-) -> Result<Sale, SellError> {
+) -> Result<Vec<TicketRecord>, SellError> {
     let mut names: BTreeSet<&str> = before.seats.iter().map(|seat| seat.player.as_str()).collect();
     let players: Vec<_> = newcomers.iter().flat_map(|newcomer| newcomer.ticket.players()).collect();
     if let Some(player) = players.iter().find(|player| !names.insert(&player.player)) {
@@ -118,7 +109,7 @@ pub(crate) async fn sell(
     }
     matches::save(tx, Some(before), &after);
     tell_server(tx, &after, true, now_ms).await?;
-    Ok(Sale { record: after, tickets: seated_tickets })
+    Ok(seated_tickets)
 }
 
 /// Whether the match's server runs and may take players. Conflicts with its changes.
@@ -185,12 +176,7 @@ fn end_ticket(tx: &mut Transaction, before: &TicketRecord, Why(reason, detail): 
     if before.state().is_final() && before.state() != TicketState::Assigned {
         return;
     }
-    let mut after = before.clone();
-    after.set_state(TicketState::Cancelled);
-    after.ended_at_ms = now_ms;
-    reason.clone_into(&mut after.reason);
-    detail.clone_into(&mut after.detail);
-    tickets::save(tx, Some(before), &after);
+    tickets::save(tx, Some(before), &before.ended(TicketState::Cancelled, (reason, detail), now_ms));
 }
 
 /// Has the match's server, if it has one, told what the record says by now; `sold`: somebody is to come.

@@ -6,7 +6,7 @@ use muster_protocol::id::{MatchId, SeatId, ServerId, TicketId};
 
 use crate::allocate::{MAX_DATA_BYTES, MAX_PLAYERS, allocate};
 use crate::records::{Id, MatchRecord, MatchSeat, ServerRecord, TicketRecord, TicketState};
-use crate::seats::{self, Newcomer, Sale, SellError};
+use crate::seats::{self, Newcomer, SellError};
 use crate::state::{StateError, matches, tickets as stored};
 use crate::world::{FLEET, NAMESPACE, QUEUE, RETENTION_MS, World, report};
 use crate::{check, lifecycle, tickets};
@@ -58,7 +58,7 @@ impl Stand {
     }
 
     /// Seats a searching ticket.
-    async fn sell(&self, ticket: TicketId) -> Result<Sale, SellError> {
+    async fn sell(&self, ticket: TicketId) -> Result<Vec<TicketRecord>, SellError> {
         let sold = self.world.db.run("sell", async |mut tx| {
             let before = matches::load(&mut tx, self.match_id).await?.expect("there");
             let ticket = stored::load(&mut tx, ticket).await?.expect("there");
@@ -104,8 +104,8 @@ async fn a_seat_sold_on_a_running_server_is_the_tickets_and_the_server_is_told()
     let stand = Stand::new(3).await;
     let bob = stand.world.ticket("bob").await;
     let before = stand.server().await.generation;
-    let sale = stand.sell(bob).await.expect("room");
-    assert_eq!((sale.record.free_seats(), sale.tickets[0].typed_id()), (1, bob));
+    let seated = stand.sell(bob).await.expect("room");
+    assert_eq!((stand.record().await.free_seats(), seated[0].typed_id()), (1, bob));
     let view = stand.world.see(bob).await;
     assert_eq!((view.record.state(), view.record.team.as_str()), (TicketState::Assigned, "red"));
     assert_eq!(view.record.server_id(), Some(stand.server));

@@ -44,10 +44,10 @@ fn every_promise_holds_for_every_seed() {
         killed += ended.killed;
         cut += ended.cut;
     }
-    println!(
+    seeds::say(&format!(
         "{count} seeds of ten simulated minutes: {tickets} tickets acknowledged, {matched} matched, {killed} \
          processes killed, {cut} links cut, every promise held"
-    );
+    ));
 }
 
 #[test]

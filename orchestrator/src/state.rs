@@ -23,6 +23,7 @@ pub(crate) mod news;
 pub mod nodes;
 pub(crate) mod parts;
 pub mod ports;
+pub mod queue_versions;
 pub mod queues;
 pub mod recordings;
 pub mod regions;

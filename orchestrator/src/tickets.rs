@@ -308,7 +308,7 @@ async fn withdraw(
     match ticket.state() {
         TicketState::Matched | TicketState::Assigned => seats::leave(tx, &ticket, now_ms).await,
         TicketState::Searching => {
-            end(tx, &ticket, TicketState::Cancelled, (reason, detail), now_ms);
+            tickets::save(tx, Some(&ticket), &ticket.ended(TicketState::Cancelled, (reason, detail), now_ms));
             if queues::peek(tx, &ticket.namespace, &ticket.queue).await?.is_some() {
                 tickets::tell_withdrawn(tx, &ticket);
             }
@@ -346,7 +346,7 @@ pub(crate) async fn expire(tx: &mut Transaction, ticket: TicketId, now_ms: u64) 
         && before.state() == TicketState::Searching
         && before.expires_at_ms <= now_ms
     {
-        end(tx, &before, TicketState::Expired, ("expired", ""), now_ms);
+        tickets::save(tx, Some(&before), &before.ended(TicketState::Expired, ("expired", ""), now_ms));
     }
     Ok(())
 }
@@ -361,22 +361,7 @@ pub(crate) async fn fail_searching(
     if let Some(before) = tickets::load(tx, ticket).await?
         && before.state() == TicketState::Searching
     {
-        end(tx, &before, TicketState::Failed, why, now_ms);
+        tickets::save(tx, Some(&before), &before.ended(TicketState::Failed, why, now_ms));
     }
     Ok(())
-}
-
-fn end(
-    tx: &mut Transaction,
-    before: &TicketRecord,
-    state: TicketState,
-    (reason, detail): (&str, &str),
-    now_ms: u64,
-) {
-    let mut after = before.clone();
-    after.set_state(state);
-    after.ended_at_ms = now_ms;
-    reason.clone_into(&mut after.reason);
-    detail.clone_into(&mut after.detail);
-    tickets::save(tx, Some(before), &after);
 }

@@ -288,7 +288,7 @@ impl World {
         let wanted = QueueRecord::from_spec(NAMESPACE, spec);
         let now_ms = self.now_ms();
         self.db
-            .run("apply_queue", async |mut tx| queues::apply(&mut tx, wanted.clone(), now_ms).await)
+            .run("apply_queue", async |mut tx| queues::apply(&mut tx, wanted.clone(), None, now_ms).await)
             .await
             .expect("written")
     }

@@ -1,5 +1,7 @@
 //! `muster queue`: apply, list and delete matchmaking queues.
 
+mod definition;
+mod history;
 mod simulate;
 
 use std::path::PathBuf;
@@ -60,10 +62,26 @@ pub(crate) enum Action {
     },
     /// List queues and how they stand
     Ls,
-    /// Show a queue and how it stands
+    /// Show a queue: how it stands, and its whole definition
     Show {
         /// Its name
         name: String,
+        /// The definition of this version instead, as a file that can be applied again
+        #[arg(long, value_name = "N")]
+        version: Option<u64>,
+    },
+    /// List the versions of a queue's definition that are kept
+    History {
+        /// Its name
+        name: String,
+    },
+    /// Apply an older version of a queue's definition again, as a new one
+    Rollback {
+        /// Its name
+        name: String,
+        /// The version, as `history` lists it; the one before the last if it is left out
+        #[arg(long, value_name = "N")]
+        version: Option<u64>,
     },
     /// Delete a queue; its searching tickets fail with the reason
     Rm {
@@ -98,7 +116,10 @@ async fn act(ops: &Ops, action: Action) -> anyhow::Result<()> {
         Action::Drain { name } => mode(ops, &ops.client.drain_queue(&name).await?),
         Action::Resume { name } => mode(ops, &ops.client.resume_queue(&name).await?),
         Action::Ls => list(ops).await,
-        Action::Show { name } => show(ops, &ops.client.queue(&name).await?),
+        Action::Show { name, version: None } => show(ops, &ops.client.queue(&name).await?),
+        Action::Show { name, version: Some(version) } => history::show(ops, &name, version).await,
+        Action::History { name } => history::list(ops, &name).await,
+        Action::Rollback { name, version } => apply(ops, &history::older(ops, &name, version).await?).await,
         Action::Rm { name } => {
             ops.client.delete_queue(&name).await?;
             output::done(ops.json, &name, "is deleted")
@@ -166,20 +187,21 @@ fn show(ops: &Ops, queue: &api::Queue) -> anyhow::Result<()> {
         )
     });
     let parts: Vec<String> = queue.parts.iter().map(part).collect();
+    let definition = if ops.json { String::new() } else { definition::toml(spec)? };
     let lines = [
         ("queue", spec.name.clone()),
         ("fleet", spec.fleet.clone()),
         ("version", queue.version.to_string()),
         ("matches", Queue::compile(spec).map_or_else(|error| error.to_string(), |queue| shape(&queue))),
         ("mode", queue.mode.as_str().to_owned()),
-        ("regions", output::list(&spec.regions)),
         ("searching", queue.searching.to_string()),
         ("matched", queue.matched.to_string()),
         ("waits", waits.unwrap_or_default()),
         ("waiting for", queue.waiting_for.join("\n")),
         ("parts", parts.join("\n")),
     ];
-    output::details(ops.json, queue, &lines)
+    output::details(ops.json, queue, &lines)?;
+    if ops.json { Ok(()) } else { output::line(&format!("\n{definition}")) }
 }
 
 /// A part of a queue in words.

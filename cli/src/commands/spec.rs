@@ -4,6 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow};
+use muster_matchmaker::queue::check;
 use muster_matchmaker::{DefinitionError, Queue};
 use muster_protocol::api::QueueSpec;
 use serde::de::DeserializeOwned;
@@ -14,14 +15,16 @@ pub(crate) fn read<T: DeserializeOwned>(path: &Path, what: &str) -> anyhow::Resu
     parse(path, what, &text(path)?)
 }
 
-/// As [`read`], a queue: compiled as an orchestrator will, so that a rule that contradicts itself is pointed at, too.
+/// As [`read`], a queue: checked and compiled as an orchestrator will, and each fault is pointed at.
 pub(crate) fn read_queue(path: &Path) -> anyhow::Result<(QueueSpec, Queue)> {
     let text = text(path)?;
     let spec: QueueSpec = parse(path, "queue", &text)?;
-    match Queue::compile(&spec) {
-        Ok(queue) => Ok((spec, queue)),
-        Err(error) => Err(anyhow!("{} is no queue that can be:\n{}", path.display(), pointed(&text, &error))),
+    let faults: Vec<String> = check(&spec).iter().map(|fault| pointed(&text, fault)).collect();
+    if !faults.is_empty() {
+        return Err(anyhow!("{} is no queue that can be:\n{}", path.display(), faults.join("\n\n")));
     }
+    let queue = Queue::compile(&spec)?;
+    Ok((spec, queue))
 }
 
 fn text(path: &Path) -> anyhow::Result<String> {
@@ -36,11 +39,14 @@ fn parse<T: DeserializeOwned>(path: &Path, what: &str, text: &str) -> anyhow::Re
     toml::from_str(text).map_err(|error| anyhow!("{} is no {what}:\n{error}", path.display()))
 }
 
-/// The error behind the line of `text` that it is about, as far as that can be found.
+/// The error behind the line of `text` that it is about; behind the first that says anything, if it is about what is not
+/// there.
 fn pointed(text: &str, error: &DefinitionError) -> String {
-    let Some(span) = span(text, &error.path) else { return error.to_string() };
-    let before = text.get(..span.start).unwrap_or_default();
-    let number = before.matches('\n').count() + 1;
+    let says = |line: &str| !line.trim().is_empty() && !line.trim_start().starts_with('#');
+    let number = match span(text, &error.path) {
+        Some(span) => text.get(..span.start).unwrap_or_default().matches('\n').count() + 1,
+        None => text.lines().position(says).unwrap_or_default() + 1,
+    };
     let line = text.lines().nth(number - 1).unwrap_or_default();
     let margin = " ".repeat(number.to_string().len());
     format!("{margin} |\n{number} | {line}\n{margin} |\n{error}")
@@ -79,6 +85,36 @@ mod tests {
         let around = DefinitionError { path: "rules[0].expand".into(), what: "is wrong".into() };
         assert!(pointed(text, &around).contains("5 | [[rules]]"), "{}", pointed(text, &around));
         let nowhere = DefinitionError { path: "teams".into(), what: "are missing".into() };
-        assert_eq!(pointed(text, &nowhere), "teams: are missing");
+        let told = pointed(&format!("# ours\n\n{text}"), &nowhere);
+        assert!(told.contains("3 | name = \"duel\"") && told.ends_with("teams: are missing"), "{told}");
+    }
+
+    #[test]
+    fn every_fault_of_a_queue_is_pointed_at() {
+        let text = "name = \"Duel\"\nfleet = \"arena\"\nplayers = 2\naccept_s = 9999\nticket_ttl_s = 0\nparts = 40\n";
+        let path = tempfile::NamedTempFile::new().expect("a file").into_temp_path();
+        std::fs::write(&path, text).expect("written");
+        let told = read_queue(&path).expect_err("four faults").to_string();
+        for line in ["1 | name", "4 | accept_s", "5 | ticket_ttl_s", "6 | parts"] {
+            assert!(told.contains(line), "wanted {line:?} in {told}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_shape_of_a_queue_is_pointed_at() {
+        let rule = |says: &str| {
+            format!("name = \"duel\"\nfleet = \"arena\"\nplayers = 2\n\n[[rules]]\nname = \"near\"\n{says}\n")
+        };
+        for (text, line) in [
+            ("name = \"duel\"\nfleet = \"arena\"\nplayer = 2\n".to_owned(), "3 | player"),
+            (rule("kind = \"spraed\"\nattribute = \"skill\"\nmost = 3"), "5 | [[rules]]"),
+            (rule("kind = \"spread\"\nattribute = \"skill\""), "5 | [[rules]]"),
+            (rule("kind = \"same\"\nattribute = \"mode\"\nmots = 3"), "5 | [[rules]]"),
+        ] {
+            let path = tempfile::NamedTempFile::new().expect("a file").into_temp_path();
+            std::fs::write(&path, &text).expect("written");
+            let told = read_queue(&path).expect_err(line).to_string();
+            assert!(told.contains(line), "wanted {line:?} in {told}");
+        }
     }
 }

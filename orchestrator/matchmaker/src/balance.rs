@@ -4,10 +4,9 @@
 //! parties first and each into the team that is behind.
 
 use crate::opening::Opening;
-use crate::queue::{Asks, Queue, Role, Rule, Team};
+use crate::queue::{Queue, Role, Rule, Team};
 use crate::rules::{has_roles, oldest_wait, spread};
 use crate::ticket::Ticket;
-use muster_protocol::api::Within;
 
 /// Placements tried for one match.
 const MAX_TRIED: u32 = 4_000;
@@ -43,12 +42,8 @@ fn divide(
     wait_ms: u64,
     left: &mut u32,
 ) -> Balanced {
-    let attribute = queue.rules.iter().find_map(|rule| match rule.asks {
-        Asks::Gap { attribute, .. } => Some(attribute),
-        _ => None,
-    });
-    let attribute = attribute.or_else(|| queue.primary().map(|(attribute, _)| attribute));
-    let weight = |ticket: &Ticket| attribute.map_or(0.0, |attribute| ticket.numbers(attribute).sum::<f64>());
+    let number = queue.balanced();
+    let weight = |ticket: &Ticket| number.map_or(0.0, |(attribute, party)| ticket.sum(attribute, party));
     let sizes: Vec<usize> = members.iter().map(|ticket| ticket.players.len()).collect();
     let weights: Vec<f64> = members.iter().map(|ticket| weight(ticket)).collect();
     let mut order: Vec<usize> = (0..members.len()).collect();
@@ -59,8 +54,6 @@ fn divide(
             .then(members[*one].key.cmp(&members[*other].key))
     });
     let count = queue.teams.len();
-    let decided =
-        |rule: &&Rule| matches!(rule.asks, Asks::Gap { .. } | Asks::Spread { within: Within::Team, .. });
     let (mut team_sizes, mut team_sums) = (vec![0; count], vec![0.0; count]);
     for (ticket, team) in opening.iter().flat_map(|opening| &opening.playing) {
         team_sizes[*team] += ticket.players.len();
@@ -70,13 +63,13 @@ fn divide(
         queue,
         opening,
         members,
-        decided: queue.rules.iter().filter(decided).collect(),
+        decided: queue.rules.iter().filter(|rule| rule.asks.is_of_teams()).collect(),
         wait_ms,
         order,
         players: sizes.iter().sum(),
         party: sizes,
         weights,
-        has_gap: attribute.is_some(),
+        has_gap: number.is_some(),
         placed: vec![0; members.len()],
         choices: vec![Vec::new(); members.len()],
         sizes: team_sizes,

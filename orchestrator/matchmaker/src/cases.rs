@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::filter::Filter;
+use crate::testing::queue;
 use crate::{Formed, Offer, Player, Pool, Queue, Ticket, TicketKey};
 use muster_protocol::api::Value;
 
@@ -36,7 +37,7 @@ struct Says<'a> {
 
 impl Case {
     fn new(text: &str) -> Self {
-        let queue = Queue::compile(&toml::from_str(text).expect("TOML")).expect("a definition");
+        let queue = queue(text);
         Self { pool: Pool::new(queue.clone()), queue, last: 0, now_s: 0 }
     }
 

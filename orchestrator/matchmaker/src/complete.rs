@@ -11,7 +11,7 @@ use rand::{RngExt, SeedableRng};
 
 use crate::filter::Filter;
 use crate::search::FEW;
-use crate::{Offer, Opening, OpeningKey, Player, Pool, Queue, Ticket, TicketKey};
+use crate::{Offer, Opening, OpeningKey, Player, Pool, Queue, Ticket, TicketKey, testing};
 use muster_protocol::api::{Priority, Value};
 
 /// What all of the queues know of players.
@@ -25,7 +25,7 @@ const ATTRIBUTES: &str = r#"
 "#;
 
 /// Everything that a definition can say, in queues small enough to be searched through.
-const QUEUES: [&str; 5] = [
+const QUEUES: [&str; 7] = [
     r#"
     teams = [{ name = "side", count = 2, min = 2, max = 2 }]
     rules = [
@@ -67,6 +67,23 @@ const QUEUES: [&str; 5] = [
     count_multiple = 2
     fill_wait_s = 5"#,
     "players = 3",
+    r#"
+    teams = [{ name = "side", count = 2, min = 1, max = 3 }]
+    count_multiple = 2
+    fill_wait_s = 7
+    rules = [
+        { name = "a", kind = "deviation", attribute = "skill", most = 1.5, party = "max", expand = [{ after_s = 6, to = 3 }] },
+        { name = "b", kind = "gap", attribute = "skill", most = 2, party = "max", expand = [{ after_s = 9, to = 4 }] },
+        { name = "c", kind = "spread", attribute = "level", most = 3, within = "party", expand = [{ after_s = 4, to = 9 }] },
+    ]"#,
+    r#"
+    teams = [{ name = "side", count = 2, min = 2, max = 2 }]
+    rules = [
+        { name = "a", kind = "spread", attribute = "skill", most = 6 },
+        { name = "b", kind = "deviation", attribute = "level", most = 2, party = "min", expand = [{ after_s = 5, to = 4 }] },
+        { name = "c", kind = "deviation", attribute = "skill", most = 1, within = "team", expand = [{ after_s = 3, to = 3 }] },
+        { name = "d", kind = "deviation", attribute = "skill", most = 2, within = "party", expand = [{ after_s = 8, to = 5 }] },
+    ]"#,
 ];
 
 const REGIONS: [&str; 3] = ["eu", "us", "asia"];
@@ -78,8 +95,7 @@ const MOST_OPENINGS: usize = 3;
 const MANY: TicketKey = 18;
 
 fn queue(rules: &str) -> Queue {
-    let text = format!("name = \"n\"\nfleet = \"f\"\n{rules}\n{ATTRIBUTES}");
-    Queue::compile(&toml::from_str(&text).expect("TOML")).expect("a definition")
+    testing::queue(&format!("name = \"n\"\nfleet = \"f\"\n{rules}\n{ATTRIBUTES}"))
 }
 
 fn ticket(queue: &Queue, key: TicketKey, now_ms: u64, random: &mut StdRng) -> Ticket {
@@ -366,7 +382,8 @@ fn of_many_few_are_overlooked() {
     let counts = QUEUES.map(|rules| overlooked_of_many(rules, 10));
     let sum = |of: fn(&(u32, u32)) -> u32| counts.iter().map(of).sum::<u32>();
     let (overlooking, crowded) = (sum(|counts| counts.0), sum(|counts| counts.1));
-    println!("{overlooking} of 50 pools were left with a match, {crowded} with many tickets");
+    let pools = 10 * QUEUES.len();
+    println!("{overlooking} of {pools} pools were left with a match, {crowded} with many tickets");
     assert!(crowded >= 20, "{crowded} pools with many tickets left");
-    assert!(overlooking <= 1, "{overlooking} of 50 pools were left with a match");
+    assert!(overlooking <= 1, "{overlooking} of {pools} pools were left with a match");
 }

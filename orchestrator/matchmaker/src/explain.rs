@@ -16,7 +16,8 @@ use crate::form::Offer;
 use crate::pool::{Pool, Slot};
 use crate::queue::{Asks, Queue, Rule};
 use crate::rules::{Refusal, common};
-use crate::ticket::{FAR, Ticket, TicketKey};
+use crate::ticket::{FAR, Player, Ticket, TicketError, TicketKey};
+use muster_protocol::api::Within;
 pub use openings::{MAX_OPENINGS_LOOKED_AT, OpeningsNow};
 use pair::Pairing;
 
@@ -85,6 +86,17 @@ pub enum Never {
         /// Tags that the rule needs in the end.
         needs: f64,
     },
+    /// Its players are further apart, or from their average, than a party ever may be.
+    ApartInside {
+        /// The rule.
+        rule: String,
+        /// The attribute.
+        attribute: String,
+        /// How far they are.
+        has: f64,
+        /// How far the rule lets them be in the end.
+        needs: f64,
+    },
     /// No region that is offered is ever near enough.
     TooFar,
     /// There is no division of any match into teams in which the party has room.
@@ -116,6 +128,12 @@ pub struct LimitNow {
 pub enum LimitOf {
     /// How far apart the numbers of an attribute are, of a match or of a team.
     Spread(String),
+    /// How far apart the numbers of an attribute are that the players of one party have.
+    SpreadInside(String),
+    /// How far from the average the numbers of an attribute are, of a match or of a team.
+    Deviation(String),
+    /// How far from their average the numbers of an attribute are that the players of one party have.
+    DeviationInside(String),
     /// How far apart the teams' averages of an attribute are.
     Gap(String),
     /// How many tags of an attribute everybody has at least.
@@ -300,8 +318,18 @@ fn limit_now(
     let limit = rule.asks.limit()?;
     let now = limit.at(wait_ms);
     let (of, is_met_alone) = match &rule.asks {
-        // A party counts as one number, which is not apart from itself.
-        Asks::Spread { attribute, .. } => (LimitOf::Spread(queue.attribute_name(*attribute)), true),
+        Asks::Spread { attribute, within, .. } | Asks::Deviation { attribute, within, .. } => {
+            let attribute = queue.attribute_name(*attribute);
+            let of = match (&rule.asks, within) {
+                (Asks::Spread { .. }, Within::Party) => LimitOf::SpreadInside(attribute),
+                (Asks::Spread { .. }, _) => LimitOf::Spread(attribute),
+                (_, Within::Party) => LimitOf::DeviationInside(attribute),
+                _ => LimitOf::Deviation(attribute),
+            };
+            // Else a party counts as one number, which is not apart from itself.
+            let is_met = !rule.asks.is_of_parties() || queue.measure(rule, &[ticket], &[], "") <= now;
+            (of, is_met)
+        }
         Asks::Gap { attribute, .. } => (LimitOf::Gap(queue.attribute_name(*attribute)), true),
         Asks::Common { attribute, .. } => {
             let is_met = common(&[ticket], *attribute) as f64 >= now;
@@ -335,6 +363,15 @@ fn never(queue: &Queue, ticket: &Ticket, regions: &[RegionNow]) -> Vec<Never> {
                     never.push(Never::TooFewInCommon { rule: rule.name.clone(), attribute, has, needs });
                 }
             }
+            Asks::Spread { attribute, most, .. } | Asks::Deviation { attribute, most, .. }
+                if rule.asks.is_of_parties() =>
+            {
+                let (has, needs) = (queue.measure(rule, &[ticket], &[], ""), most.last());
+                if has > needs {
+                    let attribute = queue.attribute_name(*attribute);
+                    never.push(Never::ApartInside { rule: rule.name.clone(), attribute, has, needs });
+                }
+            }
             _ => {}
         }
     }
@@ -350,6 +387,19 @@ fn never(queue: &Queue, ticket: &Ticket, regions: &[RegionNow]) -> Vec<Never> {
 }
 
 impl Queue {
+    /// Whether a party of these players can be matched, whoever comes and however long it waits.
+    ///
+    /// # Errors
+    /// [`TicketError::Never`], as far as they tell by themselves.
+    pub fn admits_players(&self, players: Vec<Player>) -> Result<(), TicketError> {
+        let ticket = Ticket::new(0, players, 0);
+        self.admits(&ticket)?;
+        match never(self, &ticket, &[]).first() {
+            None => Ok(()),
+            Some(never) => Err(TicketError::Never(words::why_never(never))),
+        }
+    }
+
     /// The name of the attribute at a position.
     fn attribute_name(&self, attribute: usize) -> String {
         let named = self.schema.iter().find(|(_, (at, _))| *at == attribute);

@@ -96,9 +96,9 @@ impl<'a> Filling<'a> {
         }
     }
 
-    /// How far apart the numbers may be at a level: at least as far as those who play are.
+    /// How far apart the numbers may be at a level: at least as far as those who play allow.
     fn reach(&self, level: u16) -> f64 {
-        self.pool.levels.reach(level).max(self.open.high - self.open.low)
+        self.pool.levels.reach(level).max(self.open.apart)
     }
 
     /// Asks each pair of neighbours whether they would play together.
@@ -188,13 +188,26 @@ impl<'a> Filling<'a> {
         let level = pool.levels.at(open.opening.wait_ms(&tickets, self.now_ms));
         let may_be = pool.queue.may_run_with(open.opening.players() + players)
             && open.apart_with(low, high) <= self.reach(level)
-            && f64::from(worst_ms) <= pool.levels.cap_ms(level);
+            && f64::from(worst_ms) <= pool.levels.cap_ms(level)
+            && self.is_settled(&tickets);
         may_be.then(|| {
             let mut members = members.to_vec();
             members.sort_unstable();
             let quality = pool.quality_joining(open, (low, high), &tickets, self.now_ms);
             Group { members, players, quality }
         })
+    }
+
+    /// Whether the rules hold that only the whole match decides.
+    fn is_settled(&self, tickets: &[&Ticket]) -> bool {
+        let (pool, opening) = (self.pool, &self.open.opening);
+        if pool.settling.is_empty() {
+            return true;
+        }
+        let joined = opening.joined_by(tickets, &vec![0; tickets.len()]);
+        let wait_ms = opening.wait_ms(tickets, self.now_ms);
+        let mut rules = pool.settling.iter().map(|at| &pool.queue.rules[*at]);
+        rules.all(|rule| pool.queue.holds_joining(rule, &joined, &opening.region, wait_ms))
     }
 
     /// The first that is allowed: the largest, and of these the best by quality.

@@ -6,6 +6,7 @@
 //! would not have had the other is not made.
 
 mod eval;
+mod never;
 mod parse;
 mod types;
 

@@ -6,6 +6,7 @@
 use crate::near::Window;
 use crate::needs::Needs;
 use crate::pool::Pool;
+use crate::rules::oldest_wait;
 use crate::ticket::Ticket;
 use crate::willing::Willing;
 use muster_protocol::api::Priority;
@@ -106,14 +107,14 @@ impl<'a> Groups<'a> {
     ) -> Option<Group> {
         let most = self.pool.queue.sizes.first().copied().unwrap_or_default();
         let leader = growing.members[0];
-        let mut complete = self.is_complete(growing).then_some(1);
+        let mut complete = self.is_complete(growing, able).then_some(1);
         for at in order.filter(|at| *at != usize::from(leader)) {
             if growing.players == most {
                 break;
             }
             if self.joins(growing, able, at, level) {
                 self.join(growing, able, at);
-                if self.is_complete(growing) {
+                if self.is_complete(growing, able) {
                     complete = Some(growing.members.len());
                 }
             }
@@ -147,7 +148,7 @@ impl<'a> Groups<'a> {
 
     /// Takes down `growing` if it is complete, and grows it by every one of those from a place on.
     fn grow(&mut self, every: &mut Every, growing: &mut Growing, from: usize) {
-        if self.is_complete(growing) {
+        if self.is_complete(growing, every.able) {
             every.groups.extend(self.finish(every.able, &growing.members, every.place));
         }
         let sizes = &self.pool.queue.sizes;
@@ -222,12 +223,27 @@ impl<'a> Groups<'a> {
         let tickets: Vec<&Ticket> = members.chain([place]).map(ticket).collect();
         let wait_ms = self.pool.levels.wait_ms(level);
         let queue = &self.pool.queue;
-        self.pool.breaking.iter().all(|rule| queue.holds(&queue.rules[*rule], &tickets, &[], "", wait_ms))
+        self.pool.breaking.iter().all(|rule| queue.may_hold(&queue.rules[*rule], &tickets, &[], "", wait_ms))
     }
 
-    fn is_complete(&self, growing: &Growing) -> bool {
+    fn is_complete(&self, growing: &Growing, able: &[Able]) -> bool {
         self.pool.queue.sizes.binary_search_by(|size| growing.players.cmp(size)).is_ok()
             && self.needs.are_met(&growing.roles)
+            && self.is_settled(growing, able)
+    }
+
+    /// Whether the rules hold that only the whole decides.
+    fn is_settled(&self, growing: &Growing, able: &[Able]) -> bool {
+        if self.pool.settling.is_empty() {
+            return true;
+        }
+        let of = |member: &u16| {
+            &self.pool.entry(self.window.candidates[able[usize::from(*member)].at].slot).ticket
+        };
+        let tickets: Vec<&Ticket> = growing.members.iter().map(of).collect();
+        let wait_ms = oldest_wait(&tickets, self.now_ms);
+        let queue = &self.pool.queue;
+        self.pool.settling.iter().all(|rule| queue.holds(&queue.rules[*rule], &tickets, &[], "", wait_ms))
     }
 
     /// The group, unless its own oldest has not waited long enough for it.

@@ -125,9 +125,9 @@ impl Pool {
     /// Whether a ticket that can play in its region could be among those who join an opening once everything has relaxed,
     /// as far as it and those who play tell.
     pub(crate) fn could_join(&self, slot: Slot, open: &Open) -> bool {
-        let Open { opening, low, high, largest, .. } = open;
+        let Open { opening, apart, largest, .. } = open;
         let entry = self.entry(slot);
-        let reach = self.levels.reach(self.levels.last()).max(high - low);
+        let reach = self.levels.reach(self.levels.last()).max(*apart);
         let is_near = open.apart_with(entry.near.0, entry.near.0) <= reach;
         if entry.ticket.players.len() > *largest || !is_near || !opening.accepts(&entry.ticket) {
             return false;
@@ -136,7 +136,7 @@ impl Pool {
         let joined = opening.joined_by(&newcomers, &[0]);
         // Without teams: what the division decides is asked later.
         let mut rules = self.breaking.iter().map(|at| &self.queue.rules[*at]);
-        rules.all(|rule| self.queue.holds_joining(rule, &joined, &opening.region, u64::MAX))
+        rules.all(|rule| self.queue.may_hold_joining(rule, &joined, &opening.region, u64::MAX))
     }
 
     /// How good a match is that `newcomers` have joined, whose numbers are from `low` to `high`, from 0 to 1: skill is of

@@ -2,7 +2,6 @@
 //! forming compares small numbers and reads no rule.
 
 use crate::queue::{Asks, Queue};
-use muster_protocol::api::Within;
 
 /// What pairs and regions are held against while a match is looked for. That a match holds every rule is for
 /// [`Queue::allows`] to say.
@@ -57,15 +56,8 @@ impl Levels {
 
 /// How far apart the numbers by which tickets are near may be after a wait; infinite where no rule says.
 fn reach(queue: &Queue, wait_ms: u64) -> f64 {
-    let primary = queue.primary();
-    let limits = queue.rules.iter().filter_map(|rule| match &rule.asks {
-        Asks::Spread { attribute, most, within: Within::Match, party }
-            if primary == Some((*attribute, *party)) =>
-        {
-            Some(most.at(wait_ms))
-        }
-        _ => None,
-    });
+    let about = queue.rules.iter().filter(|rule| queue.is_about_primary(rule));
+    let limits = about.filter_map(|rule| rule.asks.reach(|limit| limit.at(wait_ms)));
     limits.fold(f64::INFINITY, f64::min)
 }
 

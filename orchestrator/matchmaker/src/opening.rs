@@ -129,13 +129,42 @@ impl Queue {
 
     /// Whether a rule holds for a match that is joined, or is no worse than it was.
     pub(crate) fn holds_joining(&self, rule: &Rule, joined: &Joined, region: &str, wait_ms: u64) -> bool {
+        self.is_no_worse(rule, joined, region, wait_ms, Self::measure)
+    }
+
+    /// Whether a rule may hold so once others have joined, too, as far as these tell.
+    pub(crate) fn may_hold_joining(&self, rule: &Rule, joined: &Joined, region: &str, wait_ms: u64) -> bool {
+        self.is_no_worse(rule, joined, region, wait_ms, Self::measure_so_far)
+    }
+
+    fn is_no_worse(
+        &self,
+        rule: &Rule,
+        joined: &Joined,
+        region: &str,
+        wait_ms: u64,
+        measure: fn(&Self, &Rule, &[&Ticket], &[usize], &str) -> f64,
+    ) -> bool {
         let Joined { members, teams, playing } = joined;
-        if matches!(rule.asks, Asks::Latency { .. }) {
-            // Those who play have the connection they have.
+        if matches!(rule.asks, Asks::Latency { .. }) || rule.asks.is_of_parties() {
+            // Those who play have the connection and the party they have.
             return self.holds(rule, &members[*playing..], &teams[*playing..], region, wait_ms);
         }
         let bound = rule.asks.bound(wait_ms);
-        let whole = self.measure(rule, members, teams, region);
+        let whole = measure(self, rule, members, teams, region);
         whole <= bound || whole <= self.measure(rule, &members[..*playing], &teams[..*playing], region)
+    }
+
+    /// How far apart the numbers by which tickets are near may be of those who play and whoever joins, whatever the limits
+    /// are, since nothing may become worse only.
+    pub(crate) fn apart_already(&self, opening: &Opening) -> f64 {
+        let members: Vec<&Ticket> = opening.playing.iter().map(|(ticket, _)| ticket).collect();
+        let about = self.rules.iter().filter(|rule| self.is_about_primary(rule));
+        let apart = about.filter_map(|rule| {
+            let measured = self.measure(rule, &members, &[], &opening.region);
+            // As far as a limit would let them be that was where they stand.
+            rule.asks.reach(|_| measured)
+        });
+        apart.fold(0.0, f64::max)
     }
 }

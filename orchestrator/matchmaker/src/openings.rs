@@ -24,6 +24,8 @@ pub(crate) struct Open {
     /// Smallest and largest of the numbers by which tickets are near, of those who play.
     pub(crate) low: f64,
     pub(crate) high: f64,
+    /// How far apart they may be with those who join, whatever the limits are.
+    pub(crate) apart: f64,
     /// Players who can still join.
     pub(crate) seats: usize,
     /// Players of the largest party that can.
@@ -72,8 +74,9 @@ impl Open {
         let rooms = queue.teams.iter().zip(sizes).map(|(team, size)| team.max.saturating_sub(size));
         let largest = rooms.max().unwrap_or_default().min(seats);
         let texts = queue.texts_of(opening.playing.iter().map(|(ticket, _)| ticket));
-        let (fruitless, due_ms) = (0, None);
-        let open = Self { opening, low, high, seats, largest, texts, fruitless, due_ms, is_filled_here };
+        let (fruitless, due_ms, apart) = (0, None, queue.apart_already(&opening));
+        let open =
+            Self { opening, low, high, apart, seats, largest, texts, fruitless, due_ms, is_filled_here };
         (players > 0 && largest > 0).then_some(open)
     }
 

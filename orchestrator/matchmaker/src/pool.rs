@@ -50,6 +50,8 @@ pub struct Pool {
     pub(crate) needs: Vec<Need>,
     /// Positions of the rules that more members can only break, other than the primary one.
     pub(crate) breaking: Vec<usize>,
+    /// Positions of the rules that only a whole match decides, but not its division into teams.
+    pub(crate) settling: Vec<usize>,
     pub(crate) agenda: Agenda,
     pub(crate) openings: Openings,
     /// The parts of the queue, and which of them leads here.
@@ -75,6 +77,7 @@ impl Pool {
             worth: Worth::of_queue(&queue),
             needs: needs_of(&queue),
             breaking: queue.breaking(),
+            settling: queue.settling(),
             queue,
             agenda: Agenda::new(),
             openings: Openings::default(),

@@ -26,7 +26,7 @@ impl Worth {
             Asks::Latency { most } => Some(most.last()),
             _ => None,
         });
-        let apart = queue.primary_rule().and_then(|rule| rule.asks.limit()).map(Relaxing::last);
+        let apart = queue.primary_rule().and_then(|rule| rule.asks.reach(Relaxing::last));
         Self { weights: queue.weights, apart, latency_ms: cap.unwrap_or(WORST_LATENCY_MS) }
     }
 

@@ -68,6 +68,9 @@ pub enum TicketError {
         /// What is wrong with it.
         error: ValueError,
     },
+    /// Its own players keep every match from being allowed.
+    #[error("this party can never be matched in this queue: {0}")]
+    Never(String),
     /// Its block list is too long.
     #[error("a block list has at most {MAX_BLOCKS} names")]
     TooManyBlocks,
@@ -112,22 +115,14 @@ impl Queue {
         if ticket.blocks.len() > MAX_BLOCKS {
             return Err(TicketError::TooManyBlocks);
         }
-        self.admits_party(ticket.players.iter().map(|player| player.name.as_str()))
-    }
-
-    /// Whether players of these names can be matched as one party.
-    ///
-    /// # Errors
-    /// [`TicketError`].
-    pub fn admits_party<'a>(&self, players: impl Iterator<Item = &'a str>) -> Result<(), TicketError> {
-        let (mut names, mut size, largest) = (BTreeSet::new(), 0, self.largest_party());
-        for name in players {
-            size += 1;
+        let mut names = BTreeSet::new();
+        for Player { name, .. } in &ticket.players {
             if !names.insert(name) {
-                return Err(TicketError::Twice(name.to_owned()));
+                return Err(TicketError::Twice(name.clone()));
             }
         }
-        match size {
+        let largest = self.largest_party();
+        match ticket.players.len() {
             0 => Err(TicketError::Empty),
             size if size > largest => Err(TicketError::PartyTooLarge { size, largest }),
             _ => Ok(()),
@@ -165,6 +160,14 @@ impl Ticket {
             Reduce::Avg => numbers.sum::<f64>() / self.players.len().max(1) as f64,
             Reduce::Min => numbers.fold(f64::INFINITY, f64::min),
             Reduce::Max => numbers.fold(f64::NEG_INFINITY, f64::max),
+        }
+    }
+
+    /// What counts of it, once for each of its players.
+    pub(crate) fn sum(&self, attribute: usize, reduce: Reduce) -> f64 {
+        match reduce {
+            Reduce::Avg => self.numbers(attribute).sum(),
+            Reduce::Min | Reduce::Max => self.number(attribute, reduce) * self.players.len() as f64,
         }
     }
 

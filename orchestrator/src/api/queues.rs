@@ -6,6 +6,7 @@ mod list;
 mod mode;
 mod recording;
 mod show;
+mod versions;
 
 use std::sync::Arc;
 
@@ -29,6 +30,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(list::list_queues))
         .routes(routes!(apply::apply_queue, show::show_queue, delete::delete_queue))
+        .routes(routes!(versions::list_versions))
         .routes(routes!(recording::read_recording, recording::clear_recording))
         .routes(routes!(mode::pause_queue))
         .routes(routes!(mode::drain_queue))

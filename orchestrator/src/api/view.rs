@@ -19,7 +19,7 @@ pub(crate) use explanation::explanation;
 pub(crate) use fleet::fleet;
 pub(crate) use lobby::lobby;
 pub(crate) use machine::{edge, node, node_state, region};
-pub(crate) use queue::{queue, recorded};
+pub(crate) use queue::{queue, queue_version, recorded};
 pub(crate) use server::server;
 pub(crate) use ticket::{allocated, ticket};
 pub(crate) use workflow::{engine_status, workflow, workflow_detail};

@@ -11,8 +11,8 @@ use crate::records::{
     ApiTokenRecord, AuthorityRecord, BuildRecord, EdgeFlowsRecord, EdgeLimitsRecord, EdgePortRecord,
     EdgeRecord, FleetHealthRecord, FleetRecord, FlowKeyRecord, JoinTokenRecord, LiveServer, MatchRecord,
     MatchSeats, NamespaceRecord, NodeRecord, PlayerSeat, Pod, PublicLobby, QueuePartsRecord, QueueRecord,
-    QueueStatusRecord, RecordedTicketRecord, ReplicaRecord, SearchingTicket, ServerRecord, SigningKeyRecord,
-    TagRecord, TicketRecord, UploadRecord,
+    QueueStatusRecord, QueueVersionRecord, RecordedTicketRecord, ReplicaRecord, SearchingTicket,
+    ServerRecord, SigningKeyRecord, TagRecord, TicketRecord, UploadRecord,
 };
 use crate::state::kv;
 
@@ -106,6 +106,7 @@ pub fn describe(prefix: Prefix, value: &Bytes) -> Result<String, String> {
         Prefix::Replica => read::<ReplicaRecord>(value),
         Prefix::Queue => read::<QueueRecord>(value),
         Prefix::QueueParts => read::<QueuePartsRecord>(value),
+        Prefix::QueueVersion => read::<QueueVersionRecord>(value),
         Prefix::QueueStatus => read::<QueueStatusRecord>(value),
         Prefix::Ticket => read::<TicketRecord>(value),
         Prefix::TicketRecorded => read::<RecordedTicketRecord>(value),

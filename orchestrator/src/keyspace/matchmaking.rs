@@ -42,6 +42,22 @@ pub fn split_queue_parts(key: &[u8]) -> Option<(String, String)> {
     unpack::<(u16, String, String)>(key).ok().map(|(_, namespace, queue)| (namespace, queue))
 }
 
+/// [`crate::records::QueueVersionRecord`].
+pub fn queue_version(namespace: &str, queue: &str, version: u64) -> Vec<u8> {
+    pack(&(Prefix::QueueVersion as u16, namespace, queue, version))
+}
+
+/// The versions of a queue's definition that are kept, the oldest first.
+pub fn queue_versions(namespace: &str, queue: &str) -> KeyRange {
+    KeyRange::under(&(Prefix::QueueVersion as u16, namespace, queue))
+}
+
+/// Namespace, queue and version of a [`queue_version`] key.
+pub fn split_queue_version(key: &[u8]) -> Option<(String, String, u64)> {
+    let (_, namespace, queue, version) = unpack::<(u16, String, String, u64)>(key).ok()?;
+    Some((namespace, queue, version))
+}
+
 /// Number of queues of a namespace.
 pub fn queue_count(namespace: &str) -> Vec<u8> {
     pack(&(Prefix::QueueCount as u16, namespace))

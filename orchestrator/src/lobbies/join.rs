@@ -66,8 +66,8 @@ pub(super) async fn enter(
         return Ok(Entry::Refused(LobbyError::Closed("the game lets nobody in for now")));
     }
     match seats::sell(tx, record, vec![newcomer], now_ms).await {
-        Ok(sale) => {
-            let ticket = sale.tickets.into_iter().next();
+        Ok(tickets) => {
+            let ticket = tickets.into_iter().next();
             Ok(Entry::Seated(Box::new(ticket.expect("as many tickets as newcomers, of which there is one"))))
         }
         Err(SellError::State(error)) => Err(error),

@@ -126,9 +126,11 @@ pub(super) async fn commit_join(
             team: team.clone(),
         });
         match seats::sell(&mut tx, &record, newcomers.collect(), now_ms).await {
-            Ok(sale) => {
+            Ok(seated) => {
                 if *is_shared {
-                    sale.tickets.iter().for_each(|ticket| tickets::tell_matched(&mut tx, ticket));
+                    for ticket in &seated {
+                        tickets::tell_matched(&mut tx, ticket);
+                    }
                 }
                 Ok(Committed::Joined(waits_ms(&befores, now_ms)))
             }

@@ -24,7 +24,7 @@ use super::opening::{opening, opening_key};
 use super::waits::Waits;
 use crate::keyspace;
 use crate::records::{QueueRecord, SearchingTicket};
-use crate::state::tickets::{self, News};
+use crate::state::tickets::{self, News, Told};
 use crate::state::{StateError, matches, news};
 
 /// Rows read in one transaction.
@@ -54,6 +54,7 @@ pub(super) struct Memory {
     part: usize,
     /// Tickets that cannot be matched as the queue is defined.
     pub(super) unfit: BTreeMap<TicketKey, String>,
+    /// How long those had waited that were matched, here or, in a queue in parts, elsewhere.
     pub(super) waits: Waits,
     expiries: BTreeSet<(u64, TicketKey)>,
     cursor: Cursor,
@@ -125,8 +126,8 @@ impl Memory {
                 .await?;
             let Some((last, ..)) = page.last() else { break };
             after = Some(last.clone());
-            for (_, ticket, row) in &page {
-                memory.learn(*ticket, Some(row));
+            for (_, ticket, row) in page {
+                memory.learn(ticket, &Told::Searches(row));
             }
         }
         let mut after: Option<Bytes> = None;
@@ -198,7 +199,7 @@ impl Memory {
     pub(super) fn take(&mut self, page: Page, matches: &mut BTreeSet<MatchId>, now_ms: u64) {
         self.read_ms = now_ms;
         for news in page.tickets {
-            self.learn(news.ticket, news.row.as_ref());
+            self.learn(news.ticket, &news.told);
             self.cursor.tickets = news.key;
         }
         for (key, match_id) in page.matches {
@@ -210,16 +211,27 @@ impl Memory {
         }
     }
 
-    /// What a ticket's row says: it searches, or it does no more.
-    fn learn(&mut self, ticket: TicketId, row: Option<&SearchingTicket>) {
-        let Some(row) = row else {
-            let key = ticket.uuid().as_u128();
-            self.pool.remove(key);
-            self.unfit.remove(&key);
-            return;
+    /// What is told of a ticket: it searches, or it does no more.
+    fn learn(&mut self, ticket: TicketId, told: &Told) {
+        let row = match told {
+            Told::Searches(row) => row,
+            Told::Matched(at_ms) => {
+                // What was matched here has left the pool, and was noted then.
+                if let Some(other) = self.forget(ticket) {
+                    self.waits.note(at_ms.saturating_sub(other.entered_ms));
+                }
+                return;
+            }
+            Told::Withdrawn => return drop(self.forget(ticket)),
         };
         // It was found to fit.
         drop(self.fitting(ticket, row).map(|ticket| self.pool.insert(ticket)));
+    }
+
+    fn forget(&mut self, ticket: TicketId) -> Option<Ticket> {
+        let key = ticket.uuid().as_u128();
+        self.unfit.remove(&key);
+        self.pool.remove(key)
     }
 
     /// A ticket that a match was formed of, and refused, searches on.

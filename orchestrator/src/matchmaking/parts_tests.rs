@@ -15,7 +15,7 @@ use tokio_util::sync::CancellationToken;
 use super::{Matchmaker, Pass, parting};
 use crate::check;
 use crate::keyspace;
-use crate::records::{Id, QueueMode, QueuePartsRecord, QueueRecord, TicketState};
+use crate::records::{Id, QueueMode, QueuePartsRecord, QueueRecord, QueueVersionRecord, TicketState};
 use crate::state::{StateError, kv, matches, parts as part_records, queues, workflows};
 use crate::testing::eventually;
 use crate::world::{FLEET, NAMESPACE, QUEUE, RETENTION_MS, World};
@@ -141,12 +141,21 @@ async fn what_one_part_matches_another_hears_of() {
     let [mut low, mut high] = [matchmaker(&world, 0), matchmaker(&world, 1)];
     let alone = ticket(&world, 1, 95.0).await;
     assert_eq!((pass(&world, &mut low).await, pass(&world, &mut high).await), Default::default());
+    world.pass_time(3_000);
     // Of two across the border the later leads, with whichever part it belongs to.
     let over = ticket(&world, 2, 105.0).await;
     assert_eq!(pass(&world, &mut low).await, Pass::default(), "who comes is led by the other part");
     assert_eq!(pass(&world, &mut high).await, Pass { assigned: 1, ..Pass::default() });
     let near = ticket(&world, 3, 95.0).await;
     assert_eq!(pass(&world, &mut low).await, Pass::default(), "nobody is left, and that was told");
+    let status =
+        world.db.read("status", async |mut tx| queues::status(&mut tx, NAMESPACE, QUEUE).await).await;
+    let status = status.expect("read");
+    assert_eq!(
+        (status.waits, status.wait_p90_ms),
+        (2, 3_000),
+        "the first part tells of matches of all parts"
+    );
     assert_eq!(searching(&world, &[alone, over, near]).await, 1);
 
     // Of a queue that is one part nobody needs to hear it.
@@ -218,11 +227,16 @@ async fn a_change_that_was_thought_of_before_another_is_not_made() {
     let orphan = world.db.run("orphan", async |mut tx| {
         let row = QueuePartsRecord::from(&Parts::default());
         kv::save(&mut tx, &keyspace::queue_parts(NAMESPACE, QUEUE), &row);
+        let row = QueueVersionRecord { version: 2, ..QueueVersionRecord::default() };
+        kv::save(&mut tx, &keyspace::queue_version(NAMESPACE, QUEUE, 3), &row);
         Ok::<_, StateError>(())
     });
     orphan.await.expect("written");
     let found = check::check(&world.db).await.expect("read").findings;
-    assert!(found.len() == 1 && found[0].what.contains("a queue that is not there"), "{found:?}");
+    for (what, times) in [("a queue that is not there", 2), ("it is version 2", 1)] {
+        let told = found.iter().filter(|finding| finding.what.contains(what)).count();
+        assert_eq!(told, times, "{found:?}");
+    }
 }
 
 /// A replica's engine and matchmakers.

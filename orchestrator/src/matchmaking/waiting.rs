@@ -164,27 +164,24 @@ pub(super) async fn dissolve_each<'a>(
         if before.state() != TicketState::Matched {
             continue;
         }
-        let mut after = before.clone();
-        match fate_of(ticket) {
-            Fate::Search => {
-                after.set_state(TicketState::Searching);
-                after.matched_at_ms = 0;
-                after.r#match = None;
-                after.seat = None;
-                after.team.clear();
-                after.members.iter_mut().for_each(|member| member.seat = None);
-            }
-            Fate::Cancel(reason, detail) => end(&mut after, TicketState::Cancelled, (reason, detail), now_ms),
-            Fate::Fail(reason, detail) => end(&mut after, TicketState::Failed, (reason, detail), now_ms),
-        }
+        let after = match fate_of(ticket) {
+            Fate::Search => unmatched(&before),
+            Fate::Cancel(reason, detail) => before.ended(TicketState::Cancelled, (reason, detail), now_ms),
+            Fate::Fail(reason, detail) => before.ended(TicketState::Failed, (reason, detail), now_ms),
+        };
         tickets::save(tx, Some(&before), &after);
     }
     Ok(true)
 }
 
-fn end(ticket: &mut TicketRecord, state: TicketState, (reason, detail): (&str, &str), now_ms: u64) {
-    ticket.set_state(state);
-    ticket.ended_at_ms = now_ms;
-    reason.clone_into(&mut ticket.reason);
-    detail.clone_into(&mut ticket.detail);
+/// The ticket as it searches again, in its old place.
+fn unmatched(ticket: &TicketRecord) -> TicketRecord {
+    let mut after = ticket.clone();
+    after.set_state(TicketState::Searching);
+    after.matched_at_ms = 0;
+    after.r#match = None;
+    after.seat = None;
+    after.team.clear();
+    after.members.iter_mut().for_each(|member| member.seat = None);
+    after
 }

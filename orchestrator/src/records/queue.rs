@@ -2,8 +2,9 @@
 
 use muster_matchmaker::parts::{Group, Parts};
 use muster_protocol::api::QueueSpec;
+use muster_protocol::id::ApiTokenId;
 
-use super::{PartGroup, QueuePartsRecord, QueueRecord, QueueStatusRecord};
+use super::{PartGroup, QueuePartsRecord, QueueRecord, QueueStatusRecord, QueueVersionRecord};
 use crate::state::StateError;
 
 impl QueueRecord {
@@ -28,10 +29,7 @@ impl QueueRecord {
     /// [`StateError::Newer`].
     pub fn to_spec(&self) -> Result<QueueSpec, StateError> {
         if !self.spec_json.is_empty() {
-            return serde_json::from_str(&self.spec_json).map_err(|error| StateError::Newer {
-                what: format!("queue {}", self.name),
-                reason: error.to_string(),
-            });
+            return parsed(&self.name, &self.spec_json);
         }
         Ok(QueueSpec {
             regions: self.regions.clone(),
@@ -39,6 +37,33 @@ impl QueueRecord {
             ticket_ttl_s: self.ticket_ttl_s,
             ..QueueSpec::simple(&self.name, &self.fleet, self.players)
         })
+    }
+}
+
+fn parsed(queue: &str, spec_json: &str) -> Result<QueueSpec, StateError> {
+    serde_json::from_str(spec_json)
+        .map_err(|error| StateError::Newer { what: format!("queue {queue}"), reason: error.to_string() })
+}
+
+impl QueueVersionRecord {
+    /// A version of `queue`, applied with the token `by` if that is known.
+    pub fn of_queue(queue: &QueueRecord, by: Option<ApiTokenId>) -> Result<Self, StateError> {
+        // An older version wrote some fields only.
+        let spec = queue.to_spec()?;
+        Ok(Self {
+            version: queue.version,
+            spec_json: serde_json::to_string(&spec).expect("names and finite numbers are JSON"),
+            applied_at_ms: queue.updated_at_ms,
+            applied_by: by.map(Into::into),
+        })
+    }
+
+    /// What was applied, as the API says it; it is a version of `queue`.
+    ///
+    /// # Errors
+    /// [`StateError::Newer`].
+    pub fn to_spec(&self, queue: &str) -> Result<QueueSpec, StateError> {
+        parsed(queue, &self.spec_json)
     }
 }
 

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use muster_protocol::api::{PartyMember, Value};
 use muster_protocol::id::{MatchId, SeatId, ServerId};
 
-use super::{AttributeValue, Id, SearchingTicket, TagSet, TicketMember, TicketRecord, attribute_value};
+use super::{
+    AttributeValue, Id, SearchingTicket, TagSet, TicketMember, TicketRecord, TicketState, attribute_value,
+};
 
 impl TicketRecord {
     /// Its match, once there is one.
@@ -42,7 +44,19 @@ impl TicketRecord {
             priority: self.priority,
             // Older versions said neither who is in it nor this.
             expires_at_ms: if self.members.is_empty() { 0 } else { self.expires_at_ms },
+            matched_at_ms: 0,
         }
+    }
+
+    /// It as it is once it is over in `state`, for a stable code and words.
+    #[must_use]
+    pub(crate) fn ended(&self, state: TicketState, (reason, detail): (&str, &str), now_ms: u64) -> Self {
+        let mut after = self.clone();
+        after.set_state(state);
+        after.ended_at_ms = now_ms;
+        reason.clone_into(&mut after.reason);
+        detail.clone_into(&mut after.detail);
+        after
     }
 }
 

@@ -2,9 +2,10 @@
 
 use bytes::Bytes;
 use muster_engine::nudge;
+use muster_protocol::id::ApiTokenId;
 use muster_store::Transaction;
 
-use super::{StateError, kv, parts, recordings, workflows};
+use super::{StateError, kv, parts, queue_versions, recordings, workflows};
 use crate::keyspace;
 use crate::records::{QueueMode, QueueRecord, QueueStatusRecord};
 
@@ -30,10 +31,11 @@ pub async fn peek(
 }
 
 /// Applies `wanted`, counting the version up from the queue that is there. The same again changes
-/// nothing. That its fleet exists is the caller's check.
+/// nothing. That its fleet exists is the caller's check; `by` is the token it is applied with.
 pub async fn apply(
     tx: &mut Transaction,
     wanted: QueueRecord,
+    by: Option<ApiTokenId>,
     now_ms: u64,
 ) -> Result<QueueRecord, StateError> {
     let before = load(tx, &wanted.namespace, &wanted.name).await?;
@@ -53,6 +55,7 @@ pub async fn apply(
     }
     record.updated_at_ms = now_ms;
     kv::save(tx, &keyspace::queue(&record.namespace, &record.name), &record);
+    queue_versions::note(tx, before.as_ref(), &record, by).await?;
     kv::bump(tx, &keyspace::queue_revision(&record.namespace, &record.name));
     kv::bump(tx, &keyspace::queues_revision());
     nudge(tx, &workflows::queue(&record.namespace, &record.name));
@@ -84,6 +87,7 @@ pub async fn delete(tx: &mut Transaction, namespace: &str, name: &str) -> Result
     tx.clear(&keyspace::queue(namespace, name));
     tx.clear(&keyspace::queue_status(namespace, name));
     parts::clear(tx, namespace, name);
+    queue_versions::clear(tx, namespace, name);
     recordings::clear(tx, namespace, name);
     let news = keyspace::ticket_news(namespace, name);
     tx.clear_range(&news.begin, &news.end);

@@ -79,10 +79,11 @@ fn write_news(tx: &mut Transaction, record: &TicketRecord, row: &[u8]) {
     tx.set_versionstamped_key(&key, hole, row);
 }
 
-/// Tells the matchmakers of a queue's other parts that a ticket was matched. Nobody is woken for it: it saves them a match
-/// that would be refused.
+/// Tells the matchmakers of a queue's other parts that a ticket was matched, and when. Nobody is woken for it: it saves
+/// them a match that would be refused, and the first part tells from it how long tickets wait.
 pub(crate) fn tell_matched(tx: &mut Transaction, record: &TicketRecord) {
-    write_news(tx, record, b"");
+    let row = SearchingTicket { matched_at_ms: record.matched_at_ms, ..SearchingTicket::default() };
+    write_news(tx, record, &row.encode_to_vec());
 }
 
 /// Tells the queue's matchmaker that a ticket was withdrawn.
@@ -225,8 +226,25 @@ pub(crate) struct News {
     pub(crate) key: Bytes,
     /// The ticket.
     pub(crate) ticket: TicketId,
-    /// What it searches for; `None` if it does no more.
-    pub(crate) row: Option<SearchingTicket>,
+    /// What happened.
+    pub(crate) told: Told,
+}
+
+/// What happened to a ticket.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Told {
+    /// It searches for this.
+    Searches(SearchingTicket),
+    /// It was matched, at Unix milliseconds.
+    Matched(u64),
+    /// It was withdrawn.
+    Withdrawn,
+}
+
+impl From<SearchingTicket> for Told {
+    fn from(row: SearchingTicket) -> Self {
+        if row.matched_at_ms > 0 { Self::Matched(row.matched_at_ms) } else { Self::Searches(row) }
+    }
 }
 
 /// What happened to the searching tickets of a queue after `after`, in the order of commits, at most `limit`, without
@@ -242,8 +260,12 @@ pub(crate) async fn news(
     let rows = tx.snapshot_get_range(&range.begin, &range.end, limit, false).await?;
     let known = rows.into_iter().filter_map(|(key, value)| {
         let ticket = keyspace::last_id(&key)?;
-        let row = if value.is_empty() { Ok(None) } else { kv::decode(&key, &value).map(Some) };
-        Some(row.map(|row| News { key, ticket, row }))
+        let told = if value.is_empty() {
+            Ok(Told::Withdrawn)
+        } else {
+            kv::decode::<SearchingTicket>(&key, &value).map(Told::from)
+        };
+        Some(told.map(|told| News { key, ticket, told }))
     });
     known.collect()
 }

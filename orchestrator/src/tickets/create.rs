@@ -1,7 +1,7 @@
 //! Taking a ticket into its queue, or back to the seats that its players have.
 
-use muster_matchmaker::Queue;
 use muster_matchmaker::filter::Filter;
+use muster_matchmaker::{Player, Queue, TicketError as Misfit};
 use muster_protocol::api::{MAX_RECORDED, PartyMember, TicketRequest};
 use muster_protocol::id::TicketId;
 use muster_store::{Database, Transaction};
@@ -117,13 +117,14 @@ fn players(request: &TicketRequest) -> Vec<PartyMember> {
 
 /// Whether a request can be matched in a queue at all.
 fn admit(queue: &Queue, request: &TicketRequest) -> Result<(), TicketError> {
-    let players = players(request);
-    queue.admits_party(players.iter().map(|member| member.player.as_str()))?;
-    for member in &players {
-        queue.attributes(&member.attributes)?;
-    }
+    let known = |member: PartyMember| {
+        Ok::<_, Misfit>(Player { attributes: queue.attributes(&member.attributes)?, name: member.player })
+    };
+    let players: Vec<Player> = players(request).into_iter().map(known).collect::<Result<_, _>>()?;
     if !request.filter.is_empty() {
-        Filter::compile(&request.filter, queue.schema())?;
+        let filter = Filter::compile(&request.filter, queue.schema())?;
+        filter.can_hold(None)?;
+        players.iter().try_for_each(|player| filter.can_hold(Some(&player.attributes)))?;
     }
-    Ok(())
+    Ok(queue.admits_players(players)?)
 }

@@ -32,6 +32,7 @@ fn routes() -> Vec<(Method, &'static str, u8)> {
         (M::PUT, "/v1/queues/none", DEPLOY),
         (M::GET, "/v1/queues/none", DEPLOY),
         (M::DELETE, "/v1/queues/none", DEPLOY),
+        (M::GET, "/v1/queues/none/versions", DEPLOY),
         (M::GET, "/v1/queues/none/recording", DEPLOY),
         (M::DELETE, "/v1/queues/none/recording", DEPLOY),
         (M::POST, "/v1/queues/none/pause", DEPLOY),

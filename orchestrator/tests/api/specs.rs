@@ -1,6 +1,6 @@
 //! Fleets and queues: applying, changing, deleting, and specifications that cannot be.
 
-use muster_protocol::api::{Fleet, Page, Queue};
+use muster_protocol::api::{Fleet, Page, Queue, QueueVersion};
 use muster_protocol::problem::ProblemCode;
 use serde_json::{Value, json};
 
@@ -93,6 +93,10 @@ async fn a_queue_fills_a_fleet_that_is_there() {
     assert_eq!((made.version, made.spec.ticket_ttl_s, made.searching), (1, 300, 0));
     let changed: Queue = api.put("/v1/queues/duel", queue("duel", "arena", 4)).await.ok().await;
     assert_eq!((changed.version, changed.spec.players), (2, 4));
+    let kept: Page<QueueVersion> = api.get("/v1/queues/duel/versions").await.ok().await;
+    assert_eq!(kept.items.iter().map(|kept| kept.version).collect::<Vec<_>>(), [2, 1]);
+    assert_eq!(kept.items[1].spec, made.spec);
+    assert!(kept.items.iter().all(|kept| kept.applied_by.is_some()), "{:?}", kept.items);
     let shown: Queue = api.get("/v1/queues/duel").await.ok().await;
     assert_eq!(shown.spec, changed.spec);
     let page: Page<Queue> = api.get("/v1/queues").await.ok().await;

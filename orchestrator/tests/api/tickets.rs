@@ -144,6 +144,7 @@ async fn what_contradicts_itself_is_refused_at_the_right_door() {
         (json!({"attributes": {"rank": 3}}), "no attribute \"rank\""),
         (json!({"attributes": {"skill": "high"}}), "must be a number"),
         (json!({"filter": "skill >"}), "filter: "),
+        (json!({"filter": "skill > 5 and skill < 3"}), "filter: at character 20: nobody can ever"),
         (json!({"party": [{"player": "b"}, {"player": "c"}]}), "a party of 3"),
         (json!({"party": [{"player": "ann"}]}), "twice"),
         (json!({"blocks": vec!["x"; 257]}), "blocks"),

@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::id::ApiTokenId;
+
 use super::{AttributeSpec, RuleSpec, TeamSpec, Weights};
 
 /// Most players of one match.
@@ -12,6 +14,12 @@ pub const MAX_PLAYERS: u32 = 1_000;
 pub const MAX_RECORDED: u64 = 200_000;
 /// Most parts that a queue is cut into.
 pub const MAX_PARTS: u32 = 16;
+/// Longest time a ticket may search, in seconds: a day.
+pub const MAX_TICKET_TTL_S: u32 = 86_400;
+/// Longest time players may have to accept a match, in seconds.
+pub const MAX_ACCEPT_S: u32 = 600;
+/// Longest round trip to a region that is stated or limited, in milliseconds: a minute.
+pub const MAX_LATENCY_MS: u32 = 60_000;
 /// How long a ticket searches where the queue does not say, in seconds.
 pub const DEFAULT_TICKET_TTL_S: u32 = 300;
 
@@ -58,10 +66,10 @@ pub struct QueueSpec {
     #[serde(default = "super::one")]
     pub count_multiple: u32,
     /// Fewest players of a match in all, where the teams' `min` together is less. 0: as the teams say.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub min_players: u32,
     /// Most players of a match in all, where the teams' `max` together is more. 0: as the teams say.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::is_zero")]
     pub max_players: u32,
     /// For this many seconds of the oldest ticket's wait only full matches are made; then the teams' `min` will do.
     #[serde(default)]
@@ -72,11 +80,6 @@ pub struct QueueSpec {
     /// What makes one match better than another.
     #[serde(default)]
     pub weights: Weights,
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde gives a reference")]
-fn is_zero(number: &u32) -> bool {
-    *number == 0
 }
 
 fn default_ttl() -> u32 {
@@ -137,6 +140,22 @@ pub struct Queue {
     /// The parts it is cut into; empty if it is one.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub parts: Vec<QueuePart>,
+}
+
+/// A version of a queue's definition; the last ones are kept.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
+pub struct QueueVersion {
+    /// Counts up with every change.
+    pub version: u64,
+    /// As applied.
+    pub spec: QueueSpec,
+    /// When, Unix milliseconds.
+    pub applied_at_ms: u64,
+    /// The API token it was applied with; absent if it was applied before versions were kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[cfg_attr(feature = "schema", schema(value_type = Option<String>))]
+    pub applied_by: Option<ApiTokenId>,
 }
 
 /// A part of a queue: tickets that one matchmaker leads. Matches cross the borders of parts.

@@ -81,12 +81,29 @@ pub enum RuleKind {
         #[serde(default)]
         party: Reduce,
     },
-    /// The teams' averages are at most so far apart.
+    /// No number is further from the average than so far. What counts of a party counts in the average for each of its
+    /// players.
+    Deviation {
+        /// A number.
+        attribute: String,
+        /// How far.
+        most: f64,
+        /// Among whom.
+        #[serde(default)]
+        within: Within,
+        /// What counts of a party.
+        #[serde(default)]
+        party: Reduce,
+    },
+    /// The teams' averages are at most so far apart. What counts of a party counts for each of its players.
     Gap {
         /// A number.
         attribute: String,
         /// How far.
         most: f64,
+        /// What counts of a party.
+        #[serde(default)]
+        party: Reduce,
     },
     /// Everybody has the same text.
     Same {
@@ -122,6 +139,8 @@ pub enum Within {
     Match,
     /// Everybody in the same team.
     Team,
+    /// The players of each party, who all count.
+    Party,
 }
 
 /// What counts of a party's numbers.

@@ -31,9 +31,9 @@ fn every_promise_holds_for_every_seed() {
         transitions += ended.transitions;
         kills += ended.kills;
     }
-    println!(
+    seeds::say(&format!(
         "{count} seeds of ten simulated minutes: {transitions} transitions, {kills} kills, every promise held"
-    );
+    ));
 }
 
 #[test]

@@ -8,10 +8,9 @@ use std::collections::BTreeSet;
 use crate::balance::balance;
 use crate::form::{MAX_COMPARED_REGIONS, Offer};
 use crate::pool::{Pool, Slot};
-use crate::queue::{Asks, Queue, Rule};
+use crate::queue::Queue;
 use crate::rules::oldest_wait;
 use crate::ticket::Ticket;
-use muster_protocol::api::Within;
 
 use super::{Group, Refused};
 
@@ -158,12 +157,12 @@ impl<'a> Search<'a> {
         (tickets.len() > 1 || self.hold(&tickets, region)).then_some(members)
     }
 
-    /// Whether every rule holds, as far as it does not ask for teams.
+    /// Whether every rule may hold with others, as far as it does not ask for teams.
     fn hold(&self, tickets: &[&Ticket], region: &str) -> bool {
         let queue = &self.pool.queue;
         let teams = if queue.teams.len() == 1 { vec![0; tickets.len()] } else { Vec::new() };
         let wait_ms = oldest_wait(tickets, self.now_ms);
-        queue.rules.iter().all(|rule| queue.holds(rule, tickets, &teams, region, wait_ms))
+        queue.rules.iter().all(|rule| queue.may_hold(rule, tickets, &teams, region, wait_ms))
     }
 
     fn judge(&self, members: &[Slot], players: usize, offer: &Offer, quality: f64) -> Group {
@@ -196,7 +195,5 @@ impl<'a> Search<'a> {
 
 /// The rules that decide about divisions into teams, by name.
 fn about_teams(queue: &Queue) -> Vec<String> {
-    let about =
-        |rule: &&Rule| matches!(rule.asks, Asks::Gap { .. } | Asks::Spread { within: Within::Team, .. });
-    queue.rules.iter().filter(about).map(|rule| rule.name.clone()).collect()
+    queue.rules.iter().filter(|rule| rule.asks.is_of_teams()).map(|rule| rule.name.clone()).collect()
 }

@@ -52,7 +52,7 @@ impl<'a> Pairing<'a> {
         let both = [own, other];
         let wait_ms = oldest_wait(&both, self.now_ms);
         let broken = self.queue.rules.iter().position(|rule| {
-            let holds = |region: &str| self.queue.holds(rule, &both, self.teams, region, wait_ms);
+            let holds = |region: &str| self.queue.may_hold(rule, &both, self.teams, region, wait_ms);
             match &rule.asks {
                 Asks::Latency { .. } => !self.offers.iter().any(|offer| holds(&offer.region)),
                 _ => !holds(""),

@@ -123,7 +123,11 @@ fn are(count: usize) -> String {
 }
 
 fn never(never: &Never) -> String {
-    let why = match never {
+    format!("It can never be matched: {}.", why_never(never))
+}
+
+pub(super) fn why_never(never: &Never) -> String {
+    match never {
         Never::Differs { rule, attribute } => {
             format!(
                 "its players differ in {attribute}, which rule \"{rule}\" wants to be the same for everybody"
@@ -134,11 +138,15 @@ fn never(never: &Never) -> String {
                 "its players have {has} of {attribute} in common, and rule \"{rule}\" never asks for fewer than {needs}"
             )
         }
+        Never::ApartInside { rule, attribute, has, needs } => {
+            format!(
+                "its players' {attribute} stands at {has} by rule \"{rule}\", which never allows more than {needs} in a party"
+            )
+        }
         Never::TooFar => "no offered region is near enough, however long it waits".to_owned(),
         Never::Sizes => "no match has room for a party of this size".to_owned(),
         Never::Roles => "wherever the party fits, the players of a role no longer do".to_owned(),
-    };
-    format!("It can never be matched: {why}.")
+    }
 }
 
 fn group(group: &Group) -> String {
@@ -164,6 +172,11 @@ fn group(group: &Group) -> String {
 fn limit(limit: &LimitNow) -> String {
     let says = |value: f64| match &limit.of {
         LimitOf::Spread(attribute) => format!("{attribute} at most {value} apart"),
+        LimitOf::SpreadInside(attribute) => format!("a party's own {attribute} at most {value} apart"),
+        LimitOf::Deviation(attribute) => format!("{attribute} at most {value} from the average"),
+        LimitOf::DeviationInside(attribute) => {
+            format!("a party's own {attribute} at most {value} from its average")
+        }
         LimitOf::Gap(attribute) => format!("the teams' average {attribute} at most {value} apart"),
         LimitOf::Common(attribute) => format!("at least {value} of {attribute} in common"),
         LimitOf::Latency => format!("a round trip of at most {value} ms"),

@@ -23,7 +23,7 @@ pub(super) fn truth(node: &Node, mine: &[Value], theirs: &[Value]) -> bool {
     }
 }
 
-fn compare(operator: Binary, one: &Value, other: &Value) -> bool {
+pub(super) fn compare(operator: Binary, one: &Value, other: &Value) -> bool {
     match (operator, one, other) {
         (Binary::Equal, one, other) => one == other,
         (Binary::NotEqual, one, other) => one != other,

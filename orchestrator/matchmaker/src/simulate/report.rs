@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Arrival, Outcome, Played};
-use crate::queue::{Asks, Queue};
+use crate::queue::Queue;
 use crate::rules::spread;
 use crate::ticket::Ticket;
 
@@ -117,11 +117,7 @@ pub(super) fn report(
         report.longest_unmatched_ms = report.longest_unmatched_ms.max(searched_ms);
     }
     let primary = queue.primary();
-    let gap_of = queue.rules.iter().find_map(|rule| match rule.asks {
-        Asks::Gap { attribute, .. } => Some(attribute),
-        _ => None,
-    });
-    let gap_of = gap_of.or(primary.map(|(attribute, _)| attribute)).filter(|_| queue.teams.len() > 1);
+    let gap_of = queue.balanced().filter(|_| queue.teams.len() > 1);
     let (mut spreads, mut gaps, mut latencies) = (Vec::new(), Vec::new(), Vec::new());
     for played in matches {
         let tickets: Vec<&Ticket> = played.members.iter().map(|(at, _)| &arrivals[*at].ticket).collect();
@@ -131,7 +127,7 @@ pub(super) fn report(
                 spread(tickets.iter().map(|ticket| ticket.number(attribute, party)))
             }),
         );
-        gaps.extend(gap_of.map(|attribute| queue.gap(attribute, &tickets, &teams)));
+        gaps.extend(gap_of.map(|number| queue.gap(number, &tickets, &teams)));
         let named = tickets.iter().filter_map(|ticket| ticket.latencies_ms.get(&played.region));
         latencies.extend(named.max().map(|ms| f64::from(*ms)));
         let players = tickets.iter().map(|ticket| ticket.players.len()).sum();

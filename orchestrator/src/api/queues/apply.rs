@@ -29,7 +29,7 @@ pub(super) async fn apply_queue(
 ) -> ApiResult<Json<Queue>> {
     validate::queue_spec(&name, &spec)?;
     let now_ms = clock::now_ms();
-    let namespace = scope.namespace;
+    let (namespace, by) = (scope.namespace, scope.caller.token);
     let queue = app
         .db
         .run("apply queue", async |mut tx| {
@@ -41,7 +41,7 @@ pub(super) async fn apply_queue(
                 return Err(too_many());
             }
             let wanted = QueueRecord::from_spec(&namespace, &spec);
-            let record = state::queues::apply(&mut tx, wanted, now_ms).await?;
+            let record = state::queues::apply(&mut tx, wanted, Some(by), now_ms).await?;
             Ok(standing(&mut tx, &record).await?)
         })
         .await?;

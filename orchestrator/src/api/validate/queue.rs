@@ -1,45 +1,22 @@
-//! Checks of queue specifications.
+//! Checks of queue specifications: the definition's own, and that it goes to where it is sent.
 
-use muster_matchmaker::Queue;
-use muster_protocol::api::{MAX_PARTS, MAX_PLAYERS, QueueSpec};
+use muster_matchmaker::queue::check;
+use muster_protocol::api::QueueSpec;
 use muster_protocol::problem::ProblemCode;
 
-use super::ticket::MAX_LATENCY_MS;
-use super::{Faults, MAX_REGIONS};
+use super::Faults;
 use crate::api::problem::ApiProblem;
-
-/// Longest time a ticket may search, in seconds: a day.
-pub(crate) const MAX_TICKET_TTL_S: u32 = 86_400;
-
-/// Longest time players may have to accept a match, in seconds.
-pub(crate) const MAX_ACCEPT_S: u32 = 600;
 
 /// Checks a queue's specification against itself, the limits, and the name it is applied under.
 pub(crate) fn queue_spec(path_name: &str, spec: &QueueSpec) -> Result<(), ApiProblem> {
     let mut faults = Faults::default();
-    faults.name("name", &spec.name);
     faults.check(
         spec.name == path_name,
         "name",
         format_args!("{:?} differs from {path_name:?} in the path", spec.name),
     );
-    faults.name("fleet", &spec.fleet);
-    faults.within("players", spec.players, 0, MAX_PLAYERS);
-    faults.within("max_latency_ms", spec.max_latency_ms, 0, MAX_LATENCY_MS);
-    faults.within("parts", spec.parts, 0, MAX_PARTS);
-    faults.within("accept_s", spec.accept_s, 0, MAX_ACCEPT_S);
-    faults.within("ticket_ttl_s", spec.ticket_ttl_s, 1, MAX_TICKET_TTL_S);
-    faults.check(
-        spec.regions.len() <= MAX_REGIONS,
-        "regions",
-        format_args!("{} are over the limit of {MAX_REGIONS}", spec.regions.len()),
-    );
-    faults.unique("regions", spec.regions.iter().map(String::as_str));
-    for (index, region) in spec.regions.iter().enumerate() {
-        faults.name(&format!("regions[{index}]"), region);
-    }
-    if let Err(error) = Queue::compile(spec) {
-        faults.add(&error.path, error.what);
+    for fault in check(spec) {
+        faults.add(&fault.path, fault.what);
     }
     faults.into_result(ProblemCode::InvalidSpec)
 }
@@ -80,7 +57,7 @@ mod tests {
             "max_latency_ms: 70000 is outside",
             "ticket_ttl_s: 0 is outside",
             "parts: 17 is outside",
-            "regions: \"local\" is there twice",
+            "regions[1]: \"local\" is there twice",
             "regions[2]: \"Süd\" is no name",
         ] {
             assert!(detail.contains(field), "wanted {field:?} in {detail:?}");

@@ -3,17 +3,14 @@
 use std::collections::BTreeMap;
 
 use muster_protocol::api::{
-    MAX_ATTRIBUTES, MAX_BLOCKS, MAX_FILTER_BYTES, MAX_IDEMPOTENCY_KEY_BYTES, MAX_LATENCIES, MAX_PARTY,
-    MAX_PLAYER_BYTES, MAX_PREVIOUS_TOKENS, PartyMember, TicketRequest, Value,
+    MAX_ATTRIBUTES, MAX_BLOCKS, MAX_FILTER_BYTES, MAX_IDEMPOTENCY_KEY_BYTES, MAX_LATENCIES, MAX_LATENCY_MS,
+    MAX_PARTY, MAX_PLAYER_BYTES, MAX_PREVIOUS_TOKENS, PartyMember, TicketRequest, Value,
 };
 use muster_protocol::problem::ProblemCode;
 
 use super::{Faults, has_control};
 use crate::api::credentials::shown_ticket;
 use crate::api::problem::ApiProblem;
-
-/// Largest latency a ticket may state, in milliseconds: a minute.
-pub(crate) const MAX_LATENCY_MS: u32 = 60_000;
 
 /// Checks a ticket's request.
 pub(crate) fn ticket_request(request: &TicketRequest) -> Result<(), ApiProblem> {

@@ -3,7 +3,9 @@
 use muster_matchmaker::parts::{Part, Parts};
 use muster_protocol::api;
 
-use crate::records::{QueueRecord, QueueStatusRecord, RecordedTicketRecord, TicketMember};
+use crate::records::{
+    Id, QueueRecord, QueueStatusRecord, QueueVersionRecord, RecordedTicketRecord, TicketMember,
+};
 use crate::state::StateError;
 
 /// A ticket of a recording.
@@ -22,6 +24,19 @@ pub(crate) fn recorded(record: RecordedTicketRecord) -> api::RecordedTicket {
         filter: ticket.filter,
         blocks: ticket.blocks,
     }
+}
+
+/// A version of a queue's definition.
+pub(crate) fn queue_version(
+    queue: &str,
+    record: &QueueVersionRecord,
+) -> Result<api::QueueVersion, StateError> {
+    Ok(api::QueueVersion {
+        version: record.version,
+        spec: record.to_spec(queue)?,
+        applied_at_ms: record.applied_at_ms,
+        applied_by: record.applied_by.map(Id::typed),
+    })
 }
 
 fn part(part: Part<'_>) -> api::QueuePart {
