@@ -34,6 +34,7 @@ const ROUTES: &[&str] = &[
     "GET /v1/queues",
     "GET /v1/queues/{name}",
     "GET /v1/queues/{name}/recording",
+    "GET /v1/queues/{name}/versions",
     "GET /v1/regions",
     "GET /v1/regions/{region}/limits",
     "GET /v1/servers",
