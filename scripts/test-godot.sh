@@ -74,7 +74,7 @@ step "run the addon's unit tests" scripts/test-godot-addon.sh
 step "build the Godot game's image" build_game
 step "play it directly: $ENET_CLIENTS over ENet, $WS_CLIENTS over WebSocket" direct_proof
 if [ "${1:-}" != --direct-only ]; then
-    step "build muster and its load test" cargo build --locked -p muster-cli -p muster-loadtest
+    step "build muster and its load test" cargo build --locked --workspace --bins
     step "play it through Muster" target/debug/muster-loadtest godot --muster target/debug/muster \
         --image "$IMAGE" --client-image "$IMAGE"
     step "play the game that uses the addon" scripts/test-godot-arena.sh target/debug/muster

@@ -317,7 +317,9 @@ mod tests {
     #[test]
     fn the_longest_gap_of_a_flow_is_kept() {
         let mut flow = Heard { last_ns: 10, longest_gap_ns: 0 };
-        [20, 50, 40, 60].into_iter().for_each(|at| flow.hear(at));
+        for at in [20, 50, 40, 60] {
+            flow.hear(at);
+        }
         assert_eq!((flow.last_ns, flow.longest_gap_ns), (60, 30));
     }
 
