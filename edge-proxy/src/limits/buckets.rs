@@ -68,7 +68,8 @@ impl Buckets {
         if self.sets.is_empty() {
             self.sets = vec![[Bucket::default(); WAYS]; self.places.div_ceil(WAYS)];
         }
-        let now_ms = now.saturating_duration_since(self.began).as_millis() as u64;
+        // From 1: 0 is a place that nobody has taken, which goes first.
+        let now_ms = 1 + now.saturating_duration_since(self.began).as_millis() as u64;
         let tag = self.hasher.hash_one(key);
         let set = tag as usize % self.sets.len();
         let bucket = Bucket::of(&mut self.sets[set], tag, now_ms);
@@ -146,6 +147,18 @@ mod tests {
             10,
             "no more is saved up"
         );
+    }
+
+    #[test]
+    fn free_places_go_before_those_just_taken() {
+        let start = Instant::now();
+        let (mut buckets, rates) = (Buckets::new(WAYS, start), rates(10, 0, 0));
+        for key in 0..WAYS as u32 {
+            assert_eq!(passed(&mut buckets, start, key, &rates, 50), 10);
+        }
+        for key in 0..WAYS as u32 {
+            assert_eq!(passed(&mut buckets, start, key, &rates, 50), 0, "{key} is still known");
+        }
     }
 
     #[test]
