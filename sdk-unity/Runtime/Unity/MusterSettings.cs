@@ -67,6 +67,7 @@ namespace Muster.Unity
             Url = url,
             Token = string.IsNullOrEmpty(clientToken) ? null : clientToken,
             CaPem = authority != null ? authority.text : null,
+            Tickets = new PlayerPrefsTicketStore(),
             Platform = EnginePlatform.ForThisBuild(),
         };
     }

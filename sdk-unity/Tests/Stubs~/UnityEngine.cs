@@ -54,6 +54,15 @@ namespace UnityEngine
         public static void Quit() { }
     }
 
+    public static class PlayerPrefs
+    {
+        public static string GetString(string key, string defaultValue) => defaultValue;
+        public static void SetString(string key, string value) { }
+        public static void Save() { }
+    }
+
+    public sealed class PlayerPrefsException : Exception { }
+
     public enum RuntimePlatform
     {
         OSXEditor,

@@ -82,8 +82,11 @@ namespace Muster
         }
 
         /// <summary>Withdraws it; once assigned, that is leaving the match for good.</summary>
-        public Task CancelAsync(TimeSpan? timeout = null, CancellationToken cancel = default(CancellationToken)) =>
-            _api.Call("DELETE", _path, null, null, Token, _api.Within(timeout), cancel);
+        public async Task CancelAsync(TimeSpan? timeout = null, CancellationToken cancel = default(CancellationToken))
+        {
+            await _api.Call("DELETE", _path, null, null, Token, _api.Within(timeout), cancel);
+            _api.Forget(Token);
+        }
 
         /// <summary>Accepts the match that was proposed.</summary>
         public Task AcceptAsync(TimeSpan? timeout = null, CancellationToken cancel = default(CancellationToken)) =>

@@ -30,6 +30,12 @@ namespace Muster
         /// <summary>Longest time of one call whose timeout is not given.</summary>
         public TimeSpan CallTimeout { get; set; } = TimeSpan.FromSeconds(10);
 
+        /// <summary>
+        /// Where the tokens of the players' last tickets are kept: they show that a seat is the player's who asks again.
+        /// <c>null</c>: in memory, so that a game that was started anew finds another match.
+        /// </summary>
+        public ITicketStore Tickets { get; set; }
+
         /// <summary>What to run on; <c>null</c>: sockets, which is right everywhere but in a browser.</summary>
         public IPlatform Platform { get; set; }
     }
@@ -45,6 +51,7 @@ namespace Muster
         private const int RepeatAfterMs = 250;
 
         private readonly ApiCaller _caller;
+        private readonly TicketMemory _memory;
         private readonly TimeSpan _callTimeout;
         private readonly IDisposable _owned;
         private bool _closed;
@@ -61,10 +68,14 @@ namespace Muster
                 _owned = own;
             }
             _caller = new ApiCaller(platform, options.Url, options.Token, options.Namespace);
+            _memory = new TicketMemory(options.Tickets ?? new MemoryTicketStore(), _caller.Url(string.Empty).ToString());
             _callTimeout = options.CallTimeout;
         }
 
         internal IPlatform Platform => _caller.Platform;
+
+        // Whose seat was given up does not want it again.
+        internal void Forget(string token) => _memory.Forget(token);
 
         /// <summary>The regions, and where to measure them.</summary>
         public async Task<IReadOnlyList<Region>> RegionsAsync(
@@ -189,7 +200,7 @@ namespace Muster
         private async Task<MatchTicket> Ask(
             string path, SeatRequest request, Deadline deadline, CancellationToken cancel)
         {
-            var body = request.ToJson();
+            var body = request.ToJson(_memory.TokenOf(request.Player));
             while (true)
             {
                 try
@@ -197,7 +208,9 @@ namespace Muster
                     var json = await Call("POST", path, null, body, null, deadline, cancel);
                     if (json["id"].AsText().Length == 0)
                         throw NetFailures.BadAnswer($"POST {path}", "it is no ticket");
-                    return new MatchTicket(this, new Ticket(json), json["token"].AsText(null));
+                    var token = json["token"].AsText(null);
+                    _memory.Remember(request.Player, token);
+                    return new MatchTicket(this, new Ticket(json), token);
                 }
                 catch (MusterException error) when (MayRepeat(error) && deadline.LeftMs > RepeatAfterMs)
                 {

@@ -87,12 +87,23 @@ namespace Muster
         public string IdempotencyKey { get; set; }
 
         /// <summary>
+        /// <see cref="MatchTicket.Token"/> of the tickets that the players had before: proof that a kept seat is theirs.
+        /// Empty: the player's last one, which the SDK remembers (<see cref="MusterOptions.Tickets"/>). A party that is to
+        /// come back as a whole gives the tokens of all of its tickets.
+        /// </summary>
+        public List<string> PreviousTokens { get; } = new List<string>();
+
+        /// <summary>
         /// Fields that this version of the SDK has no property for, as the API names them. They take the place of what the
         /// properties say.
         /// </summary>
         public JsonValue Extra { get; set; }
 
-        internal JsonValue ToJson()
+        // Whether the request can show older tickets. A new lobby has no seats to come back to.
+        internal virtual bool ShowsTickets => true;
+
+        // `remembered`: the token of the player's last ticket, if there is one.
+        internal JsonValue ToJson(string remembered = null)
         {
             if (string.IsNullOrEmpty(Player))
                 throw new MusterException(MusterCodes.InvalidArgument,
@@ -105,6 +116,11 @@ namespace Muster
                 json.Set("party", party);
             }
             json.Set("idempotency_key", JsonValue.Of(IdempotencyKey ?? Guid.NewGuid().ToString("N")));
+            if (ShowsTickets)
+            {
+                if (PreviousTokens.Count > 0) json.Set("previous_tokens", JsonValue.Of(PreviousTokens));
+                else if (remembered != null) json.Set("previous_tokens", JsonValue.Of(new[] { remembered }));
+            }
             Fill(json);
             if (Extra != null)
                 foreach (var member in Extra.Members) json.Set(member.Key, member.Value);
@@ -167,12 +183,6 @@ namespace Muster
         /// <summary>Whether to come back to a seat that is kept; else it is given up.</summary>
         public bool Rejoin { get; set; } = true;
 
-        /// <summary>
-        /// <see cref="MatchTicket.Token"/> of the tickets that the players had before: proof that a kept seat is theirs. Keep
-        /// the last one where it survives a crash.
-        /// </summary>
-        public List<string> PreviousTokens { get; } = new List<string>();
-
         internal override void Fill(JsonValue json)
         {
             json.Set("queue", JsonValue.Of(Needed("queue", Queue)));
@@ -182,7 +192,6 @@ namespace Muster
             if (Blocks.Count > 0) json.Set("blocks", JsonValue.Of(Blocks));
             if (Priority != Priority.Normal) json.Set("priority", JsonValue.Of(Priority == Priority.Low ? "low" : "high"));
             if (!Rejoin) json.Set("rejoin", JsonValue.Of(false));
-            if (PreviousTokens.Count > 0) json.Set("previous_tokens", JsonValue.Of(PreviousTokens));
         }
     }
 
@@ -240,6 +249,8 @@ namespace Muster
 
         /// <summary>Round trips by region; the nearest is taken.</summary>
         public IReadOnlyDictionary<string, int> LatenciesMs { get; set; }
+
+        internal override bool ShowsTickets => false;
 
         internal override void Fill(JsonValue json)
         {
