@@ -19,7 +19,7 @@ pub(crate) use backoff::is_failing;
 pub(crate) use claim::claim_warm;
 pub use explain::explain;
 pub(crate) use standing::failing;
-pub(crate) use steps::{Lost, give_up_node, happen, pass_drain_deadline, require_edge_link};
+pub(crate) use steps::{Lost, MAX_CONCURRENT, give_up_node, happen, pass_drain_deadline, require_edge_link};
 pub use steps::{
     StepError, edge_connected, edge_disconnected, node_connected, node_disconnected, node_unable,
     orchestrator_started, routes_applied, server_reported, stop_server,

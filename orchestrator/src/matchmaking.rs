@@ -13,6 +13,7 @@ mod acceptance_tests;
 mod backfill_tests;
 mod candidate;
 mod commit;
+mod compiled;
 mod memory;
 mod opening;
 mod outlook;
@@ -32,7 +33,7 @@ pub use acceptance::Answer;
 pub(crate) use acceptance::{answer, lapse};
 pub(crate) use candidate::candidate;
 pub use commit::MATCH_WAIT_MS;
-pub(crate) use memory::compile;
+pub(crate) use compiled::compile;
 pub(crate) use opening::opening;
 pub(crate) use outlook::{of_fleet as outlook_of_fleet, offers};
 #[cfg(test)]

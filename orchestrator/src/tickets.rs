@@ -218,8 +218,8 @@ async fn in_words(
                 return Ok(format!("queue {queue} was deleted; this ticket is about to fail"));
             };
             let status = queues::status(tx, namespace, queue).await?;
-            let (_, compiled) = compile(&spec)?;
-            if let Err(reason) = candidate(&compiled, record.typed_id(), &record.searching()) {
+            let compiled = &compile(&spec)?.queue;
+            if let Err(reason) = candidate(compiled, record.typed_id(), &record.searching()) {
                 return Ok(format!("searching, but it cannot be matched: {reason}"));
             }
             let searching = tickets::count(tx, namespace, queue, TicketState::Searching).await?;

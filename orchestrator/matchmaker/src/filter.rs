@@ -122,7 +122,7 @@ impl Filter {
 mod tests {
     use super::*;
 
-    fn schema() -> Schema {
+    pub(super) fn schema() -> Schema {
         [("mode", AttributeKind::Text), ("rank", AttributeKind::Number), ("maps", AttributeKind::Tags)]
             .into_iter()
             .enumerate()
@@ -130,7 +130,7 @@ mod tests {
             .collect()
     }
 
-    fn player(mode: &str, rank: f64, maps: &[&str]) -> Vec<Value> {
+    pub(super) fn player(mode: &str, rank: f64, maps: &[&str]) -> Vec<Value> {
         let maps = maps.iter().map(|map| (*map).to_owned()).collect();
         vec![Value::Text(mode.into()), Value::Number(rank), Value::Tags(maps)]
     }

@@ -17,14 +17,12 @@ use muster_protocol::id::{NodeId, ServerId};
 use muster_store::Database;
 use tokio::sync::Notify;
 
-use crate::lifecycle::{self, StepError};
+use crate::lifecycle::{self, MAX_CONCURRENT, StepError};
 use crate::links::Ended;
 use crate::metrics;
 
 /// Servers whose reports may wait at once: more than a node can run.
 const MAX_WAITING: usize = 16_384;
-/// Reports of one node in transactions at once. They are committed together, so more would not be faster.
-const MAX_CONCURRENT: usize = 32;
 /// Pause before a report that the store did not take is tried again.
 const RETRY_PAUSE: Duration = Duration::from_secs(1);
 

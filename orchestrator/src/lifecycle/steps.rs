@@ -20,7 +20,7 @@ use crate::state::{self, StateError, health, matches, ports, servers};
 
 pub(crate) use edges::require_link as require_edge_link;
 pub use edges::{edge_connected, edge_disconnected, routes_applied};
-pub(crate) use nodes::{Lost, give_up_node};
+pub(crate) use nodes::{Lost, MAX_CONCURRENT, give_up_node};
 pub use nodes::{node_connected, node_disconnected, node_unable, orchestrator_started};
 
 /// Servers changed in one transaction where one message speaks of many.

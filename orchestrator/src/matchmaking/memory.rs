@@ -13,13 +13,13 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use bytes::Bytes;
 use futures_util::{StreamExt, stream};
 use muster_matchmaker::parts::Parts;
-use muster_matchmaker::{Pool, Queue, Ticket, TicketKey};
-use muster_protocol::api::QueueSpec;
+use muster_matchmaker::{Pool, Ticket, TicketKey};
 use muster_protocol::id::{MatchId, TicketId};
 use muster_store::{Database, Transaction};
 use uuid::Uuid;
 
 use super::candidate::candidate;
+use super::compiled::compile;
 use super::opening::{opening, opening_key};
 use super::waits::Waits;
 use crate::keyspace;
@@ -100,11 +100,12 @@ impl Memory {
                 Ok::<_, StateError>(Cursor { tickets, matches })
             })
             .await?;
-        let (spec, compiled) = compile(&record)?;
+        let compiled = compile(&record)?;
+        let spec = &compiled.spec;
         let accept_ms = u64::from(spec.accept_s) * 1_000;
         let mut memory = Self {
             record,
-            pool: Pool::new(compiled),
+            pool: Pool::new(compiled.queue.clone()),
             accept_ms,
             fixed_parts: spec.parts as usize,
             parts: Parts::default(),
@@ -276,14 +277,4 @@ impl Memory {
         }
         until
     }
-}
-
-/// What was applied, and the queue that it defines.
-pub(crate) fn compile(record: &QueueRecord) -> Result<(QueueSpec, Queue), StateError> {
-    let spec = record.to_spec()?;
-    let compiled = Queue::compile(&spec).map_err(|error| StateError::Newer {
-        what: format!("queue {}", record.name),
-        reason: error.to_string(),
-    })?;
-    Ok((spec, compiled))
 }

@@ -53,8 +53,8 @@ pub async fn create(
         if queue.mode() == QueueMode::Draining {
             return Err(TicketError::Draining(queue.name));
         }
-        let (spec, compiled) = compile(&queue)?;
-        admit(&compiled, request)?;
+        let compiled = compile(&queue)?;
+        admit(&compiled.queue, request)?;
         // Without conflict, so that tickets do not contend: the bound may be passed by as many as race.
         let searching = tickets::count(&mut tx, namespace, &queue.name, TicketState::Searching).await?;
         if searching as usize >= MAX_SEARCHING {
@@ -64,8 +64,8 @@ pub async fn create(
             seats::give_up(&mut tx, &record, &owned, now_ms).await?;
         }
         give_way(&mut tx, &record, &owned, now_ms).await?;
-        record.recorded =
-            spec.recording && recordings::count(&mut tx, namespace, &queue.name).await? < MAX_RECORDED;
+        record.recorded = compiled.spec.recording
+            && recordings::count(&mut tx, namespace, &queue.name).await? < MAX_RECORDED;
         tickets::save(&mut tx, None, &record);
         Ok(record)
     })

@@ -66,7 +66,7 @@ async fn search(
     let (namespace, name, own) = (&record.namespace, &record.queue, record.typed_id());
     let Some(queue) = queues::peek(tx, namespace, name).await? else { return Ok(None) };
     let offers = offers(tx, &queue, now_ms).await?;
-    let mut pool = Pool::new(compile(&queue)?.1);
+    let mut pool = Pool::new(compile(&queue)?.queue.clone());
     let beside = tickets::searching(tx, namespace, name, None, MAX_READ).await?;
     let rows = beside.into_iter().map(|(_, ticket, row)| (ticket, row)).chain([(own, record.searching())]);
     for (ticket, row) in rows {

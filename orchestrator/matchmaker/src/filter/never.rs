@@ -98,28 +98,12 @@ fn holds_somehow<'a>(
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
-
-    use muster_protocol::api::AttributeKind;
     use proptest::prelude::*;
     use rand::rngs::StdRng;
     use rand::{RngExt, SeedableRng};
 
     use super::*;
-    use crate::filter::Schema;
-
-    fn schema() -> Schema {
-        [("mode", AttributeKind::Text), ("rank", AttributeKind::Number), ("maps", AttributeKind::Tags)]
-            .into_iter()
-            .enumerate()
-            .map(|(at, (name, kind))| (name.to_owned(), (at, kind)))
-            .collect()
-    }
-
-    fn player(mode: &str, rank: f64, maps: &[&str]) -> Vec<Value> {
-        let maps: BTreeSet<String> = maps.iter().map(|map| (*map).to_owned()).collect();
-        vec![Value::Text(mode.into()), Value::Number(rank), Value::Tags(maps)]
-    }
+    use crate::filter::tests::{player, schema};
 
     fn compiled(text: &str) -> Filter {
         Filter::compile(text, &schema()).unwrap_or_else(|error| panic!("{text}: {error}"))

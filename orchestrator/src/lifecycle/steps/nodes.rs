@@ -15,8 +15,8 @@ use crate::state::desired::MAX_SERVERS_PER_NODE;
 use crate::state::{StateError, edges, kv, nodes};
 
 /// Servers of one node in transactions at once: they share the store's group commit, and one after the other a node of
-/// thousands would be back only after as many commits.
-const MAX_CONCURRENT: usize = 32;
+/// thousands would be back only after as many commits. More would not be faster.
+pub(crate) const MAX_CONCURRENT: usize = 32;
 
 /// Takes over an agent's hello: the node, every server it reports, and which it no longer has. Returns
 /// the link's session, to be given to [`node_disconnected`].
