@@ -8,6 +8,7 @@ mod flow;
 mod flows;
 mod streams;
 
+use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -31,7 +32,7 @@ const MAX_TUNNELS: usize = 1_024;
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// TCP and WebSocket connections open at once on this node.
 const MAX_STREAMS: usize = 16_384;
-/// How often idle flows and unfinished packets are looked for.
+/// How often idle flows and unfinished packets are looked for, and tunnels are looked at.
 const SWEEP_EVERY: Duration = Duration::from_secs(1);
 /// Close code for a peer that is no edge.
 const CLOSE_WRONG_ROLE: u32 = 1;
@@ -150,8 +151,23 @@ async fn take_in(incoming: Incoming, shared: Arc<Shared>) {
     let why = tokio::select! {
         why = datagrams(&connection, &shared) => why,
         why = streams::accept(&connection, &shared) => why,
+        never = count_packets(&connection, &shared.metrics) => match never {},
     };
     tracing::info!(edge = edge.id, %why, "tunnel is down");
+}
+
+/// Counts what the connection sends, and what is lost of it.
+async fn count_packets(connection: &Connection, metrics: &TunnelMetrics) -> Infallible {
+    let mut looks = interval(SWEEP_EVERY);
+    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let (mut sent, mut lost) = (0, 0);
+    loop {
+        looks.tick().await;
+        let path = connection.stats().path;
+        metrics.quic_sent.increment(path.sent_packets.saturating_sub(sent));
+        metrics.quic_lost.increment(path.lost_packets.saturating_sub(lost));
+        (sent, lost) = (path.sent_packets, path.lost_packets);
+    }
 }
 
 async fn datagrams(connection: &Connection, shared: &Shared) -> quinn::ConnectionError {

@@ -38,6 +38,22 @@ pub(crate) struct Global {
     pub(crate) json: bool,
 }
 
+/// An edge proxy's options, or what one looks for here.
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub(crate) struct Edge {
+    #[command(flatten)]
+    pub(crate) run: process::Options<process::edge::Keys>,
+    #[command(subcommand)]
+    pub(crate) instead: Option<EdgeInstead>,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum EdgeInstead {
+    /// The same as `muster edges top`
+    Top(commands::edges::top::Options),
+}
+
 #[derive(Subcommand)]
 pub(crate) enum Command {
     /// Run everything in one process, for development; state in ./.muster
@@ -47,7 +63,7 @@ pub(crate) enum Command {
     /// Run a node's agent
     Agent(process::Options<process::agent::Keys>),
     /// Run an edge proxy
-    Edge(process::Options<process::edge::Keys>),
+    Edge(Edge),
     /// Push and list game-server builds
     #[command(subcommand)]
     Build(commands::build::Command),

@@ -23,7 +23,7 @@ use std::future::Future;
 use anyhow::Context as _;
 use muster_client::Client;
 
-use crate::args::{Cli, Command, Global};
+use crate::args::{Cli, Command, Edge, EdgeInstead, Global};
 use crate::{context, process};
 
 /// What a command that talks to an orchestrator needs.
@@ -39,7 +39,10 @@ pub(crate) fn run(cli: Cli) -> anyhow::Result<()> {
         Command::Dev(options) => process::dev::run(options),
         Command::Orchestrator(options) => process::orchestrator::run(&options),
         Command::Agent(options) => process::agent::run(&options),
-        Command::Edge(options) => process::edge::run(&options),
+        Command::Edge(Edge { run, instead: None }) => process::edge::run(&run),
+        Command::Edge(Edge { instead: Some(EdgeInstead::Top(options)), .. }) => {
+            ops(global, async |ops| edges::top::run(&ops, &options).await)
+        }
         Command::Build(command) => ops(global, async |ops| build::run(&ops, command).await),
         Command::Fleet(command) => ops(global, async |ops| fleet::run(&ops, command).await),
         Command::Queue(command) => on_runtime(queue::run(global, command)),

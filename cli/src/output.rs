@@ -22,16 +22,21 @@ pub(crate) fn table<T: Serialize>(
     if rows.is_empty() {
         return line(empty);
     }
+    line(&text(headers, rows, std::io::stdout().is_terminal()))
+}
+
+/// Rows under headers; with `fit` no wider than the terminal.
+pub(crate) fn text(headers: &[&str], rows: Vec<Vec<String>>, fit: bool) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING);
-    if std::io::stdout().is_terminal() {
+    if fit {
         table.set_content_arrangement(ContentArrangement::Dynamic);
     }
     table.set_header(headers.iter().map(|header| header.to_uppercase()));
     table.add_rows(rows);
     // Columns are padded to their width; what follows the last word is of no use.
     let text = table.to_string();
-    text.lines().try_for_each(|row| line(row.trim_end().trim_start_matches(' ')))
+    text.lines().map(|row| row.trim_end().trim_start_matches(' ')).collect::<Vec<_>>().join("\n")
 }
 
 /// Prints what was done: in words, or as `{"id", "done"}` if JSON is asked.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use axum::Router;
 use axum::routing::get;
-use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Deserialize;
 use tokio::net::TcpListener;
 use tokio_util::sync::{CancellationToken, DropGuard};
@@ -41,6 +41,17 @@ pub(crate) struct MetricsConfig {
 /// client that names an address instead of a host, which any client can make it do.
 const QUIET: &str = "rustls=error";
 
+/// The data plane's histograms are shown in buckets, which can be summed over edges. All of them are times of packets.
+const DATA_PLANE: &str = "muster_edge_";
+/// Upper ends of their buckets, in seconds.
+const PACKET_SECONDS: [f64; 16] = [
+    10e-6, 25e-6, 50e-6, 100e-6, 250e-6, 500e-6, 1e-3, 2.5e-3, 5e-3, 10e-3, 25e-3, 50e-3, 100e-3, 250e-3,
+    500e-3, 1.0,
+];
+
+/// How often what histograms were given is put into their buckets; until then each value is held by itself.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
+
 /// How often the address of a process that is being replaced is tried.
 const METRICS_RETRY: Duration = Duration::from_millis(100);
 
@@ -59,9 +70,23 @@ pub(crate) fn start_logs(config: &LogConfig) -> anyhow::Result<()> {
     started.map_err(|error| anyhow::anyhow!("logging cannot start: {error}"))
 }
 
-/// Installs the recorder behind the `metrics` facade.
+/// Installs the recorder behind the `metrics` facade, and keeps it from growing where nobody asks for the metrics.
 pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
-    PrometheusBuilder::new().install_recorder().context("metrics cannot start")
+    let builder = PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Prefix(DATA_PLANE.to_owned()), &PACKET_SECONDS)
+        .context("metrics cannot start")?;
+    let handle = builder.install_recorder().context("metrics cannot start")?;
+    let recorder = handle.clone();
+    std::thread::Builder::new()
+        .name("metrics".to_owned())
+        .spawn(move || {
+            loop {
+                std::thread::sleep(METRICS_UPKEEP);
+                recorder.run_upkeep();
+            }
+        })
+        .context("metrics cannot start")?;
+    Ok(handle)
 }
 
 /// `GET /metrics` of an agent or an edge, which have no other place to show them. Ends when it is dropped.

@@ -90,6 +90,7 @@ impl ClientError {
                             | ProblemCode::StoreUnavailable
                             | ProblemCode::Contention
                             | ProblemCode::NodeUnreachable
+                            | ProblemCode::EdgeUnreachable
                     )
             }
             Self::Decode { .. } | Self::File { .. } => false,

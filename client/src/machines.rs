@@ -1,6 +1,7 @@
 //! The installation: nodes, edges, regions, status, its CA.
 
-use muster_protocol::api::{Edge, EdgeLimits, Node, Page, Region, Status};
+use muster_protocol::api::{Edge, EdgeLimits, EdgeTraffic, Node, Page, Region, Status};
+use muster_protocol::id::EdgeId;
 use reqwest::Method;
 
 use crate::builds::TRANSFER_TIMEOUT;
@@ -15,6 +16,11 @@ impl Client {
     /// Edges, from after `after` on.
     pub async fn edges(&self, after: Option<&str>) -> Result<Page<Edge>, ClientError> {
         self.call(Method::GET, &["edges"]).query(&after.map(|after| [("after", after)])).read().await
+    }
+
+    /// What goes through an edge now. Needs an admin token.
+    pub async fn edge_traffic(&self, edge: EdgeId) -> Result<EdgeTraffic, ClientError> {
+        self.call(Method::GET, &["edges", &edge.to_string(), "traffic"]).read().await
     }
 
     /// Regions and their latency beacons.

@@ -1,5 +1,9 @@
 //! Every reason the edge has not to pass something on. Each drop is counted under exactly one.
 
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use muster_protocol::edge::DropCount;
+
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
         /// Why a packet, a flow or a connection went no further.
@@ -75,6 +79,8 @@ reasons! {
     AgentUnreachable = "agent_unreachable",
     /// The packet is too large for the tunnel even in parts.
     Oversize = "oversize",
+    /// A packet made room for newer ones before the tunnel sent it.
+    TunnelFull = "tunnel_full",
     /// Parts of a packet came, but not all of them in time.
     PartsMissing = "parts_missing",
     /// What came through the tunnel is no tunnel datagram.
@@ -105,5 +111,50 @@ impl From<muster_protocol::preface::Refusal> for DropReason {
             Refusal::WrongPort => Self::TokenWrongPort,
             Refusal::Unavailable => Self::AgentRefused,
         }
+    }
+}
+
+/// How much went no further, by reason. Anybody adds; reports read.
+#[derive(Debug)]
+pub(crate) struct DropCounts([AtomicU64; DropReason::ALL.len()]);
+
+impl Default for DropCounts {
+    fn default() -> Self {
+        Self([const { AtomicU64::new(0) }; DropReason::ALL.len()])
+    }
+}
+
+impl DropCounts {
+    /// `count` more for `reason`.
+    pub(crate) fn add(&self, reason: DropReason, count: u64) {
+        self.0[reason as usize].fetch_add(count, Relaxed);
+    }
+
+    /// Those that are not 0, in the order of [`DropReason::ALL`].
+    pub(crate) fn told(&self) -> Vec<DropCount> {
+        let counts = DropReason::ALL.iter().map(|reason| (reason, self.0[*reason as usize].load(Relaxed)));
+        let counts = counts.filter(|(_, count)| *count > 0);
+        counts.map(|(reason, count)| DropCount { reason: reason.as_str().to_owned(), count }).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeSet;
+
+    #[test]
+    fn each_reason_has_a_name_and_a_count_of_its_own() {
+        let names: BTreeSet<_> = DropReason::ALL.iter().map(|reason| reason.as_str()).collect();
+        assert_eq!(names.len(), DropReason::ALL.len());
+        let counts = DropCounts::default();
+        assert!(counts.told().is_empty());
+        for (many, reason) in (1..).zip(DropReason::ALL) {
+            counts.add(*reason, many);
+        }
+        let told = counts.told();
+        assert_eq!(told.len(), DropReason::ALL.len());
+        let (of, reason) = (told.last().unwrap(), DropReason::ALL.last().unwrap());
+        assert_eq!((of.reason.as_str(), of.count), (reason.as_str(), DropReason::ALL.len() as u64));
     }
 }

@@ -114,9 +114,10 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
     config.validate()?;
     metrics::describe();
     let identity = identity(&config).await?;
+    metrics::introduce(&identity.id, &identity.region);
     let metrics = Metrics::new();
     let trust = Arc::new(ArcSwap::from_pointee(Trust::default()));
-    let traffic = Arc::new(Traffic::default());
+    let traffic = Arc::new(Traffic::new(metrics.drop_counts()));
     let limits = Arc::new(ArcSwap::from_pointee(Limits::default()));
     let mut before = if config.take_over { Before::find(&config.state_dir).await? } else { None };
     // Said early where it can be; the edge before has the port as long as it has not handed it over.
@@ -129,6 +130,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
         max_flows: config.max_flows as usize,
         idle: config.udp_idle(),
         limits: limits.clone(),
+        traffic: traffic.clone(),
         metrics: metrics.clone(),
     })
     .await?;

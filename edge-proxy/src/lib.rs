@@ -14,6 +14,7 @@ mod edge;
 #[doc(hidden)]
 pub mod fuzzing;
 mod handover;
+mod latency;
 mod limits;
 mod link;
 mod listeners;

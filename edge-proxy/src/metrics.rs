@@ -1,11 +1,19 @@
 //! Every metric of the edge: name, unit and description in one place.
 //!
 //! Handles are made once, so that the hot loop adds to a number and looks nothing up. They count into
-//! whatever recorder is installed when the edge starts, and into nothing if there is none.
+//! whatever recorder is installed when the edge starts, and into nothing if there is none. No label names a
+//! server or an agent: those come and go, and their series would stay. What concerns one of them is in the reports
+//! to the orchestrator (`traffic`).
 
-use metrics::{Counter, Gauge, Unit, counter, describe_counter, describe_gauge, gauge};
+use std::sync::Arc;
+use std::time::Duration;
 
-use crate::drops::DropReason;
+use metrics::{
+    Counter, Gauge, Histogram, Unit, counter, describe_counter, describe_gauge, describe_histogram, gauge,
+    histogram,
+};
+
+use crate::drops::{DropCounts, DropReason};
 
 const PACKETS: &str = "muster_edge_packets_total";
 const BYTES: &str = "muster_edge_bytes_total";
@@ -19,6 +27,12 @@ const LINK_UP: &str = "muster_edge_link_up";
 const BEACONS: &str = "muster_edge_beacons_total";
 const REBINDS: &str = "muster_edge_flow_rebinds_total";
 const RESTORED: &str = "muster_edge_flows_restored_total";
+const INFO: &str = "muster_edge_info";
+const ADDED: &str = "muster_edge_added_latency_seconds";
+const QUEUE: &str = "muster_edge_tunnel_queue_seconds";
+const RTT: &str = "muster_edge_tunnel_rtt_seconds";
+const QUIC_SENT: &str = "muster_edge_tunnel_packets_sent_total";
+const QUIC_LOST: &str = "muster_edge_tunnel_packets_lost_total";
 
 /// Tells the installed recorder the units and descriptions. Call once per process, after installing it.
 pub(crate) fn describe() {
@@ -38,12 +52,41 @@ pub(crate) fn describe() {
     describe_counter!(BEACONS, Unit::Count, "Latency beacons answered");
     describe_counter!(REBINDS, Unit::Count, "Flows that moved to a new client address with their token");
     describe_counter!(RESTORED, Unit::Count, "Flows of the process before that went on after a restart");
+    describe_gauge!(INFO, Unit::Count, "1; its labels say which edge this is, of which region and version");
+    describe_histogram!(
+        ADDED,
+        Unit::Seconds,
+        "From receiving a UDP packet to its having left, of those measured, by direction"
+    );
+    describe_histogram!(
+        QUEUE,
+        Unit::Seconds,
+        "From giving a UDP packet to the tunnel to its having left, of those measured"
+    );
+    describe_histogram!(
+        RTT,
+        Unit::Seconds,
+        "Round trip to an agent, of each tunnel of datagrams once a second"
+    );
+    describe_counter!(QUIC_SENT, Unit::Count, "QUIC packets sent to agents by tunnels of datagrams");
+    describe_counter!(QUIC_LOST, Unit::Count, "Those of them that never arrived");
+}
+
+/// Says in the installed recorder which edge this is, so that its figures can be summed by region.
+pub(crate) fn introduce(edge: &str, region: &str) {
+    let labels = [
+        ("edge", edge.to_owned()),
+        ("region", region.to_owned()),
+        ("version", env!("CARGO_PKG_VERSION").to_owned()),
+    ];
+    gauge!(INFO, &labels).set(1.0);
 }
 
 /// The handles.
 #[derive(Clone)]
 pub(crate) struct Metrics {
     drops: Vec<Counter>,
+    drop_counts: Arc<DropCounts>,
     packets_to_server: Counter,
     packets_to_client: Counter,
     bytes_to_server: Counter,
@@ -58,6 +101,12 @@ pub(crate) struct Metrics {
     pub(crate) beacons: Counter,
     pub(crate) rebinds: Counter,
     pub(crate) restored: Counter,
+    pub(crate) tunnel_rtt: Histogram,
+    pub(crate) tunnel_queue: Histogram,
+    added_to_server: Histogram,
+    added_to_client: Histogram,
+    tunnel_sent: Counter,
+    tunnel_lost: Counter,
 }
 
 impl Metrics {
@@ -68,6 +117,7 @@ impl Metrics {
                 .iter()
                 .map(|reason| counter!(DROPS, "reason" => reason.as_str()))
                 .collect(),
+            drop_counts: Arc::default(),
             packets_to_server: counter!(PACKETS, "direction" => "to_server"),
             packets_to_client: counter!(PACKETS, "direction" => "to_client"),
             bytes_to_server: counter!(BYTES, "direction" => "to_server"),
@@ -82,12 +132,45 @@ impl Metrics {
             beacons: counter!(BEACONS),
             rebinds: counter!(REBINDS),
             restored: counter!(RESTORED),
+            tunnel_rtt: histogram!(RTT),
+            tunnel_queue: histogram!(QUEUE),
+            added_to_server: histogram!(ADDED, "direction" => "to_server"),
+            added_to_client: histogram!(ADDED, "direction" => "to_client"),
+            tunnel_sent: counter!(QUIC_SENT),
+            tunnel_lost: counter!(QUIC_LOST),
         }
     }
 
     /// One drop.
     pub(crate) fn drop(&self, reason: DropReason) {
-        self.drops[reason as usize].increment(1);
+        self.drop_many(reason, 1);
+    }
+
+    /// So many drops.
+    pub(crate) fn drop_many(&self, reason: DropReason, count: u64) {
+        self.drops[reason as usize].increment(count);
+        self.drop_counts.add(reason, count);
+    }
+
+    /// All drops so far, which go on to be counted.
+    pub(crate) fn drop_counts(&self) -> Arc<DropCounts> {
+        self.drop_counts.clone()
+    }
+
+    /// A packet to its server was here for as long.
+    pub(crate) fn added_to_server(&self, measured: Duration) {
+        self.added_to_server.record(measured);
+    }
+
+    /// A packet to its client was here for as long.
+    pub(crate) fn added_to_client(&self, measured: Duration) {
+        self.added_to_client.record(measured);
+    }
+
+    /// So many QUIC packets more were sent to agents, and so many of those sent were lost.
+    pub(crate) fn tunnel_packets(&self, sent: u64, lost: u64) {
+        self.tunnel_sent.increment(sent);
+        self.tunnel_lost.increment(lost);
     }
 
     /// One UDP packet of `bytes` to its server.

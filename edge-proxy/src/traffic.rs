@@ -1,4 +1,5 @@
-//! What each server received and sent through this edge, for the reports to the orchestrator.
+//! What each server received and sent through this edge, and how the tunnels are, for the reports to the
+//! orchestrator.
 //!
 //! Counters only grow while their server has a route, and are forgotten with its last one. The hot loop
 //! holds its server's counters and adds to them; nothing is looked up per packet.
@@ -7,8 +8,10 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use muster_protocol::edge::{EdgeReport, ServerTraffic};
+use muster_protocol::edge::{EdgeReport, ServerTraffic, TunnelTraffic};
 use muster_protocol::id::ServerId;
+
+use crate::drops::DropCounts;
 
 /// Counters of one server.
 #[derive(Debug, Default)]
@@ -18,6 +21,7 @@ pub(crate) struct Counters {
     packets_to_clients: AtomicU64,
     bytes_to_server: AtomicU64,
     bytes_to_clients: AtomicU64,
+    drops: AtomicU64,
 }
 
 impl Counters {
@@ -42,6 +46,22 @@ impl Counters {
         self.packets_to_clients.fetch_add(1, Relaxed);
         self.bytes_to_clients.fetch_add(bytes as u64, Relaxed);
     }
+
+    /// Something to the server, or from it, went no further.
+    pub(crate) fn dropped(&self) {
+        self.drops.fetch_add(1, Relaxed);
+    }
+}
+
+/// How the tunnels are, and what the edge adds to a packet.
+#[derive(Debug, Default)]
+pub(crate) struct Tunnels {
+    /// One per agent that is reached.
+    pub(crate) each: Vec<TunnelTraffic>,
+    /// Half of the packets measured had no more added to them, microseconds.
+    pub(crate) added_p50_us: u32,
+    /// All but one in a hundred of them.
+    pub(crate) added_p99_us: u32,
 }
 
 /// The counters of all servers that have a route.
@@ -51,9 +71,22 @@ pub(crate) struct Traffic {
     servers: Mutex<BTreeMap<ServerId, Arc<Counters>>>,
     // Connections that the edge before still has.
     before: Mutex<BTreeMap<String, u32>>,
+    // As last told by the UDP worker, which does so about once a second.
+    tunnels: Mutex<Tunnels>,
+    drops: Arc<DropCounts>,
 }
 
 impl Traffic {
+    /// No servers yet; `drops` are all that the edge counts.
+    pub(crate) fn new(drops: Arc<DropCounts>) -> Self {
+        Self { drops, ..Self::default() }
+    }
+
+    /// Notes how the tunnels are.
+    pub(crate) fn note_tunnels(&self, tunnels: Tunnels) {
+        *self.tunnels.lock().unwrap_or_else(PoisonError::into_inner) = tunnels;
+    }
+
     /// The counters of `server`.
     pub(crate) fn of(&self, server: ServerId) -> Arc<Counters> {
         let mut servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
@@ -86,15 +119,25 @@ impl Traffic {
                 packets_to_clients: counters.packets_to_clients.load(Relaxed),
                 bytes_to_server: counters.bytes_to_server.load(Relaxed),
                 bytes_to_clients: counters.bytes_to_clients.load(Relaxed),
+                drops: counters.drops.load(Relaxed),
             })
             .collect();
-        EdgeReport { servers }
+        let tunnels = self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
+        EdgeReport {
+            servers,
+            drops: self.drops.told(),
+            tunnels: tunnels.each.clone(),
+            added_p50_us: tunnels.added_p50_us,
+            added_p99_us: tunnels.added_p99_us,
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::drops::DropReason;
+    use muster_protocol::edge::DropCount;
 
     #[test]
     fn a_report_tells_each_server_its_own() {
@@ -108,7 +151,7 @@ mod tests {
         let of = |id: ServerId| report.servers.iter().find(|s| s.server_id == id.to_string()).unwrap();
         assert_eq!((of(a).flows, of(a).packets_to_server, of(a).bytes_to_server), (1, 2, 150));
         assert_eq!((of(b).packets_to_clients, of(b).bytes_to_clients, of(b).flows), (1, 7, 0));
-        traffic.note_before(EdgeReport { servers: vec![of(a).clone()] });
+        traffic.note_before(EdgeReport { servers: vec![of(a).clone()], ..Default::default() });
         let with_before = traffic.report();
         let flows =
             |id: ServerId| with_before.servers.iter().find(|s| s.server_id == id.to_string()).unwrap().flows;
@@ -116,5 +159,20 @@ mod tests {
         traffic.note_before(EdgeReport::default());
         traffic.retain(|server| *server == b);
         assert_eq!(traffic.report().servers.len(), 1);
+    }
+
+    #[test]
+    fn a_report_tells_drops_and_tunnels() {
+        let (drops, server) = (Arc::<DropCounts>::default(), ServerId::new());
+        let traffic = Traffic::new(drops.clone());
+        assert_eq!(traffic.report(), EdgeReport::default());
+        drops.add(DropReason::Unproven, 3);
+        traffic.of(server).dropped();
+        let tunnel = TunnelTraffic { node_id: "node".into(), rtt_us: 5, ..Default::default() };
+        traffic.note_tunnels(Tunnels { each: vec![tunnel.clone()], added_p50_us: 1, added_p99_us: 2 });
+        let report = traffic.report();
+        assert_eq!(report.drops, [DropCount { reason: "unproven".into(), count: 3 }]);
+        assert_eq!((report.servers[0].drops, report.tunnels), (1, vec![tunnel]));
+        assert_eq!((report.added_p50_us, report.added_p99_us), (1, 2));
     }
 }

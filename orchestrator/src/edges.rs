@@ -4,6 +4,7 @@
 //! `lifecycle`'s to decide.
 
 mod flows;
+pub(crate) mod reports;
 mod routes;
 mod session;
 #[cfg(test)]

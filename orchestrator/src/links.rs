@@ -10,6 +10,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use muster_protocol::id::{EdgeId, NodeId};
+use muster_protocol::peer::HeardReport;
 
 use crate::metrics;
 
@@ -46,7 +47,7 @@ pub struct AgentStatus {
 }
 
 /// What is known of a connected edge.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct EdgeStatus {
     /// Its region.
     pub region: String,
@@ -56,6 +57,17 @@ pub struct EdgeStatus {
     pub last_seen_ms: u64,
     /// UDP flows and open connections through it.
     pub flows: u32,
+    /// What it reported last.
+    pub reports: Reports,
+}
+
+/// The last two reports of an edge's link: how much there is, and how much more it became.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Reports {
+    /// The newest.
+    pub latest: Option<Arc<HeardReport>>,
+    /// The one before.
+    pub earlier: Option<Arc<HeardReport>>,
 }
 
 /// The registry. Calls are short and never wait.
@@ -134,8 +146,13 @@ impl Links {
     ) -> Result<EdgeLink, LinkRefused> {
         let mut tables = self.lock();
         tables.admit(tables.edges.get(&id).map(|entry| entry.session), session)?;
-        let status =
-            EdgeStatus { region: region.to_owned(), since_ms: now_ms, last_seen_ms: now_ms, flows: 0 };
+        let status = EdgeStatus {
+            region: region.to_owned(),
+            since_ms: now_ms,
+            last_seen_ms: now_ms,
+            flows: 0,
+            reports: Reports::default(),
+        };
         replace(&mut tables.edges, id, Entry { session, connection, status });
         metrics::edges_connected(tables.edges.len());
         Ok(EdgeLink { links: self.clone(), id, session })
@@ -297,9 +314,12 @@ impl EdgeLink {
         self.update(|status| status.last_seen_ms = now_ms);
     }
 
-    /// Takes over how many flows the edge reports.
-    pub fn report(&self, flows: u32) {
-        self.update(|status| status.flows = flows);
+    /// Takes over what the edge reports, and how many flows that are.
+    pub fn report(&self, flows: u32, report: HeardReport) {
+        self.update(|status| {
+            status.flows = flows;
+            status.reports.earlier = status.reports.latest.replace(Arc::new(report));
+        });
     }
 
     fn update(&self, change: impl FnOnce(&mut EdgeStatus)) {

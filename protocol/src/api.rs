@@ -8,6 +8,7 @@
 mod attribute;
 mod build;
 mod edge_limits;
+mod edge_traffic;
 mod explanation;
 mod fleet;
 mod lobby;
@@ -24,6 +25,7 @@ mod workflow;
 pub use attribute::*;
 pub use build::*;
 pub use edge_limits::*;
+pub use edge_traffic::*;
 pub use explanation::*;
 pub use fleet::*;
 pub use lobby::*;

@@ -108,6 +108,10 @@ codes! {
     NodeUnknown, "node_unknown", 404, "No such node";
     /// The agent that would have to answer is not connected.
     NodeUnreachable, "node_unreachable", 503, "Node is not connected";
+    /// No such edge.
+    EdgeUnknown, "edge_unknown", 404, "No such edge";
+    /// The edge that would have to tell is not connected.
+    EdgeUnreachable, "edge_unreachable", 503, "Edge is not connected";
     /// No node or no edge serves the region.
     RegionUnserved, "region_unserved", 409, "Nobody serves this region";
     /// No warm server to claim; ask again.

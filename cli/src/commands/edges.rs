@@ -1,6 +1,7 @@
-//! `muster edges`: list edge proxies, and limit what comes to them. (`muster edge` runs one.)
+//! `muster edges`: list edge proxies, watch them, and limit what comes to them. (`muster edge` runs one.)
 
 mod limits;
+pub(crate) mod top;
 
 use clap::Subcommand;
 
@@ -11,6 +12,8 @@ use crate::{context, output};
 pub(crate) enum Command {
     /// List edge proxies and where players reach them
     Ls,
+    /// Watch what goes through edge proxies: regions, edges and the busiest servers
+    Top(top::Options),
     /// Show and set what sources may send to a region's edges
     #[command(subcommand)]
     Limits(limits::Command),
@@ -19,6 +22,7 @@ pub(crate) enum Command {
 pub(crate) async fn run(ops: &Ops, command: Command) -> anyhow::Result<()> {
     match command {
         Command::Ls => list(ops).await,
+        Command::Top(options) => top::run(ops, &options).await,
         Command::Limits(command) => limits::run(ops, command).await,
     }
 }

@@ -170,6 +170,11 @@ impl Port {
         }
     }
 
+    fn drop(&self, reason: DropReason) {
+        self.setup.metrics.drop(reason);
+        self.counters.dropped();
+    }
+
     /// Starts serving one connection, or closes it if a bound is reached.
     fn admit(&self, stream: TcpStream, client: SocketAddr) {
         let within = {
@@ -177,18 +182,18 @@ impl Port {
             guard.new_flow(Instant::now(), client.ip(), None, self.route.server)
         };
         if let Err(reason) = within {
-            self.setup.metrics.drop(reason);
+            self.drop(reason);
             return;
         }
         let place = self.places.clone().try_acquire_owned();
         let (Ok(place), Some(permit)) = (place, self.setup.limits.admit(client.ip())) else {
-            self.setup.metrics.drop(DropReason::ConnectionLimit);
+            self.drop(DropReason::ConnectionLimit);
             return;
         };
         let handshake = self.handshakes.clone().try_acquire_owned().ok();
         let Some(handshake) = handshake.and_then(|place| self.setup.limits.handshake(client.ip(), place))
         else {
-            self.setup.metrics.drop(DropReason::HandshakeLimit);
+            self.drop(DropReason::HandshakeLimit);
             return;
         };
         tune_connection(&stream);
@@ -204,6 +209,7 @@ impl Port {
                 Some(Err(ended)) => {
                     if let Some(reason) = ended.drop_reason() {
                         setup.metrics.drop(reason);
+                        counters.dropped();
                     }
                     debug!(route = %route.key, %client, %ended, "connection ended");
                 }

@@ -5,8 +5,10 @@
 //! packets in one, when the turn is over.
 
 use std::cell::{Cell, RefCell};
+use std::time::Duration;
 
 use bytes::BytesMut;
+use muster_protocol::edge::TunnelTraffic;
 use muster_protocol::flow::FlowId;
 use muster_protocol::fragment::split;
 use muster_protocol::id::NodeId;
@@ -14,6 +16,7 @@ use muster_protocol::tunnel::{Fragment, Header, MAX_HEADER_BYTES};
 use quinn::SendDatagramError;
 
 use crate::drops::DropReason;
+use crate::latency::Latest;
 
 /// A payload of at most this many bytes fits every QUIC packet with its header, so that the
 /// connection's limit need not be asked for: QUIC paths carry at least 1,200 bytes.
@@ -27,6 +30,43 @@ pub(crate) struct DatagramTunnel {
     connection: RefCell<Option<quinn::Connection>>,
     number: Cell<u32>,
     scratch: RefCell<BytesMut>,
+    // Of the connection that stands: room in its buffer when nothing waits there, and datagrams given to it.
+    idle_space: Cell<usize>,
+    appended: Cell<u64>,
+    told: Cell<Counts>,
+    // How long what was measured waited in the buffer.
+    queued: RefCell<Latest>,
+}
+
+/// What a connection counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Counts {
+    /// QUIC packets sent.
+    pub(crate) sent: u64,
+    /// Of these, lost on the way.
+    pub(crate) lost: u64,
+    /// Datagrams that made room for newer ones before they were sent.
+    pub(crate) dropped: u64,
+}
+
+impl Counts {
+    fn since(self, earlier: Self) -> Self {
+        Self {
+            sent: self.sent.saturating_sub(earlier.sent),
+            lost: self.lost.saturating_sub(earlier.lost),
+            dropped: self.dropped.saturating_sub(earlier.dropped),
+        }
+    }
+}
+
+/// How a tunnel is.
+pub(crate) struct Condition {
+    /// As it is reported.
+    pub(crate) traffic: TunnelTraffic,
+    /// Round trip to the agent.
+    pub(crate) rtt: Duration,
+    /// What was counted since the last look.
+    pub(crate) news: Counts,
 }
 
 impl DatagramTunnel {
@@ -37,6 +77,10 @@ impl DatagramTunnel {
             connection: RefCell::new(None),
             number: Cell::new(0),
             scratch: RefCell::new(BytesMut::with_capacity(SCRATCH_BYTES)),
+            idle_space: Cell::new(0),
+            appended: Cell::new(0),
+            told: Cell::default(),
+            queued: RefCell::new(Latest::new()),
         }
     }
 
@@ -55,12 +99,50 @@ impl DatagramTunnel {
     /// From now on `connection` carries the packets.
     pub(crate) fn up(&self, connection: quinn::Connection) {
         self.number.set(self.number.get().wrapping_add(1).max(1));
+        self.idle_space.set(connection.datagram_send_buffer_space());
+        self.appended.set(0);
+        self.told.set(Counts::default());
         *self.connection.borrow_mut() = Some(connection);
     }
 
     /// The connection is gone.
     pub(crate) fn down(&self) {
         *self.connection.borrow_mut() = None;
+    }
+
+    /// Whether nothing that was appended still waits to be sent.
+    pub(crate) fn has_sent_all(&self) -> bool {
+        let connection = self.connection.borrow();
+        connection.as_ref().is_none_or(|it| it.datagram_send_buffer_space() >= self.idle_space.get())
+    }
+
+    /// What was measured waited for so long to be sent.
+    pub(crate) fn note_queued(&self, waited: Duration) {
+        self.queued.borrow_mut().push(waited);
+    }
+
+    /// How the tunnel is; `None` if it does not stand.
+    pub(crate) fn condition(&self) -> Option<Condition> {
+        let stats = self.connection.borrow().as_ref()?.stats();
+        let told = self.told.get();
+        // The connection does not say what it drops. What it was given and neither sent nor has still, it dropped.
+        let dropped = self.appended.get().saturating_sub(stats.frame_tx.datagram);
+        let counts = Counts {
+            sent: stats.path.sent_packets,
+            lost: stats.path.lost_packets,
+            dropped: if self.has_sent_all() { dropped } else { told.dropped },
+        };
+        self.told.set(counts);
+        let traffic = TunnelTraffic {
+            node_id: self.node.to_string(),
+            rtt_us: u32::try_from(stats.path.rtt.as_micros()).unwrap_or(u32::MAX),
+            packets_sent: counts.sent,
+            packets_lost: counts.lost,
+            datagrams_dropped: counts.dropped,
+            queue_p99_us: self.queued.borrow().percentile(99),
+            mtu: u32::from(stats.path.current_mtu),
+        };
+        Some(Condition { traffic, rtt: stats.path.rtt, news: counts.since(told) })
     }
 
     /// Appends one packet of a flow; `number_split` numbers it if it has to go in parts.
@@ -111,7 +193,9 @@ impl DatagramTunnel {
         header.encode(&mut *scratch);
         scratch.extend_from_slice(payload);
         let datagram = scratch.split().freeze();
-        connection.send_datagram(datagram).map_err(|error| match error {
+        let sent = connection.send_datagram(datagram);
+        self.appended.set(self.appended.get() + u64::from(sent.is_ok()));
+        sent.map_err(|error| match error {
             SendDatagramError::TooLarge => DropReason::Oversize,
             SendDatagramError::UnsupportedByPeer
             | SendDatagramError::Disabled

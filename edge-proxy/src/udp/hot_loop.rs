@@ -8,7 +8,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{io, iter};
 
 use bytes::Bytes;
@@ -21,6 +21,7 @@ use super::kept_file::KeptFile;
 use super::port::{Batch, Packet, UdpSocket};
 use crate::clock::Now;
 use crate::drops::DropReason;
+use crate::latency::{Latest, Pace};
 use crate::metrics::Metrics;
 use crate::traffic::Counters;
 use crate::tunnel::DatagramTunnel;
@@ -38,6 +39,14 @@ pub(crate) struct Port {
     pub(crate) tunnel: Rc<DatagramTunnel>,
     /// Its server's counters.
     pub(crate) counters: Arc<Counters>,
+}
+
+/// A turn inwards that went well.
+pub(crate) struct TurnIn {
+    /// Whether there may be more packets.
+    pub(crate) more: bool,
+    /// When it began, if it is to be measured: [`HotLoop::note_sent`] is told when its packets have left.
+    pub(crate) measured: Option<Instant>,
 }
 
 impl Port {
@@ -58,14 +67,20 @@ pub(crate) struct HotLoop {
     // Another edge takes over, or has: flows and their file are left as they are.
     frozen: bool,
     batch: Batch,
+    pace_in: Pace,
+    pace_out: Pace,
+    // What was added to packets, either way.
+    added: Latest,
     metrics: Metrics,
 }
 
 impl HotLoop {
     /// A loop without ports.
-    pub(crate) fn new(forwarder: Forwarder, metrics: Metrics) -> Self {
+    pub(crate) fn new(forwarder: Forwarder, metrics: Metrics, now: Instant) -> Self {
         let (ports, kept, batch) = (HashMap::new(), KeptFile::none(), Batch::new());
-        Self { forwarder, ports, kept, frozen: false, batch, metrics }
+        let [pace_in, pace_out] = [Pace::new(now), Pace::new(now)];
+        let added = Latest::new();
+        Self { forwarder, ports, kept, frozen: false, batch, pace_in, pace_out, added, metrics }
     }
 
     /// Keeps proven flows in `file` from now on.
@@ -96,14 +111,15 @@ impl HotLoop {
         self.kept = KeptFile::none();
     }
 
-    /// One turn inwards: a batch of `port`'s packets to its agent. Says whether there may be more.
+    /// One turn inwards: a batch of `port`'s packets to its agent.
     ///
     /// # Errors
     /// `WouldBlock` if there was none; otherwise what the system says of the socket.
-    pub(crate) fn turn_in(&mut self, port: &Port) -> io::Result<bool> {
+    pub(crate) fn turn_in(&mut self, port: &Port) -> io::Result<TurnIn> {
         let more = port.socket.receive(&mut self.batch)?;
         let now = Now::read();
         let connection = port.tunnel.connection_number();
+        let mut appended = false;
         for packet in self.batch.packets() {
             let arrival = Arrival {
                 port: port.number,
@@ -117,10 +133,11 @@ impl HotLoop {
                     let number_split = || self.forwarder.next_split(header.flow());
                     match port.tunnel.append(header, packet.payload, number_split) {
                         Ok(()) => {
+                            appended = true;
                             port.counters.to_server(packet.payload.len());
                             self.metrics.to_server(packet.payload.len());
                         }
-                        Err(reason) => self.metrics.drop(reason),
+                        Err(reason) => self.drop(port, reason),
                     }
                 }
                 Verdict::Accept => {
@@ -129,15 +146,34 @@ impl HotLoop {
                     answer(port, &packet, Answer::Accepted);
                 }
                 Verdict::Refuse(refusal, reason) => {
-                    self.metrics.drop(reason);
+                    self.drop(port, reason);
                     answer(port, &packet, Answer::Refused(refusal));
                 }
-                Verdict::Drop(reason) => self.metrics.drop(reason),
+                Verdict::Drop(reason) => self.drop(port, reason),
             }
         }
         // What a claim began, before its packets leave.
         self.kept.write(&self.forwarder.take_writes());
-        Ok(more)
+        let measured = (appended && self.pace_in.is_due(now.instant)).then_some(now.instant);
+        Ok(TurnIn { more, measured })
+    }
+
+    /// What a measured turn appended has left the tunnel after `added` since it came, and `queued` since it was
+    /// appended.
+    pub(crate) fn note_sent(&mut self, added: Duration, queued: Duration) {
+        self.added.push(added);
+        self.metrics.added_to_server(added);
+        self.metrics.tunnel_queue.record(queued);
+    }
+
+    /// What the edge adds to a packet, either way: the percentiles 50 and 99 of those measured last, microseconds.
+    pub(crate) fn added(&self) -> [u32; 2] {
+        [50, 99].map(|percent| self.added.percentile(percent))
+    }
+
+    fn drop(&self, port: &Port, reason: DropReason) {
+        self.metrics.drop(reason);
+        port.counters.dropped();
     }
 
     /// One turn outwards: `first` and what else `connection` has brought, to its clients.
@@ -153,18 +189,23 @@ impl HotLoop {
         let others = iter::from_fn(|| connection.read_datagram().now_or_never()?.ok());
         for datagram in iter::once(first).chain(others).take(DATAGRAMS_PER_TURN) {
             match self.forwarder.agent_datagram(now, tunnel.node(), number, rejoiner, datagram) {
-                Reply::Deliver { port, client, local_ip, payload } => {
-                    match self.ports.get(&port).map(|port| port.deliver(client, local_ip, &payload)) {
-                        Some(Ok(())) => self.metrics.to_client(payload.len()),
-                        Some(Err(_)) => self.metrics.drop(DropReason::ClientSend),
-                        None => self.metrics.drop(DropReason::UnknownFlow),
-                    }
-                }
+                Reply::Deliver { port, client, local_ip, payload } => match self.ports.get(&port) {
+                    None => self.metrics.drop(DropReason::UnknownFlow),
+                    Some(port) => match port.deliver(client, local_ip, &payload) {
+                        Ok(()) => self.metrics.to_client(payload.len()),
+                        Err(_) => self.drop(port, DropReason::ClientSend),
+                    },
+                },
                 Reply::Nothing => {}
                 Reply::Drop(reason) => self.metrics.drop(reason),
             }
         }
-        (0..rejoiner.take_given_up()).for_each(|_| self.metrics.drop(DropReason::PartsMissing));
+        self.metrics.drop_many(DropReason::PartsMissing, rejoiner.take_given_up());
+        if self.pace_out.is_due(now) {
+            let added = now.elapsed();
+            self.added.push(added);
+            self.metrics.added_to_client(added);
+        }
     }
 
     /// What is done every 50 ms: idle flows go, what is kept is brought up to date, and gauges are set.

@@ -1,4 +1,4 @@
-//! The worker: a thread with a runtime of its own, and the tasks that give the hot loop its turns.
+//! The worker: a thread with a runtime of its own, on which `tasks` give the hot loop its turns.
 //!
 //! Sockets, tunnel connections and their QUIC drivers all run on this thread, so a packet changes hands
 //! without waking another. Everything arrives by messages; nothing is shared but counters and keys.
@@ -13,25 +13,26 @@ use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use muster_protocol::fragment::Rejoiner;
 use muster_protocol::id::NodeId;
 use tokio::runtime::{Builder, LocalOptions};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{AbortHandle, JoinHandle, spawn_local, yield_now};
+use tokio::task::{AbortHandle, JoinHandle, spawn_local};
 use tokio::time::MissedTickBehavior;
-use tracing::{error, info, warn};
+use tracing::error;
 
 use super::forward::Forwarder;
 use super::hot_loop::{HotLoop, Port};
 use super::kept::KeptFlows;
 use super::kept_file::KeptFile;
 use super::port::UdpSocket;
+use super::tasks::{keep_up, serve_port};
 use crate::clock::Now;
+use crate::drops::DropReason;
 use crate::handover::Players;
 use crate::limits::{Guard, Limits};
-use crate::metrics::{Metrics, Standing};
+use crate::metrics::Metrics;
 use crate::routes::Route;
-use crate::traffic::Counters;
+use crate::traffic::{Counters, Traffic, Tunnels};
 use crate::trust::Trust;
 use crate::tunnel::{Agents, DatagramTunnel, Dialer, client_endpoint};
 
@@ -39,6 +40,8 @@ use crate::tunnel::{Agents, DatagramTunnel, Dialer, client_endpoint};
 const COMMANDS: usize = 1_024;
 /// How often a part of the flows is looked over for idle ones.
 const SWEEP_EVERY: Duration = Duration::from_millis(50);
+/// How often it is looked at how the tunnels are.
+const TUNNELS_EVERY: Duration = Duration::from_secs(1);
 /// How long ending connections get to say so.
 const FAREWELL: Duration = Duration::from_millis(200);
 
@@ -56,6 +59,8 @@ pub(crate) struct WorkerSetup {
     pub(crate) idle: Duration,
     /// What sources may send.
     pub(crate) limits: Arc<ArcSwap<Limits>>,
+    /// What the orchestrator is told.
+    pub(crate) traffic: Arc<Traffic>,
     /// What is counted.
     pub(crate) metrics: Metrics,
 }
@@ -195,7 +200,7 @@ async fn run(
     let guard = Guard::new(setup.limits.clone(), now);
     let forwarder = Forwarder::new(setup.trust.clone(), setup.max_flows, setup.idle, guard, now);
     let mut worker = Worker {
-        hot_loop: Rc::new(RefCell::new(HotLoop::new(forwarder, setup.metrics.clone()))),
+        hot_loop: Rc::new(RefCell::new(HotLoop::new(forwarder, setup.metrics.clone(), now))),
         agents: Agents::new(),
         ports: HashMap::new(),
         endpoint,
@@ -206,7 +211,10 @@ async fn run(
         return;
     }
     let mut sweep = tokio::time::interval(SWEEP_EVERY);
-    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut tunnels = tokio::time::interval(TUNNELS_EVERY);
+    for every in [&mut sweep, &mut tunnels] {
+        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    }
     loop {
         tokio::select! {
             command = inbox.recv() => match command {
@@ -214,6 +222,7 @@ async fn run(
                 None => break,
             },
             _ = sweep.tick() => worker.sweep(),
+            _ = tunnels.tick() => worker.look_at_tunnels(),
         }
     }
     worker.end().await;
@@ -322,6 +331,21 @@ impl Worker {
         self.tell_agents();
     }
 
+    /// Counts and tells how the tunnels are.
+    fn look_at_tunnels(&self) {
+        let metrics = &self.setup.metrics;
+        let conditions = self.agents.tunnels().filter_map(|tunnel| tunnel.condition());
+        let each = conditions.map(|condition| {
+            metrics.tunnel_rtt.record(condition.rtt);
+            metrics.tunnel_packets(condition.news.sent, condition.news.lost);
+            metrics.drop_many(DropReason::TunnelFull, condition.news.dropped);
+            condition.traffic
+        });
+        let each = each.collect();
+        let [added_p50_us, added_p99_us] = self.hot_loop.borrow().added();
+        self.setup.traffic.note_tunnels(Tunnels { each, added_p50_us, added_p99_us });
+    }
+
     /// Says CLOSE for the flows that went.
     fn tell_agents(&mut self) {
         let gone = self.hot_loop.borrow_mut().forwarder.take_gone();
@@ -343,66 +367,4 @@ impl Worker {
 
 fn start(task: impl Future<Output = ()> + 'static) -> AbortHandle {
     spawn_local(task).abort_handle()
-}
-
-/// Gives the hot loop a turn whenever `port` has packets.
-async fn serve_port(hot_loop: Rc<RefCell<HotLoop>>, port: Rc<Port>) {
-    loop {
-        if let Err(error) = port.socket.readable().await {
-            error!(port = port.number, %error, "the UDP socket is lost");
-            return;
-        }
-        let turn = hot_loop.borrow_mut().turn_in(&port);
-        match turn {
-            // What this turn appended leaves before the next, and others have theirs.
-            Ok(true) => yield_now().await,
-            Ok(false) => {}
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(error) => {
-                // Such as an ICMP error on some systems; the socket lives on.
-                warn!(port = port.number, %error, "receiving failed");
-                yield_now().await;
-            }
-        }
-    }
-}
-
-/// Keeps the tunnel to one agent up, and gives the hot loop a turn whenever it has brought datagrams.
-async fn keep_up(
-    mut dialer: Dialer,
-    tunnel: Rc<DatagramTunnel>,
-    hot_loop: Rc<RefCell<HotLoop>>,
-    (metrics, standing): (Metrics, watch::Sender<usize>),
-) {
-    loop {
-        let connection = dialer.connect().await;
-        let _standing = (Standing::new(&metrics.datagram_tunnels), Reached::new(&standing));
-        tunnel.up(connection.clone());
-        let mut rejoiner = Rejoiner::default();
-        let reason = loop {
-            match connection.read_datagram().await {
-                Ok(first) => hot_loop.borrow_mut().turn_out(&tunnel, &connection, &mut rejoiner, first),
-                Err(reason) => break reason,
-            }
-            yield_now().await;
-        };
-        info!(node = %tunnel.node(), %reason, "tunnel of datagrams is down");
-        tunnel.down();
-    }
-}
-
-/// One agent more that is reached, for as long as it is held.
-struct Reached(watch::Sender<usize>);
-
-impl Reached {
-    fn new(standing: &watch::Sender<usize>) -> Self {
-        standing.send_modify(|agents| *agents += 1);
-        Self(standing.clone())
-    }
-}
-
-impl Drop for Reached {
-    fn drop(&mut self) {
-        self.0.send_modify(|agents| *agents -= 1);
-    }
 }

@@ -107,6 +107,35 @@ async fn an_open_port_carries_packets_both_ways() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_orchestrator_hears_of_drops_and_tunnels() {
+    let world = World::new().await;
+    let token = world.authority.token(world.server, "game", SeatId::new());
+    let player = Player::new(world.serve(Udp, Preface).await).await;
+    player.send(b"let me in").await;
+    within("a report of the drop", || async {
+        let report = world.orchestrator.report().unwrap_or_default();
+        report.drops.iter().any(|drops| drops.reason == "unproven" && drops.count == 1)
+            && report.servers.iter().all(|server| server.drops == 1)
+    })
+    .await;
+    assert_eq!(player.ask(&token).await, Answer::Accepted);
+    player.until_echoed(b"hello").await;
+    within("a report of the tunnel", || async {
+        let report = world.orchestrator.report().unwrap_or_default();
+        report.added_p50_us > 0
+            && report.tunnels.iter().any(|tunnel| {
+                tunnel.node_id == world.agent.node.to_string()
+                    && tunnel.rtt_us > 0
+                    && tunnel.mtu >= 1_200
+                    && tunnel.packets_sent > 0
+                    // All that was given to the tunnel was sent.
+                    && tunnel.datagrams_dropped == 0
+            })
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_largest_packets_pass_in_parts() {
     let world = World::new().await;
     let player = Player::new(world.serve(Udp, Open).await).await;

@@ -1,5 +1,6 @@
-//! `/v1/nodes`, `/v1/edges`, `/v1/regions`: the machines, what they form, and the limits of edges.
+//! `/v1/nodes`, `/v1/edges`, `/v1/regions`: the machines, what they form, and the traffic and limits of edges.
 
+mod edge_traffic;
 mod edges;
 mod limits;
 mod nodes;
@@ -17,6 +18,7 @@ pub(crate) fn router() -> OpenApiRouter<Arc<App>> {
     OpenApiRouter::new()
         .routes(routes!(nodes::list_nodes))
         .routes(routes!(edges::list_edges))
+        .routes(routes!(edge_traffic::edge_traffic))
         .routes(routes!(regions::list_regions))
         .routes(routes!(limits::show_limits, limits::set_limits))
 }

@@ -3,6 +3,7 @@
 //! Nothing here reads the store or the clock; what a view needs beside its record is passed in.
 
 mod build;
+mod edge_traffic;
 mod endpoint;
 mod explanation;
 mod fleet;
@@ -14,6 +15,7 @@ mod ticket;
 mod workflow;
 
 pub(crate) use build::{build, upload};
+pub(crate) use edge_traffic::edge_traffic;
 pub(crate) use endpoint::EndpointError;
 pub(crate) use explanation::explanation;
 pub(crate) use fleet::fleet;

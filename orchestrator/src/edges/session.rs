@@ -14,6 +14,7 @@ use muster_protocol::edge::{
     EdgeHello, EdgeLimits, EdgeMessage, EdgeWelcome, Route, ToEdge, edge_message, to_edge,
 };
 use muster_protocol::id::EdgeId;
+use muster_protocol::peer::HeardReport;
 use muster_store::{Database, StoreError, Watch};
 use muster_transport::{FrameReader, FrameWriter};
 use tokio::sync::{mpsc, watch};
@@ -156,7 +157,8 @@ async fn listen(
             }
             Some(edge_message::Body::Report(report)) => {
                 let flows = flows::of_report(&report.servers);
-                link.report(flows.values().fold(0, |sum: u32, count| sum.saturating_add(*count)));
+                let count = flows.values().fold(0, |sum: u32, count| sum.saturating_add(*count));
+                link.report(count, HeardReport { at_ms: clock::now_ms(), report: Some(report) });
                 reports.send_replace(Some(flows));
             }
             Some(edge_message::Body::Hello(_)) => {

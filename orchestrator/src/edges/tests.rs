@@ -1,5 +1,7 @@
 //! Fake edges over real QUIC: the routes they get, what their answers do, the traffic they report.
 
+use std::sync::Arc;
+
 use muster_protocol::agent::{
     AgentHello, AgentMessage, PortProtocol, ServerGoal, ServerPhase, ServerReport, ToAgent, agent_message,
     to_agent,
@@ -9,9 +11,11 @@ use muster_protocol::edge::{
     edge_message, to_edge,
 };
 use muster_protocol::id::{EdgeId, NodeId, ServerId};
+use muster_protocol::peer::HeardReport;
 use muster_transport::{FrameReader, FrameWriter, Identity, Role};
 use quinn::{Connection, ConnectionError};
 
+use super::reports;
 use crate::installation::FIRST_NAMESPACE;
 use crate::records::ServerState;
 use crate::testing::{Bench, REGION, agent_hello, edge_hello, eventually, soon};
@@ -259,8 +263,9 @@ async fn flows_are_known_once_every_edge_has_reported() {
     let identities = [bench.machine(Role::Edge).await, bench.machine(Role::Edge).await];
     let mut one = FakeEdge::connect(&bench, &identities[0]).await;
     let mut two = FakeEdge::connect(&other, &identities[1]).await;
+    let report = |servers| EdgeReport { servers, ..Default::default() };
     let traffic = |flows| ServerTraffic { server_id: server.to_string(), flows, ..Default::default() };
-    say(&mut one.writer, edge_message::Body::Report(EdgeReport { servers: vec![traffic(2)] })).await;
+    say(&mut one.writer, edge_message::Body::Report(report(vec![traffic(2)]))).await;
     eventually("the first report", async || {
         let read =
             bench.app.db.read("test", async |mut tx| state::edges::load(&mut tx, one.edge).await).await;
@@ -268,9 +273,22 @@ async fn flows_are_known_once_every_edge_has_reported() {
     })
     .await;
     assert_eq!(known(&bench.app).await, None, "the second may have flows too");
-    say(&mut two.writer, edge_message::Body::Report(EdgeReport { servers: vec![traffic(3)] })).await;
+    say(&mut two.writer, edge_message::Body::Report(report(vec![traffic(3)]))).await;
     eventually("both reports", async || (known(&bench.app).await == Some(5)).then_some(())).await;
-    say(&mut two.writer, edge_message::Body::Report(EdgeReport { servers: Vec::new() })).await;
+    say(&mut two.writer, edge_message::Body::Report(report(Vec::new()))).await;
+    // Whichever replica is asked, the one that has the link is who knows.
+    for app in [&bench.app, &other.app] {
+        let record = app.db.read("test", async |mut tx| state::edges::load(&mut tx, two.edge).await).await;
+        let record = record.expect("readable").expect("there");
+        let flows = async || {
+            let told = reports::reports(app, &record).await.expect("connected");
+            let flows = |heard: Option<Arc<HeardReport>>| {
+                Some(heard?.report.as_ref()?.servers.iter().map(|it| it.flows).sum::<u32>())
+            };
+            Some((flows(told.earlier)?, flows(told.latest)?))
+        };
+        eventually("the last two reports", async || (flows().await == Some((3, 0))).then_some(())).await;
+    }
     eventually("the players to leave", async || (known(&bench.app).await == Some(2)).then_some(())).await;
 
     one.connection.close(0u32.into(), b"away");

@@ -1,10 +1,11 @@
-//! Answering another replica: streams to the agents linked here, and the builds held here.
+//! Answering another replica: streams to the agents linked here, the builds held here, and what edges linked here
+//! reported.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use muster_protocol::agent::ServerFailure;
-use muster_protocol::id::NodeId;
+use muster_protocol::id::{EdgeId, NodeId};
 use muster_protocol::peer::{PeerReply, PeerRequest, peer_request::Body};
 use muster_transport::{FrameReader, FrameWriter};
 use quinn::{Connection, RecvStream, SendStream};
@@ -13,7 +14,7 @@ use tokio::task::JoinSet;
 
 use crate::agents;
 use crate::app::App;
-use crate::links::Links;
+use crate::links::{Links, Reports};
 
 /// Requests of one replica answered at a time.
 const MAX_REQUESTS: usize = 128;
@@ -57,11 +58,31 @@ async fn answer(app: &App, send: SendStream, receive: RecvStream) {
             }
             Err(refused) => refuse(writer, refused).await,
         },
+        Some(Body::EdgeId(edge)) => match edge.parse::<EdgeId>().ok().and_then(|id| app.links.edge(id)) {
+            Some(status) => send_reports(writer, status.reports).await,
+            None => {
+                let detail = format!("the edge {edge} has just lost its link; ask again once it is back");
+                refuse(writer, ServerFailure { code: "edge_not_connected".to_owned(), detail }).await;
+            }
+        },
         None => {
             let detail = "it is of an older version that does not know this request; upgrade it".to_owned();
             refuse(writer, ServerFailure { code: "request_unknown".to_owned(), detail }).await;
         }
     }
+}
+
+async fn send_reports(mut writer: FrameWriter, reports: Reports) {
+    // An error says that the asker has gone.
+    if writer.send(&PeerReply { refused: None }).await.is_err() {
+        return;
+    }
+    for heard in [reports.latest, reports.earlier].into_iter().flatten() {
+        if writer.send(&*heard).await.is_err() {
+            return;
+        }
+    }
+    writer.finish();
 }
 
 async fn refuse(mut writer: FrameWriter, refused: ServerFailure) {

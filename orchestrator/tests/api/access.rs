@@ -47,6 +47,7 @@ fn routes() -> Vec<(Method, &'static str, u8)> {
         (M::POST, "/v1/workflows/fleet/none/pause", DEPLOY),
         (M::GET, "/v1/nodes", ADMIN),
         (M::GET, "/v1/edges", ADMIN),
+        (M::GET, "/v1/edges/edge_01h455vb4pex5vsknk084sn02q/traffic", ADMIN),
         (M::GET, "/v1/regions", CLIENT),
         (M::GET, "/v1/regions/none/limits", ADMIN),
         (M::PUT, "/v1/regions/none/limits", ADMIN),

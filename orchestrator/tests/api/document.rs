@@ -23,6 +23,7 @@ const ROUTES: &[&str] = &[
     "GET /v1/builds/{build}/archive",
     "GET /v1/ca.pem",
     "GET /v1/edges",
+    "GET /v1/edges/{edge}/traffic",
     "GET /v1/fleets",
     "GET /v1/fleets/{name}",
     "GET /v1/lobbies",

@@ -227,7 +227,7 @@ async fn run_edge(mut link: Link, behaviour: Servers, limits: watch::Sender<Opti
         tokio::select! {
             _ = heartbeat.tick() => {
                 let traffic = |id: &String| ServerTraffic { server_id: id.clone(), flows: 2, ..Default::default() };
-                let report = EdgeReport { servers: servers.iter().map(traffic).collect() };
+                let report = EdgeReport { servers: servers.iter().map(traffic).collect(), ..Default::default() };
                 tell(&mut link.writer, edge_message::Body::Report(report)).await;
             }
             message = link.reader.recv::<ToEdge>() => {

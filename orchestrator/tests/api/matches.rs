@@ -1,8 +1,8 @@
 //! Tickets, allocations and servers, with machines that pretend.
 
 use muster_protocol::api::{
-    Allocated, Edge, Fleet, Node, NodeState, Page, PortProtocol, Region, Server, ServerState, Status, Ticket,
-    TicketExplanation, TicketState,
+    Allocated, Edge, EdgeTraffic, Fleet, Node, NodeState, Page, PortProtocol, Region, Server, ServerState,
+    Status, Ticket, TicketExplanation, TicketState,
 };
 use muster_protocol::id::TicketId;
 use muster_protocol::problem::ProblemCode;
@@ -293,6 +293,17 @@ async fn machines_and_regions_are_shown() {
     assert_eq!((status.nodes_ready, status.edges_connected), (1, 1));
     assert_eq!(status.servers[&ServerState::Ready], 2);
     assert!(status.problems.is_empty(), "{:?}", status.problems);
+    let path = format!("/v1/edges/{}/traffic", edges.items[0].id);
+    let traffic = eventually("two reports of both servers", async || {
+        let traffic: EdgeTraffic = api.get(&path).await.ok().await;
+        (traffic.over_ms > 0 && traffic.total.flows == 4).then_some(traffic)
+    })
+    .await;
+    assert_eq!((traffic.region.as_str(), traffic.servers_routed, traffic.servers.len()), (REGION, 2, 2));
+    let names: Vec<_> = traffic.servers.iter().map(|it| (it.namespace.as_str(), it.fleet.as_str())).collect();
+    assert_eq!(names, [("default/dev", "arena"); 2]);
+    let nobody = "/v1/edges/edge_01h455vb4pex5vsknk084sn02q/traffic";
+    api.get(nobody).await.problem(ProblemCode::EdgeUnknown).await;
 
     drop(machines);
     let status = eventually("the machines to be missed", async || {
@@ -301,6 +312,8 @@ async fn machines_and_regions_are_shown() {
     })
     .await;
     assert!(status.problems.iter().any(|problem| problem.contains("disconnected")), "{:?}", status.problems);
+    let problem = api.get(&path).await.problem(ProblemCode::EdgeUnreachable).await;
+    assert!(problem.fix.contains("muster edges ls"), "{}", problem.fix);
     bench.stop().await;
 }
 
