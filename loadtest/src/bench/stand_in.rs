@@ -23,6 +23,7 @@ use muster_transport::{
     FrameReader, FrameWriter, Identity, JoinToken, Profile, Role, alpn, bind, client_config, dial, join,
     server_name,
 };
+use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
 use crate::harness::specs::arena_fleet;
@@ -44,27 +45,42 @@ const REDIAL: Duration = Duration::from_millis(100);
 const INBOX: usize = 64;
 
 /// A stand-in; its link ends when this is dropped. A link that breaks is dialled again, as a real machine does.
-pub(super) struct StandIn(JoinHandle<()>);
+///
+/// It has a runtime of its own, as a machine would: thousands of players in this process must not keep it from
+/// its link.
+pub(super) struct StandIn {
+    runtime: Option<Runtime>,
+    life: JoinHandle<()>,
+}
 
 impl StandIn {
     /// An error if it ended.
     pub(super) async fn check_alive(&mut self) -> anyhow::Result<()> {
-        if !self.0.is_finished() {
+        if !self.life.is_finished() {
             return Ok(());
         }
-        (&mut self.0).await?;
+        (&mut self.life).await?;
         bail!("a stand-in ended")
     }
 }
 
 impl Drop for StandIn {
     fn drop(&mut self) {
-        self.0.abort();
+        if let Some(runtime) = self.runtime.take() {
+            // Waiting for it is not allowed in here, and nothing of it is worth waiting for.
+            runtime.shutdown_background();
+        }
     }
 }
 
 /// What has joined, and can dial.
 struct Member {
+    runtime: Runtime,
+    dialler: Dialler,
+}
+
+/// Dials the orchestrator's link.
+struct Dialler {
     endpoint: quinn::Endpoint,
     config: quinn::ClientConfig,
     orchestrators: Vec<String>,
@@ -82,13 +98,27 @@ impl Member {
         let join_role = if role == Role::Agent { JoinRole::Agent } else { JoinRole::Edge };
         let request = JoinTokenRequest { role: join_role, region: region.to_owned(), ttl_s: 600 };
         let token: JoinToken = admin.create_join_token(&request).await?.token.parse()?;
+        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
         let orchestrators = vec![orchestrator.to_owned()];
-        let identity = join(&orchestrators, &token, role, region, name, &[]).await?;
-        let endpoint = bind("0.0.0.0:0".parse().expect("a literal address"), None)?;
-        let config = client_config(&identity, alpn::LINK, Profile::Link)?;
-        Ok((Self { endpoint, config, orchestrators }, identity))
+        let (region, name) = (region.to_owned(), name.to_owned());
+        let joined = runtime.spawn(async move {
+            let identity = join(&orchestrators, &token, role, &region, &name, &[]).await?;
+            let endpoint = bind("0.0.0.0:0".parse().expect("a literal address"), None)?;
+            let config = client_config(&identity, alpn::LINK, Profile::Link)?;
+            anyhow::Ok((Dialler { endpoint, config, orchestrators }, identity))
+        });
+        let (dialler, identity) = joined.await??;
+        Ok((Self { runtime, dialler }, identity))
     }
 
+    /// Lives as `life` says.
+    fn live<L: Future<Output = ()> + Send + 'static>(self, life: impl FnOnce(Dialler) -> L) -> StandIn {
+        let life = self.runtime.spawn(life(self.dialler));
+        StandIn { runtime: Some(self.runtime), life }
+    }
+}
+
+impl Dialler {
     async fn dial(&self) -> anyhow::Result<Link> {
         let peer = server_name(Role::Orchestrator, "orchestrator");
         let connection =
@@ -137,18 +167,20 @@ pub(super) async fn agent_with_tunnel(
         capacity: Some(CAPACITY),
         ..AgentHello::default()
     };
-    let link = tokio::spawn(async move {
+    let stand_in = member.live(|dialler| async move {
         let mut told = Told::default();
         loop {
             let hello = AgentHello { servers: told.all(), ..hello.clone() };
-            if let Ok(link) = member.dial().await {
-                // However it ends, another follows.
-                let _ = run_agent(link, hello, &mut told).await;
-            }
+            let ended = match dialler.dial().await {
+                Ok(link) => run_agent(link, hello, &mut told).await,
+                Err(error) => Err(error),
+            };
+            // However it ended, another follows.
+            eprintln!("TEMP agent link {ended:?}");
             tokio::time::sleep(REDIAL).await;
         }
     });
-    Ok((StandIn(link), identity))
+    Ok((stand_in, identity))
 }
 
 async fn run_agent(mut link: Link, hello: AgentHello, told: &mut Told) -> anyhow::Result<()> {
@@ -246,14 +278,16 @@ pub(super) async fn edge(
         beacon_port: 9,
         tls_certificate_given: false,
     };
-    Ok(StandIn(tokio::spawn(async move {
+    Ok(member.live(|dialler| async move {
         loop {
-            if let Ok(link) = member.dial().await {
-                let _ = run_edge(link, hello.clone()).await;
-            }
+            let ended = match dialler.dial().await {
+                Ok(link) => run_edge(link, hello.clone()).await,
+                Err(error) => Err(error),
+            };
+            eprintln!("TEMP edge link {ended:?}");
             tokio::time::sleep(REDIAL).await;
         }
-    })))
+    }))
 }
 
 async fn run_edge(mut link: Link, hello: EdgeHello) -> anyhow::Result<()> {

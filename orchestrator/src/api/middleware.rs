@@ -5,12 +5,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::CONNECTION;
+use axum::http::{HeaderValue, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use futures_util::FutureExt as _;
 use muster_protocol::problem::ProblemCode;
 use tokio::sync::Semaphore;
 
+use super::connections::Room;
 use super::problem::ApiProblem;
 use crate::metrics;
 
@@ -27,11 +30,18 @@ pub(crate) fn request_bound() -> Arc<Semaphore> {
 }
 
 /// Runs the rest of the stack within the bound.
-pub(crate) async fn around(State(bound): State<Arc<Semaphore>>, request: Request, next: Next) -> Response {
+pub(crate) async fn around(
+    State(bound): State<Arc<Semaphore>>,
+    room: Room,
+    request: Request,
+    next: Next,
+) -> Response {
     let began = Instant::now();
+    // HTTP/2 has no such header, and many requests on one connection.
+    let is_last = room == Room::Scarce && request.version() <= Version::HTTP_11;
     let method = request.method().clone();
     let route = request.extensions().get::<MatchedPath>().cloned();
-    let response = match bound.try_acquire() {
+    let mut response = match bound.try_acquire() {
         // The permit is held until the answer is made, and a stream of logs has a bound of its own.
         Ok(_permit) => match AssertUnwindSafe(next.run(request)).catch_unwind().await {
             Ok(response) => response,
@@ -45,6 +55,9 @@ pub(crate) async fn around(State(bound): State<Arc<Semaphore>>, request: Request
         .retry_after(RETRY_BUSY_S)
         .into_response(),
     };
+    if is_last {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     let route = route.as_ref().map_or(NO_ROUTE, MatchedPath::as_str);
     let (status, took) = (response.status(), began.elapsed());
     metrics::api_request(&method, route, status.as_u16(), took);

@@ -33,7 +33,7 @@ const JUDGED_EVERY: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_secs(15);
 /// Longest pauses between two things that happen, in milliseconds: worlds differ in their pace, since what goes wrong in
 /// a crowd is not what goes wrong in quiet.
-const PACES_MS: [u64; 4] = [1_500, 4_500, 6_000, 9_000];
+const PACES_MS: [u64; 4] = [2_000, 7_000, 13_000, 20_000];
 const REPLICAS: usize = 3;
 const NODES: usize = 3;
 /// Most edges; some worlds have but one.

@@ -14,6 +14,7 @@ use muster_orchestrator::state::kv;
 use muster_orchestrator::{Database, OpenOptions, keyspace};
 use muster_protocol::api::{self, TicketRequest};
 use muster_protocol::id::{MatchId, ServerId, TicketId};
+use muster_transport::Backoff;
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::task::JoinSet;
@@ -36,8 +37,8 @@ const CALM_S: u64 = 10;
 const BETWEEN_MS: std::ops::Range<u64> = 1_500..2_500;
 /// How long players wait for a match, in seconds, and ask again while nobody answers.
 const PATIENCE: Duration = Duration::from_mins(1);
-/// Pause of a client that got no answer.
-const RETRY: Duration = Duration::from_millis(50);
+/// Pauses of a client that got no answer, the first and the longest, as an SDK's.
+const RETRY: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(800));
 /// Servers kept warm, of those there may be; games end by themselves, for nobody plays.
 const SERVERS: (u32, u32) = (500, 5_000);
 /// How long the orchestrator may take to stop at the end, before its store is looked into.
@@ -122,20 +123,25 @@ async fn live(stack: &mut Stack, ledger: &Arc<Mutex<Ledger>>) -> anyhow::Result<
 /// One player's ticket, asked for until it is acknowledged, and followed until it is over.
 async fn play(client: &Client, request: &TicketRequest, is_calm: bool, ledger: &Mutex<Ledger>) {
     let began = Instant::now();
+    let mut backoff = Backoff::new(RETRY.0, RETRY.1);
     let mut ticket = loop {
         match client.create_ticket(request).await {
             Ok(ticket) => break ticket,
-            Err(_) if began.elapsed() < PATIENCE => sleep(RETRY).await,
+            Err(_) if began.elapsed() < PATIENCE => sleep(backoff.next(rand::random())).await,
             // Never acknowledged: nothing was promised.
             Err(_) => return,
         }
     };
     let taken = Instant::now();
+    backoff.reset();
     ledger.lock().expect("nobody panics with it").tickets.insert(ticket.id, None);
     while !ticket.state.is_final() && taken.elapsed() < PATIENCE {
         match client.wait_ticket(&ticket.id, ticket.state, PATIENCE.as_secs() as u32).await {
-            Ok(now) => ticket = now,
-            Err(_) => sleep(RETRY).await,
+            Ok(now) => {
+                ticket = now;
+                backoff.reset();
+            }
+            Err(_) => sleep(backoff.next(rand::random())).await,
         }
     }
     let Some(at) = ticket.assignment.filter(|_| ticket.state == api::TicketState::Assigned) else { return };

@@ -114,7 +114,7 @@ impl Task {
         }
     }
 
-    /// Makes one turn. Returns whether there was nothing to do.
+    /// Makes one turn. Returns whether nothing is left to do.
     async fn turn(&mut self) -> Result<bool, Unleased> {
         let began = Instant::now();
         let attempts = AtomicU32::new(0);
@@ -165,7 +165,7 @@ impl Task {
         Ok(())
     }
 
-    /// Takes over what was committed. Returns whether there was nothing to do.
+    /// Takes over what was committed. Returns whether nothing is left to do: what the turn itself sent rings the bell.
     fn take_over(&mut self, done: Done, began: Instant) -> bool {
         for (address, working) in done.working {
             if working.state.is_some() || working.removed {
@@ -187,7 +187,7 @@ impl Task {
         self.next_due_ms = done.next_due_ms;
         self.limit = (self.limit * 2).min(BATCH);
         self.awake.wake(done.wake);
-        done.taken == 0 && !done.more
+        !done.more
     }
 
     /// Sleeps until there may be something to do. Returns whether the watch is still good.

@@ -12,10 +12,14 @@ use tokio::time::{Instant, timeout_at};
 use super::{tell, unknown};
 use crate::api::NamespaceParam;
 use crate::api::auth::Holder;
+use crate::api::connections::Room;
 use crate::api::extract::{ApiId, ApiQuery};
 use crate::api::problem::ApiResult;
 use crate::app::App;
 use crate::{clock, tickets};
+
+/// Longest wait of a long poll while connections are scarce.
+const SCARCE_WAIT: Duration = Duration::from_secs(1);
 
 /// Show a ticket, or wait until it changes
 ///
@@ -27,11 +31,13 @@ use crate::{clock, tickets};
 pub(super) async fn show_ticket(
     State(app): State<Arc<App>>,
     holder: Holder,
+    room: Room,
     ApiId(id): ApiId<TicketMark>,
     ApiQuery(query): ApiQuery<TicketQuery>,
 ) -> ApiResult<Json<Ticket>> {
     holder.allow(id)?;
-    let deadline = Instant::now() + Duration::from_secs(u64::from(query.wait_s.min(MAX_WAIT_S)));
+    let asked = Duration::from_secs(u64::from(query.wait_s.min(MAX_WAIT_S)));
+    let deadline = Instant::now() + if room == Room::Scarce { asked.min(SCARCE_WAIT) } else { asked };
     loop {
         let now_ms = clock::now_ms();
         if query.wait_s == 0 || query.state.is_none() || Instant::now() >= deadline {

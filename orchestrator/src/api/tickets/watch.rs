@@ -9,11 +9,13 @@ use axum::extract::ws::{Message, WebSocket, WebSocketUpgrade};
 use axum::response::Response;
 use muster_protocol::api::{Ticket, TicketState};
 use muster_protocol::id::{TicketId, TicketMark};
+use muster_protocol::problem::ProblemCode;
 use tokio::time::timeout;
 
 use super::{tell, unknown};
 use crate::api::NamespaceParam;
 use crate::api::auth::Holder;
+use crate::api::connections::Room;
 use crate::api::extract::ApiId;
 use crate::api::problem::{ApiProblem, ApiResult};
 use crate::app::App;
@@ -23,6 +25,8 @@ use crate::{clock, tickets};
 const MAX_MESSAGE_BYTES: usize = 1024;
 /// How often it is looked whether the explanation is another, and the client is pinged.
 const LOOK: Duration = Duration::from_secs(5);
+/// Seconds after which a client that could not watch may try again.
+const RETRY_SCARCE_S: u32 = 5;
 /// How long the client may take to accept a message.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -37,10 +41,20 @@ const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 pub(super) async fn watch_ticket(
     State(app): State<Arc<App>>,
     holder: Holder,
+    room: Room,
     ApiId(id): ApiId<TicketMark>,
     upgrade: WebSocketUpgrade,
 ) -> ApiResult<Response> {
     holder.allow(id)?;
+    if room == Room::Scarce {
+        let detail = "nearly all connections that the orchestrator takes are in use";
+        return Err(ApiProblem::new(
+            ProblemCode::TooMany,
+            detail,
+            "watch again a little later, or ask for the ticket",
+        )
+        .retry_after(RETRY_SCARCE_S));
+    }
     let view = tickets::get(&app.db, &holder.namespace, id, clock::now_ms()).await?;
     view.ok_or_else(|| unknown(id))?;
     let upgrade = upgrade.max_message_size(MAX_MESSAGE_BYTES).max_frame_size(MAX_MESSAGE_BYTES);
