@@ -1,6 +1,6 @@
 # The only entry: every task of this repository is a target here, and does its work in scripts/.
 .DEFAULT_GOAL := help
-.PHONY: help demo dev test test-godot test-unity test-fdb crash simulate fuzz lint bench bench-store bench-engine bench-matchmaking bench-edge soak image
+.PHONY: help demo dev test test-godot test-unity test-fdb crash simulate fuzz lint bench bench-store bench-engine bench-matchmaking bench-edge bench-godot soak image
 
 help: ## Show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ bench-matchmaking: ## Run the benchmark of matchmaking's core alone
 
 bench-edge: ## Run the edge's benchmark alone, beside nginx and quilkin; needs root
 	@scripts/bench.sh edge
+
+bench-godot: ## Measure the Godot addon: round trips beside plain ENet, and how soon players are back
+	@scripts/bench-godot.sh
 
 soak: ## Play through the edge at a steady load for an hour, or SECONDS=n; needs root
 	@scripts/soak.sh $(or $(SECONDS),3600)

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Godot 4, in a container image made by debootstrap: the addon's unit tests; an unmodified game, played by headless
-# clients first straight to the container, which proves the game and the image, then through Muster; and the game that
-# uses the addon.
+# clients first straight to the container, which proves the game and the image, then through Muster; the game that uses
+# the addon; the quick start as its page has it; and figures, which are printed and judged by nobody.
 #
 #   scripts/test-godot.sh [--direct-only]
 set -euo pipefail
@@ -78,4 +78,6 @@ if [ "${1:-}" != --direct-only ]; then
     step "play it through Muster" target/debug/muster-loadtest godot --muster target/debug/muster \
         --image "$IMAGE" --client-image "$IMAGE"
     step "play the game that uses the addon" scripts/test-godot-arena.sh target/debug/muster
+    step "the quick start, to the letter" scripts/test-godot-quickstart.sh target/debug/muster
+    step "what the addon costs, and how soon players are back" scripts/bench-godot.sh target/debug/muster
 fi

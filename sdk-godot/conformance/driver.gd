@@ -13,7 +13,7 @@ const Json := preload("../addons/muster/core/json.gd")
 
 const PROTOCOL := 1
 const MAX_LINE_BYTES := 65_536
-const FEATURES: Array[String] = ["udp", "ws", "server", "lobbies", "accept", "ca"]
+const FEATURES: Array[String] = ["udp", "ws", "ws_status", "server", "lobbies", "accept", "ca"]
 
 var _groups: Array[Calls] = []
 var _sessions := SessionCalls.new()
@@ -67,6 +67,7 @@ func _process(_delta: float) -> void:
 func _quit() -> void:
 	_sessions.close_all()
 	set_process(false)
+	_reader.wait_to_finish()
 	get_tree().quit()
 
 
@@ -86,6 +87,5 @@ func _answer(request: Dictionary) -> void:
 			answer = await group.call(method, request)
 			break
 	answer["id"] = Json.integer(request, "id")
+	# After the answer to `quit` the tool closes stdin, which is the end.
 	print(JSON.stringify(answer))
-	if call_name == "quit":
-		_quit()

@@ -10,7 +10,9 @@ const Case := preload("case.gd")
 
 ## Seconds for one test.
 const TEST_TIMEOUT_S := 20.0
-const FOLDERS: Array[String] = ["res://addons/muster", "res://tests", "res://conformance"]
+const FOLDERS: Array[String] = [
+	"res://addons/muster", "res://tests", "res://conformance", "res://bench"
+]
 
 
 func _ready() -> void:

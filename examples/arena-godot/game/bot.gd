@@ -55,6 +55,7 @@ func _ready() -> void:
 		return
 	_connected_ms = Time.get_ticks_msec() - _began_ms
 	_seats[joined.seat_id] = true
+	print("connected after: %d ms" % _connected_ms)
 	print("seat: ", joined.seat_id)
 
 

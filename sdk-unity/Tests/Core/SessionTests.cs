@@ -2,6 +2,7 @@
 
 using System;
 using System.Collections.Generic;
+using System.Diagnostics;
 using System.Linq;
 using System.Text;
 using System.Threading.Tasks;
@@ -158,18 +159,46 @@ namespace Muster.Tests
             using (var host = Host(reading => new[] { first.Endpoint("t"), second.Endpoint("t") }))
             using (var api = TicketTests.Api(host))
             {
-                var options = new ConnectOptions { SilenceTimeout = TimeSpan.FromMilliseconds(300) };
-                using (var session = Waiting.For(() => Ticket(api).ConnectAsync(options)))
+                using (var session = Waiting.For(() => Ticket(api).ConnectAsync()))
                 {
                     Echoes(session, "before");
                     var isBack = false;
                     session.Rejoined += () => isBack = true;
                     first.IsDark = true;
+                    var gone = Stopwatch.StartNew();
                     Waiting.For(() => session.SendAsync("lost"));
                     Waiting.Until("it is back", () => isBack);
                     Assert.AreEqual(second.Port, session.Endpoint.Port);
                     Echoes(session, "after");
+                    Console.WriteLine($"first answer by another edge: {gone.ElapsedMilliseconds} ms after the first fell silent");
                 }
+            }
+        }
+
+        [Test]
+        public void AnotherEdgeIsTakenThoughTheOrchestratorIsAway()
+        {
+            var isAway = false;
+            using (var first = new FakeEdge())
+            using (var second = new FakeEdge())
+            using (var host = TicketTests.Host(async call =>
+            {
+                if (isAway) await call.Silence();
+                else await call.Say(200, TicketTests.Assigned(first.Endpoint("t"), second.Endpoint("t")));
+            }))
+            using (var api = TicketTests.Api(host))
+            using (var session = Waiting.For(() => Ticket(api).ConnectAsync()))
+            {
+                var isBack = false;
+                session.Rejoined += () => isBack = true;
+                isAway = true;
+                first.IsDark = true;
+                var gone = Stopwatch.StartNew();
+                Waiting.For(() => session.SendAsync("lost"));
+                Waiting.Until("it is back", () => isBack);
+                Assert.AreEqual(second.Port, session.Endpoint.Port);
+                Echoes(session, "after");
+                Console.WriteLine($"the same without an orchestrator: {gone.ElapsedMilliseconds} ms");
             }
         }
 

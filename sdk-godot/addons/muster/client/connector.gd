@@ -31,7 +31,6 @@ var _run := 0
 
 
 func _init() -> void:
-	process_mode = Node.PROCESS_MODE_ALWAYS
 	door = EdgeDoor.new()
 	admission = Admission.new()
 	add_child(door)

@@ -46,10 +46,6 @@ var _preface := PackedByteArray()
 var _generation := 0
 
 
-func _init() -> void:
-	process_mode = Node.PROCESS_MODE_ALWAYS
-
-
 ## From now on keeps [param kept]. Without a ticket the tokens cannot be read anew.
 func begin(
 	kept: MusterConnection,

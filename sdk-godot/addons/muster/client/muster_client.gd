@@ -55,6 +55,7 @@ var _is_connecting := false
 
 
 func _init() -> void:
+	# A paused game still has its connection; so have all parts, which inherit this.
 	process_mode = Node.PROCESS_MODE_ALWAYS
 	http = MusterHttp.new()
 	add_child(http)
@@ -64,9 +65,9 @@ func _init() -> void:
 	_keeper = Keeper.new()
 	_keeper.connector = _connector
 	add_child(_keeper)
-	_keeper.lost.connect(func(why: MusterResult) -> void: connection_lost.emit(why))
-	_keeper.regained.connect(func(again: MusterConnection) -> void: connection_regained.emit(again))
-	_keeper.ended.connect(_on_ended)
+	_keeper.lost.connect(connection_lost.emit)
+	_keeper.regained.connect(connection_regained.emit)
+	_keeper.ended.connect(connection_ended.emit)
 
 
 func _ready() -> void:
@@ -383,7 +384,3 @@ func _on_ticket(
 
 func _call_timeout_s(given: float) -> float:
 	return given if given > 0.0 else maxf(MusterSettings.number(MusterSettings.CALL_TIMEOUT), 0.1)
-
-
-func _on_ended(why: MusterResult) -> void:
-	connection_ended.emit(why)

@@ -11,7 +11,6 @@ var _client: MusterClient = null
 
 
 func _init(client: MusterClient = null) -> void:
-	process_mode = Node.PROCESS_MODE_ALWAYS
 	_client = client
 
 

@@ -23,10 +23,6 @@ var http: MusterHttp = null
 var call_timeout_s := 5.0
 
 
-func _init() -> void:
-	process_mode = Node.PROCESS_MODE_ALWAYS
-
-
 ## Waits until [param ticket] is over, and tells each change to [param on_change]. The ticket is
 ## updated, and on a failure says why.
 func follow(ticket: MusterTicket, timeout_s: float, on_change: Callable) -> void:
@@ -95,7 +91,9 @@ func _by_socket(ticket: MusterTicket, deadline: Deadline, on_change: Callable) -
 			heard_by = Deadline.new(SILENCE_S)
 			var found: Variant = Json.object_in(socket.get_packet().get_string_from_utf8())
 			if not found is Dictionary:
-				continue
+				# Whatever that is, it is not the orchestrator, and may have nothing else to say.
+				socket.close()
+				return told
 			var json: Dictionary = found
 			if Json.text(json, "id") == ticket.id and ticket.read(json):
 				told = true

@@ -17,7 +17,6 @@ static func explain(
 	result: MusterResult, url: String, node: Node, authority: X509Certificate
 ) -> void:
 	var request := HTTPRequest.new()
-	request.process_mode = Node.PROCESS_MODE_ALWAYS
 	request.timeout = TIMEOUT_S
 	request.max_redirects = 0
 	if url.begins_with("wss:"):

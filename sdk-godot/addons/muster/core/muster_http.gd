@@ -67,11 +67,6 @@ var authority: X509Certificate = null
 var _under_way := 0
 
 
-func _init() -> void:
-	# A paused game still has its connection.
-	process_mode = Node.PROCESS_MODE_ALWAYS
-
-
 ## Reads [param path].
 func fetch(path: String, timeout_s: float, bearer := "") -> MusterReply:
 	return await call_api(HTTPClient.METHOD_GET, path, {}, timeout_s, bearer)
@@ -117,7 +112,6 @@ func _once(
 		reply.fail(MusterResult.BUSY, "%s: %d calls are under way already" % [what, MAX_CALLS], 1.0)
 		return reply
 	var request := HTTPRequest.new()
-	request.process_mode = Node.PROCESS_MODE_ALWAYS
 	request.body_size_limit = MAX_ANSWER_BYTES
 	request.max_redirects = 0
 	request.timeout = maxf(deadline.left_s(), 0.05)

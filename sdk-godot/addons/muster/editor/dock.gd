@@ -49,57 +49,39 @@ func _init() -> void:
 
 
 func _add_stack_part() -> void:
-	var row := _row("Local stack")
-	_stack_status.size_flags_horizontal = Control.SIZE_EXPAND_FILL
 	_stack_status.text_overrun_behavior = TextServer.OVERRUN_TRIM_ELLIPSIS
-	row.add_child(_stack_status)
 	_stack_button.tooltip_text = "Run orchestrator, agent and edge on this machine (muster dev)"
-	_stack_button.pressed.connect(_on_stack_pressed)
-	row.add_child(_stack_button)
+	_add_row("Local stack", [_stack_status], _stack_button, _on_stack_pressed)
 
 
 func _add_play_part() -> void:
-	var row := _row("Play")
 	_client_count.min_value = 1
 	_client_count.max_value = MAX_CLIENTS
 	_client_count.value = 2
 	_client_count.suffix = "clients"
-	_client_count.size_flags_horizontal = Control.SIZE_EXPAND_FILL
-	row.add_child(_client_count)
 	_play_button.text = "Start"
 	_play_button.tooltip_text = "Run the project as often, with the stack's URL and client token"
-	_play_button.pressed.connect(_on_play_pressed)
-	row.add_child(_play_button)
+	_add_row("Play", [_client_count], _play_button, _on_play_pressed)
 
 
 func _add_deploy_part() -> void:
-	var row := _row("Deploy")
 	_image.placeholder_text = "image"
 	_image.text = (
 		str(ProjectSettings.get_setting("application/config/name", "game")).to_kebab_case()
 	)
 	_image.tooltip_text = "The image to make from the project's Dockerfile, and the build's name"
-	_image.size_flags_horizontal = Control.SIZE_EXPAND_FILL
-	row.add_child(_image)
 	_preset.placeholder_text = "export preset"
 	_preset.tooltip_text = "Export with this preset first; empty: the Dockerfile takes the project"
-	_preset.size_flags_horizontal = Control.SIZE_EXPAND_FILL
-	row.add_child(_preset)
 	_deploy_button.text = "Deploy"
 	_deploy_button.tooltip_text = "Export, docker build, build push; apply fleet.toml and queue.toml"
-	_deploy_button.pressed.connect(_on_deploy_pressed)
-	row.add_child(_deploy_button)
+	_add_row("Deploy", [_image, _preset], _deploy_button, _on_deploy_pressed)
 
 
 func _add_server_part() -> void:
-	var row := _row("Servers")
-	_log_of.size_flags_horizontal = Control.SIZE_EXPAND_FILL
-	row.add_child(_log_of)
 	_stop_button.text = "Stop"
 	_stop_button.tooltip_text = "The selected server drains: its players finish first"
 	_stop_button.disabled = true
-	_stop_button.pressed.connect(_on_stop_pressed)
-	row.add_child(_stop_button)
+	_add_row("Servers", [_log_of], _stop_button, _on_stop_pressed)
 	_tree.columns = 3
 	_tree.hide_root = true
 	_tree.column_titles_visible = true
@@ -119,14 +101,19 @@ func _add_server_part() -> void:
 	add_child(_log)
 
 
-func _row(title: String) -> HBoxContainer:
+## A row under [param title]: what is shown or filled in, and the button that does it.
+func _add_row(title: String, fields: Array[Control], button: Button, on_pressed: Callable) -> void:
 	var label := Label.new()
 	label.text = title
 	label.theme_type_variation = "HeaderSmall"
 	add_child(label)
 	var row := HBoxContainer.new()
 	add_child(row)
-	return row
+	for field in fields:
+		field.size_flags_horizontal = Control.SIZE_EXPAND_FILL
+		row.add_child(field)
+	button.pressed.connect(on_pressed)
+	row.add_child(button)
 
 
 func _on_stack_pressed() -> void:

@@ -23,10 +23,6 @@ var _open_for_s := 0.0
 var _is_listening := false
 
 
-func _init() -> void:
-	process_mode = Node.PROCESS_MODE_ALWAYS
-
-
 func listen(sdk_url: String, sdk_token: String) -> void:
 	_url = "ws" + sdk_url.trim_prefix("http") + "/v1/events"
 	_token = sdk_token

@@ -35,7 +35,6 @@ class Fact:
 
 
 func _init() -> void:
-	process_mode = Node.PROCESS_MODE_ALWAYS
 	http = MusterHttp.new()
 	add_child(http)
 

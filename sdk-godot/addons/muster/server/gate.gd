@@ -32,10 +32,10 @@ var _players: Dictionary = {}
 var _asking: Dictionary = {}
 ## Seats that were taken before.
 var _known_seats: Dictionary = {}
-
-
-func _init() -> void:
-	process_mode = Node.PROCESS_MODE_ALWAYS
+## Seats that were given up: whoever shows their token comes late, though the agent may not know
+## yet.
+var _released_seats: Dictionary = {}
+var _is_ending := false
 
 
 ## Serves [param api] from now on.
@@ -63,6 +63,11 @@ func close() -> void:
 	_asking.clear()
 
 
+## Lets nobody in any more, and tells them so. Who is here stays.
+func refuse_all() -> void:
+	_is_ending = true
+
+
 ## The player behind a peer that was let in, or [code]null[/code].
 func player_of(peer_id: int) -> MusterPlayer:
 	return _players.get(peer_id)
@@ -84,10 +89,16 @@ func release(peer_id: int) -> void:
 		return
 	_players.erase(peer_id)
 	if agent != null and player.seat_id != "":
+		close_seat(player.seat_id)
 		agent.gone(player.seat_id, true)
 	if peer_id in _api.get_peers() or peer_id in _api.get_authenticating_peers():
 		_api.disconnect_peer(peer_id)
 	_say_left(player)
+
+
+## Lets nobody sit there any more: the seat was given up.
+func close_seat(seat_id: String) -> void:
+	_released_seats[seat_id] = true
 
 
 func _on_authenticating(peer_id: int) -> void:
@@ -114,6 +125,9 @@ func _on_authenticating(peer_id: int) -> void:
 func _on_shown(peer_id: int, bytes: PackedByteArray) -> void:
 	if _asking.has(peer_id):
 		return
+	if _is_ending:
+		_refuse(peer_id, MusterResult.JOIN_REFUSED, "the match is over: the server ends")
+		return
 	if bytes.size() > MAX_MESSAGE_BYTES:
 		_refuse(peer_id, MusterResult.JOIN_REFUSED, "what was shown is no session token")
 		return
@@ -135,6 +149,9 @@ func _on_shown(peer_id: int, bytes: PackedByteArray) -> void:
 			return
 		player.seat_id = Json.text(reply.body, "seat")
 		player.name = Json.text(reply.body, "player")
+		if _released_seats.has(player.seat_id):
+			_refuse(peer_id, MusterResult.JOIN_REFUSED, "the seat was given up")
+			return
 	_admit(player)
 
 
@@ -204,6 +221,8 @@ func _evict(peer_id: int) -> void:
 	if enet != null:
 		# Not `disconnect_peer`: what that sends would reach the new client.
 		enet.get_peer(peer_id).reset()
+		# Until it is looked at, the engine would try to send to the peer that is no more.
+		enet.poll()
 	elif peer_id in _api.get_peers():
 		_api.disconnect_peer(peer_id)
 	if player != null:

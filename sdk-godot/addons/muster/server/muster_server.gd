@@ -68,7 +68,7 @@ func _init() -> void:
 	for part: Node in [_agent, _events, _gate]:
 		add_child(part)
 	_events.told.connect(_on_told)
-	_gate.joined.connect(func(player: MusterPlayer) -> void: player_joined.emit(player))
+	_gate.joined.connect(player_joined.emit)
 	_gate.left.connect(_on_left)
 
 
@@ -180,6 +180,7 @@ func tell_seat(change: String, proof: Dictionary, timeout_s := CALL_TIMEOUT_S) -
 func release_seat(seat_id: String) -> void:
 	if is_under_muster():
 		_reach_agent()
+		_gate.close_seat(seat_id)
 		_agent.gone(seat_id, true)
 
 
@@ -215,6 +216,7 @@ func shutdown(exit_code := 0) -> void:
 	if _is_shutting_down:
 		return
 	_is_shutting_down = true
+	_gate.refuse_all()
 	if is_under_muster():
 		# Who was sent away is to hear from Muster that the seat is gone.
 		await _agent.flush(CALL_TIMEOUT_S)

@@ -25,8 +25,11 @@ namespace Muster
         /// <summary>How long that is tried.</summary>
         public TimeSpan RejoinTimeout { get; set; } = TimeSpan.FromSeconds(30);
 
-        /// <summary>UDP: how long the server may be silent to one who sends until the path is looked at.</summary>
-        public TimeSpan SilenceTimeout { get; set; } = TimeSpan.FromSeconds(2);
+        /// <summary>
+        /// UDP: how long the server may be silent to one who sends until the path is looked at. That costs a packet each
+        /// way, and if nobody answers the path is given up 0.7 s later.
+        /// </summary>
+        public TimeSpan SilenceTimeout { get; set; } = TimeSpan.FromSeconds(0.5);
 
         /// <summary>WebSocket: largest message that is taken, in bytes.</summary>
         public int MaxMessageBytes { get; set; } = 1024 * 1024;
@@ -50,6 +53,8 @@ namespace Muster
     public sealed class GameSession : IDisposable
     {
         private const int GoodbyeMs = 1000;
+        // What reading the ticket anew may take of a rejoin: an orchestrator that is away is not waited for.
+        private const int RefreshMs = 500;
 
         private readonly MatchTicket _ticket;
         private readonly ConnectOptions _options;
@@ -57,6 +62,8 @@ namespace Muster
         private readonly CancellationTokenSource _closed = new CancellationTokenSource();
         private readonly SemaphoreSlim _sending = new SemaphoreSlim(1, 1);
         private ILink _link;
+        // Whether the edge is as good as it was: the link was ended by this side.
+        private volatile bool _isEdgeGood;
 
         private GameSession(MatchTicket ticket, ConnectOptions options)
         {
@@ -170,7 +177,11 @@ namespace Muster
         }
 
         /// <summary>Makes the connection anew now, as after an app comes back from the background on another network.</summary>
-        public void Reconnect() => _link.Dispose();
+        public void Reconnect()
+        {
+            _isEdgeGood = true;
+            _link.Dispose();
+        }
 
         private async Task Open(Transport transport, Deadline deadline, CancellationToken cancel)
         {
@@ -186,14 +197,16 @@ namespace Muster
                 }, deadline, cancel);
         }
 
-        // After a silence another edge is the better guess; the one that was silent may yet be the only one.
+        // Another edge is the better guess than the one whose link ended; which may yet be the only one, so it comes next.
         private List<Endpoint> OthersFirst(List<Endpoint> endpoints)
         {
-            var silent = Error?.Code == MusterCodes.Timeout ? Endpoint : null;
-            if (silent == null) return endpoints;
-            var last = endpoints.FindAll(endpoint => endpoint.Host == silent.Host && endpoint.Port == silent.Port);
-            endpoints.RemoveAll(last.Contains);
-            endpoints.AddRange(last);
+            var before = Endpoint;
+            if (before == null || _isEdgeGood) return endpoints;
+            var same = endpoints.FindAll(endpoint => endpoint.Host == before.Host && endpoint.Port == before.Port);
+            endpoints.RemoveAll(same.Contains);
+            var others = endpoints.FindLastIndex(endpoint => endpoint.Transport == before.Transport);
+            // Before those of transports that are liked less.
+            endpoints.InsertRange(others + 1, same);
             return endpoints;
         }
 
@@ -275,13 +288,14 @@ namespace Muster
             var deadline = _ticket.Api.Within(_options.RejoinTimeout);
             try
             {
-                await _ticket.Refresh(deadline.AtMost(TimeSpan.FromMilliseconds(deadline.LeftMs / 4)), _closed.Token);
+                await _ticket.Refresh(deadline.AtMost(TimeSpan.FromMilliseconds(RefreshMs)), _closed.Token);
             }
             catch (MusterException error) when (error.IsTransient || error.Code == MusterCodes.BadAnswer)
             {
                 // Games outlive the orchestrator: what is known of edges and tokens may still do.
             }
             await Open(_options.Transport, deadline, _closed.Token);
+            _isEdgeGood = false;
         }
 
         private MusterException End() =>

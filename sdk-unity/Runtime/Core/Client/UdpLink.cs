@@ -14,7 +14,7 @@ namespace Muster
     {
         private const int MaxDatagramBytes = 65507;
         // From the first probe until the path counts as dead.
-        private const int ProbeMs = 1000;
+        private const int ProbeMs = 700;
 
         private readonly IPlatform _platform;
         private readonly Socket _socket;
@@ -169,7 +169,7 @@ namespace Muster
                     var silentMs = _platform.NowMs - Interlocked.Read(ref _heardMs);
                     // Who says nothing need not be answered.
                     if (silentMs < _silenceMs || !_hasSent) continue;
-                    if (silentMs > _silenceMs + ProbeMs)
+                    if (silentMs >= _silenceMs + ProbeMs)
                     {
                         _dead = new MusterException(
                             MusterCodes.Timeout, $"{_what}: nothing was heard for {silentMs} ms, not even from the edge.");
