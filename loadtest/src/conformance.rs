@@ -9,5 +9,3 @@ pub mod live;
 pub mod play;
 pub mod recorded;
 pub mod rust_driver;
-mod rust_fault;
-mod rust_session;

@@ -23,6 +23,7 @@ use muster_transport::{
     FrameReader, FrameWriter, Identity, JoinToken, Profile, Role, alpn, bind, client_config, dial, join,
     server_name,
 };
+use prost::Message;
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::JoinHandle;
 
@@ -139,6 +140,44 @@ struct Link {
     _connection: quinn::Connection,
 }
 
+impl Link {
+    /// Says `hello`, and then what `answer` has to say to each message, and to a heartbeat's time, which is none.
+    async fn converse<I, O>(self, hello: O, mut answer: impl FnMut(Option<I>) -> Vec<O>) -> anyhow::Result<()>
+    where
+        I: Message + Default,
+        O: Message,
+    {
+        let Self { mut reader, mut writer, _connection } = self;
+        writer.send(&hello).await?;
+        let (messages, mut inbox) = tokio::sync::mpsc::channel(INBOX);
+        // Reading on its own: a frame half read must not be dropped for a heartbeat.
+        let reading = async move {
+            while let Some(message) = reader.recv::<I>().await? {
+                if messages.send(message).await.is_err() {
+                    break;
+                }
+            }
+            anyhow::Ok(())
+        };
+        let telling = async move {
+            let mut heartbeat = tokio::time::interval(HEARTBEAT);
+            loop {
+                let message = tokio::select! {
+                    _ = heartbeat.tick() => None,
+                    message = inbox.recv() => match message {
+                        None => return anyhow::Ok(()),
+                        message => message,
+                    },
+                };
+                for said in answer(message) {
+                    writer.send(&said).await?;
+                }
+            }
+        };
+        tokio::select! { read = reading => read, told = telling => told }
+    }
+}
+
 /// Joins as a node whose tunnel nobody dials: the stand-in edge has no players.
 pub(super) async fn agent(
     admin: &Client,
@@ -183,38 +222,17 @@ pub(super) async fn agent_with_tunnel(
     Ok((stand_in, identity))
 }
 
-async fn run_agent(mut link: Link, hello: AgentHello, told: &mut Told) -> anyhow::Result<()> {
-    link.writer.send(&AgentMessage { body: Some(agent_message::Body::Hello(hello)) }).await?;
-    let mut reader = link.reader;
-    let (messages, mut inbox) = tokio::sync::mpsc::channel(INBOX);
-    // Reading on its own: a frame half read must not be dropped for a heartbeat.
-    let reading = async move {
-        while let Some(message) = reader.recv::<ToAgent>().await? {
-            if messages.send(message).await.is_err() {
-                break;
-            }
+async fn run_agent(link: Link, hello: AgentHello, told: &mut Told) -> anyhow::Result<()> {
+    let says = |body| AgentMessage { body: Some(body) };
+    link.converse(says(agent_message::Body::Hello(hello)), |message: Option<ToAgent>| match message {
+        None => vec![says(agent_message::Body::Usage(NodeUsage::default()))],
+        Some(ToAgent { body: Some(to_agent::Body::Desired(desired)) }) => {
+            let reports = told.take(&desired, now_ms()).into_iter();
+            reports.map(|report| says(agent_message::Body::Report(report))).collect()
         }
-        anyhow::Ok(())
-    };
-    let telling = async move {
-        let mut heartbeat = tokio::time::interval(HEARTBEAT);
-        loop {
-            let bodies = tokio::select! {
-                _ = heartbeat.tick() => vec![agent_message::Body::Usage(NodeUsage::default())],
-                message = inbox.recv() => match message {
-                    None => return anyhow::Ok(()),
-                    Some(ToAgent { body: Some(to_agent::Body::Desired(desired)) }) => {
-                        told.take(&desired, now_ms()).into_iter().map(agent_message::Body::Report).collect()
-                    }
-                    Some(_) => Vec::new(),
-                },
-            };
-            for body in bodies {
-                link.writer.send(&AgentMessage { body: Some(body) }).await?;
-            }
-        }
-    };
-    tokio::select! { read = reading => read, told = telling => told }
+        Some(_) => Vec::new(),
+    })
+    .await
 }
 
 /// What the orchestrator was told of each server last.
@@ -290,36 +308,17 @@ pub(super) async fn edge(
     }))
 }
 
-async fn run_edge(mut link: Link, hello: EdgeHello) -> anyhow::Result<()> {
-    link.writer.send(&EdgeMessage { body: Some(edge_message::Body::Hello(hello)) }).await?;
-    let mut reader = link.reader;
-    let (messages, mut inbox) = tokio::sync::mpsc::channel(INBOX);
-    let reading = async move {
-        while let Some(message) = reader.recv::<ToEdge>().await? {
-            if messages.send(message).await.is_err() {
-                break;
-            }
+async fn run_edge(link: Link, hello: EdgeHello) -> anyhow::Result<()> {
+    let says = |body| EdgeMessage { body: Some(body) };
+    link.converse(says(edge_message::Body::Hello(hello)), |message: Option<ToEdge>| match message {
+        None => vec![says(edge_message::Body::Report(EdgeReport::default()))],
+        Some(ToEdge { body: Some(to_edge::Body::Routes(table)) }) => {
+            let (revision, failures) = (table.revision, Vec::new());
+            vec![says(edge_message::Body::Applied(RoutesApplied { revision, failures }))]
         }
-        anyhow::Ok(())
-    };
-    let telling = async move {
-        let mut heartbeat = tokio::time::interval(HEARTBEAT);
-        loop {
-            let body = tokio::select! {
-                _ = heartbeat.tick() => edge_message::Body::Report(EdgeReport::default()),
-                message = inbox.recv() => match message {
-                    None => return anyhow::Ok(()),
-                    Some(ToEdge { body: Some(to_edge::Body::Routes(table)) }) => {
-                        let failures = Vec::new();
-                        edge_message::Body::Applied(RoutesApplied { revision: table.revision, failures })
-                    }
-                    Some(_) => continue,
-                },
-            };
-            link.writer.send(&EdgeMessage { body: Some(body) }).await?;
-        }
-    };
-    tokio::select! { read = reading => read, told = telling => told }
+        Some(_) => Vec::new(),
+    })
+    .await
 }
 
 /// The build whose containers are not run.

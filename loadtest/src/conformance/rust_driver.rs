@@ -1,6 +1,9 @@
 //! The driver of the Rust client: the crate `client`, and links as this crate's bots have them, behind the conformance
 //! protocol. It has no server's side, since a Rust game server calls the agent's endpoint by itself (`examples/arena-server`).
 
+mod fault;
+mod session;
+
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,9 +17,9 @@ use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 
+use self::fault::{Fault, refused_code};
+use self::session::{Events, Session, Way};
 use super::driver::PROTOCOL;
-use super::rust_fault::{Fault, refused_code};
-use super::rust_session::{Events, Session, Way};
 use crate::beacons::measure;
 
 /// One long poll, in seconds: as often as an explanation is looked at.

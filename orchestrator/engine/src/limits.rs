@@ -37,7 +37,7 @@ pub const ZONES_PER_TURN: usize = 16;
 /// Signals that waited with their workflow, delivered in one turn.
 pub const PARKED_PER_TURN: usize = 64;
 /// Longest time without a look at the store, in case a watch was lost; each is a random half to whole of it.
-pub const SLOW_POLL: Duration = Duration::from_secs(30);
+pub const SLOW_POLL: Duration = Duration::from_mins(1);
 /// Longest sleep before the clock is read again, in case it was set.
 pub const CLOCK_POLL: Duration = Duration::from_secs(1);
 /// Time in which nudges of a workflow gather before it looks.
@@ -48,7 +48,7 @@ pub const ZONE_LINGER: Duration = Duration::from_secs(10);
 pub const CACHE_BYTES_PER_SHARD: usize = 1024 * 1024;
 
 /// Time between two heartbeats, and looks at those of others.
-pub const HEARTBEAT: Duration = Duration::from_millis(500);
+pub const HEARTBEAT: Duration = Duration::from_millis(750);
 /// A worker whose heartbeat stood still for this long is dead.
 pub const LEASE_TIMEOUT: Duration = Duration::from_secs(3);
 /// Looks at a heartbeat that must have found it unchanged, besides the time.

@@ -106,7 +106,7 @@ async fn come_back(
     request: &TicketRequest,
     (before, older): (Place, (TicketId, u8)),
 ) {
-    tokio::time::sleep(stage.chance.millis(0..90_000)).await;
+    stage.linger(stage.chance.millis(0..90_000), || false).await;
     let back = TicketRequest { rejoin: stage.chance.happens(0.8), ..request.clone() };
     let asker = match stage.chance.of(0..10) {
         0 => Asker::default(),
@@ -149,10 +149,7 @@ pub(super) async fn sit(stage: &Arc<Stage>, edge: &Edge, Place { server, of, sea
     if says {
         node.say(server, SdkCall::SeatConnected(seat)).await;
     }
-    let end = Instant::now() + stage.chance.millis(5_000..70_000);
-    while Instant::now() < end && stage.goes_on(server) {
-        tokio::time::sleep(ASK).await;
-    }
+    stage.linger(stage.chance.millis(5_000..70_000), || !stage.goes_on(server)).await;
     edge.leave(server);
     let is_last = stage.leave(server);
     if says {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -21,6 +21,9 @@ use super::replica::Replica;
 
 /// Players who came less than this ago may not have been heard of.
 const JUST_CAME: Duration = Duration::from_secs(10);
+
+/// How often players look whether it is time to do something else.
+const LOOK_UP: Duration = Duration::from_secs(1);
 
 /// A bug that is planted, to see that it is found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -109,6 +112,8 @@ pub(super) struct Stage {
     pub(super) forced: Mutex<BTreeSet<ServerId>>,
     pub(super) tickets: Mutex<BTreeMap<TicketId, Known>>,
     games: Mutex<BTreeMap<ServerId, Game>>,
+    /// The evening is over: players go home.
+    late: AtomicBool,
     names: AtomicU64,
     broken: Mutex<Vec<String>>,
 }
@@ -127,6 +132,7 @@ impl Stage {
             forced: Mutex::default(),
             tickets: Mutex::default(),
             games: Mutex::default(),
+            late: AtomicBool::default(),
             names: AtomicU64::default(),
             broken: Mutex::default(),
         })
@@ -191,6 +197,19 @@ impl Stage {
     /// Whether the game of a server goes on.
     pub(super) fn goes_on(&self, server: ServerId) -> bool {
         self.games.lock().expect("whole").contains_key(&server)
+    }
+
+    /// Sends the players home, those too who would come back.
+    pub(super) fn end_evening(&self) {
+        self.late.store(true, Ordering::Relaxed);
+    }
+
+    /// Waits for so long, until the evening is over, or `ends`.
+    pub(super) async fn linger(&self, time: Duration, ends: impl Fn() -> bool) {
+        let end = Instant::now() + time;
+        while Instant::now() < end && !self.late.load(Ordering::Relaxed) && !ends() {
+            tokio::time::sleep(LOOK_UP).await;
+        }
     }
 
     /// How many games are under way.

@@ -327,6 +327,7 @@ impl Story {
     /// Without faults, everything that was begun ends.
     async fn come_to_rest(&mut self) {
         self.stage.db.set_commit_faults(CommitFaults::default());
+        self.stage.end_evening();
         let calm = Instant::now() + REST;
         loop {
             // Cuts that were to come to an end by themselves do so in any case.

@@ -9,7 +9,7 @@ use muster_protocol::id::TicketId;
 use tokio::sync::{Mutex, Notify, mpsc};
 use tokio::task::JoinHandle;
 
-use super::rust_fault::Fault;
+use super::fault::Fault;
 use crate::link::{self, Incoming, Outgoing};
 
 /// Messages that have come and were not taken.
