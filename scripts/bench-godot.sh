@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What the Godot addon costs, and how soon a player is back, on the real engine and a whole Muster with two edges:
 #
+#   from asking for a match to the first call that its server answers
 #   round trip through addon and edge, beside plain ENet straight to the container, in the same run
 #   from the kill of an edge to the first call that another one's way answers
 #   from a client's change of port to the first answer
@@ -157,6 +158,7 @@ kill_edges() {
         local player_pid=$!
         wait_until "$PLAY_DEADLINE_S" "the player's seat" has "$name" answered_ms 1
         seat="$(of "$name" seat)"
+        figure "first answer after a match was asked for, its server warm: $(($(of "$name" answered_ms) - $(of "$name" began_ms))) ms"
         # Some play before it, so that the engine's own estimate of the way has settled.
         sleep 2
         killed_ms="$(now_ms)"
@@ -180,6 +182,7 @@ kill_clients() {
     wait_until "$PLAY_DEADLINE_S" "the player's seat" has "$name" answered_ms 1
     seat="$(of "$name" seat)"
     for ((round = 1; round <= ROUNDS; round++)); do
+        # As above.
         sleep 2
         docker kill "muster-bench-$$-$name" >/dev/null
         wait "$player_pid" || true

@@ -78,6 +78,9 @@ if [ "${1:-}" != --direct-only ]; then
     step "play it through Muster" target/debug/muster-loadtest godot --muster target/debug/muster \
         --image "$IMAGE" --client-image "$IMAGE"
     step "play the game that uses the addon" scripts/test-godot-arena.sh target/debug/muster
+    step "build the example game server's image" scripts/image.sh muster-example/arena:latest
+    step "SDK conformance of the addon" target/debug/muster-loadtest sdk-conformance --muster target/debug/muster \
+        --out target/godot/conformance --driver scripts/sdk-godot-driver.sh
     step "the quick start, to the letter" scripts/test-godot-quickstart.sh target/debug/muster
     step "what the addon costs, and how soon players are back" scripts/bench-godot.sh target/debug/muster
 fi

@@ -9,5 +9,7 @@ step "build the example game server's image" scripts/image.sh muster-example/are
 # Tests run the real programs, so these exist before any test does.
 step "build the programs under test" cargo build --locked --workspace --bins
 step "run the Rust tests" cargo test --locked --workspace
+step "SDK conformance of the Rust client" target/debug/muster-loadtest sdk-conformance --muster target/debug/muster \
+    --out target/sdk-conformance/rust --driver "target/debug/muster-loadtest sdk-driver"
 step "run the Godot test" scripts/test-godot.sh
 step "run the Unity test" scripts/test-unity.sh

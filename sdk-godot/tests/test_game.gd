@@ -260,6 +260,8 @@ func test_the_environment_is_read() -> void:
 		)
 	)
 	equal(environment.is_muster, true)
+	equal(environment.is_stand_in, false)
+	equal(environment.node_host(), "172.17.0.1")
 	equal(environment.sdk_url, "http://172.17.0.1:9")
 	equal(environment.port("game-udp"), 7777)
 	equal(environment.port("odd"), 0)

@@ -51,6 +51,8 @@ namespace Muster.Editor
                 _server = EditorGUILayout.TextField("Server", _server);
                 if (GUILayout.Button("Show") && _server.Length > 0) Tool("server show " + _server);
                 if (GUILayout.Button("Log") && _server.Length > 0) Tool("server logs " + _server);
+                // Its players finish first.
+                if (GUILayout.Button("Stop") && _server.Length > 0) Tool("server stop " + _server);
             }
             _scroll = EditorGUILayout.BeginScrollView(_scroll);
             EditorGUILayout.TextArea(_output.Text, GUILayout.ExpandHeight(true));

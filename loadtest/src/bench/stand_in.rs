@@ -210,12 +210,10 @@ pub(super) async fn agent_with_tunnel(
         let mut told = Told::default();
         loop {
             let hello = AgentHello { servers: told.all(), ..hello.clone() };
-            let ended = match dialler.dial().await {
-                Ok(link) => run_agent(link, hello, &mut told).await,
-                Err(error) => Err(error),
-            };
-            // However it ended, another follows.
-            eprintln!("TEMP agent link {ended:?}");
+            if let Ok(link) = dialler.dial().await {
+                // However it ends, another follows.
+                let _ = run_agent(link, hello, &mut told).await;
+            }
             tokio::time::sleep(REDIAL).await;
         }
     });
@@ -298,11 +296,9 @@ pub(super) async fn edge(
     };
     Ok(member.live(|dialler| async move {
         loop {
-            let ended = match dialler.dial().await {
-                Ok(link) => run_edge(link, hello.clone()).await,
-                Err(error) => Err(error),
-            };
-            eprintln!("TEMP edge link {ended:?}");
+            if let Ok(link) = dialler.dial().await {
+                let _ = run_edge(link, hello.clone()).await;
+            }
             tokio::time::sleep(REDIAL).await;
         }
     }))

@@ -45,6 +45,8 @@ const SERVERS: (u32, u32) = (500, 5_000);
 const STOP_GRACE: Duration = Duration::from_secs(15);
 /// Rows of the store read in one transaction.
 const PAGE: usize = 2_000;
+/// Behind the last key that the store takes.
+const END: [u8; 1] = [0xfe];
 /// Name of queue and fleet.
 const NAME: &str = "any-ten";
 
@@ -166,7 +168,7 @@ async fn judge(store: &std::path::Path, ledger: &Ledger) -> anyhow::Result<Judge
     let mut from = Vec::new();
     loop {
         let page =
-            db.read("judge", async |mut tx| tx.snapshot_get_range(&from, &[0xff], PAGE, false).await).await?;
+            db.read("judge", async |mut tx| tx.snapshot_get_range(&from, &END, PAGE, false).await).await?;
         let Some((last, _)) = page.last() else { break };
         from = [last.as_ref(), &[0]].concat();
         for (key, value) in page {

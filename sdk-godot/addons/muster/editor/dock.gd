@@ -7,9 +7,9 @@ const Json := preload("../core/json.gd")
 const LocalStack := preload("local_stack.gd")
 const Commands := preload("commands.gd")
 const ServerList := preload("server_list.gd")
+const Attachment := preload("attachment.gd")
 
 ## Files of the project that are deployed with it, where they exist.
-const FLEET_FILE := "res://fleet.toml"
 const QUEUE_FILE := "res://queue.toml"
 const MAX_CLIENTS := 8
 const MAX_LOG_CHARS := 100_000
@@ -17,11 +17,14 @@ const MAX_LOG_CHARS := 100_000
 var _stack := LocalStack.new()
 var _commands := Commands.new()
 var _servers := ServerList.new()
+var _attachment := Attachment.new()
 
 var _stack_button := Button.new()
 var _stack_status := Label.new()
 var _client_count := SpinBox.new()
 var _play_button := Button.new()
+var _attach_button := Button.new()
+var _attach_status := Label.new()
 var _image := LineEdit.new()
 var _preset := LineEdit.new()
 var _deploy_button := Button.new()
@@ -33,14 +36,18 @@ var _log_of := Label.new()
 
 func _init() -> void:
 	name = "Muster"
-	for part: Node in [_stack, _commands, _servers]:
+	for part: Node in [_stack, _commands, _servers, _attachment]:
 		add_child(part)
 	_servers.stack = _stack
+	_attachment.stack = _stack
 	_add_stack_part()
 	_add_play_part()
+	_add_attach_part()
 	_add_deploy_part()
 	_add_server_part()
 	_stack.changed.connect(_on_stack_changed)
+	_attachment.changed.connect(_on_attachment_changed)
+	_attachment.said.connect(_append_log)
 	_commands.said.connect(_append_log)
 	_commands.done.connect(_on_deployed)
 	_servers.listed.connect(_on_listed)
@@ -62,6 +69,11 @@ func _add_play_part() -> void:
 	_play_button.text = "Start"
 	_play_button.tooltip_text = "Run the project as often, with the stack's URL and client token"
 	_add_row("Play", [_client_count], _play_button, _on_play_pressed)
+
+
+func _add_attach_part() -> void:
+	_attach_button.tooltip_text = "Run the project here, in the place of a server of its fleet"
+	_add_row("This project as the server", [_attach_status], _attach_button, _on_attach_pressed)
 
 
 func _add_deploy_part() -> void:
@@ -134,26 +146,50 @@ func _on_stack_changed() -> void:
 		_tree.clear()
 	_play_button.disabled = not _stack.is_up()
 	_deploy_button.disabled = not _stack.is_up() or _commands.is_running()
+	if not _stack.is_up():
+		_attachment.detach()
+	_on_attachment_changed()
 	if _servers.selected == "" and not _commands.is_running() and not _stack.lines.is_empty():
 		_log_of.text = ""
 		_set_log("\n".join(_stack.lines))
 
 
 func _on_play_pressed() -> void:
-	# A child has its parent's environment, and there is no other way to give it one.
-	OS.set_environment("MUSTER_URL", _stack.url)
-	OS.set_environment("MUSTER_TOKEN", _stack.client_token)
+	_stack.reveal(_stack.client_token)
 	var project := ProjectSettings.globalize_path("res://")
 	for client in int(_client_count.value):
 		var place := "%d,%d" % [60 + client * 60, 60 + client * 60]
 		OS.create_process(OS.get_executable_path(), ["--path", project, "--position", place])
-	OS.unset_environment("MUSTER_URL")
-	OS.unset_environment("MUSTER_TOKEN")
+	_stack.conceal()
+
+
+func _on_attach_pressed() -> void:
+	if _attachment.state != Attachment.State.NONE:
+		_attachment.detach()
+		return
+	_select("")
+	var fault := _attachment.attach()
+	if fault != "":
+		_append_log(fault)
+
+
+func _on_attachment_changed() -> void:
+	var is_none := _attachment.state == Attachment.State.NONE
+	_attach_button.text = "Attach" if is_none else "Detach"
+	_attach_button.disabled = not _stack.is_up()
+	match _attachment.state:
+		Attachment.State.NONE:
+			_attach_status.text = "in containers"
+		Attachment.State.WAITING:
+			_attach_status.text = "waiting for its place..."
+		Attachment.State.RUNNING:
+			_attach_status.text = "attached"
 
 
 func _on_deploy_pressed() -> void:
 	_select("")
 	_set_log("")
+	_stack.reveal(_stack.admin_token)
 	_deploy_button.disabled = _commands.run(_deploy_commands())
 
 
@@ -178,25 +214,19 @@ func _deploy_commands() -> Array[PackedStringArray]:
 		)
 	steps.append(PackedStringArray(["docker", "build", "--tag", image, project]))
 	steps.append(_muster(["build", "push", image, "--tag", image + ":latest"]))
-	for pair: Array in [["fleet", FLEET_FILE], ["queue", QUEUE_FILE]]:
+	for pair: Array in [["fleet", Attachment.FLEET_FILE], ["queue", QUEUE_FILE]]:
 		var file: String = pair[1]
 		if FileAccess.file_exists(file):
 			steps.append(_muster([pair[0], "apply", "-f", ProjectSettings.globalize_path(file)]))
 	return steps
 
 
-func _muster(arguments: PackedStringArray) -> PackedStringArray:
-	# The stack's own address: a token on the command line would be seen by every user of the
-	# machine.
-	OS.set_environment("MUSTER_URL", _stack.url)
-	OS.set_environment("MUSTER_TOKEN", _stack.admin_token)
-	OS.set_environment("MUSTER_NAMESPACE", _stack.namespace_name)
+static func _muster(arguments: PackedStringArray) -> PackedStringArray:
 	return PackedStringArray([MusterSettings.text(MusterSettings.PROGRAM)]) + arguments
 
 
 func _on_deployed(is_well: bool) -> void:
-	for variable: String in ["MUSTER_URL", "MUSTER_TOKEN", "MUSTER_NAMESPACE"]:
-		OS.unset_environment(variable)
+	_stack.conceal()
 	_deploy_button.disabled = not _stack.is_up()
 	_append_log("deployed" if is_well else "not deployed: see above")
 
@@ -205,6 +235,7 @@ func _on_listed(servers: Array[Dictionary], why: String) -> void:
 	if why != "":
 		_stack_status.text = why
 		return
+	_attachment.look(servers)
 	_tree.clear()
 	var root := _tree.create_item()
 	for server in servers:

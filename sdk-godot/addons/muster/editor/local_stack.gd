@@ -50,6 +50,20 @@ func stop() -> void:
 		OS.execute("kill", ["-INT", str(_pid)])
 
 
+## Lets the programs that are started next reach the stack with [param token]. By their environment:
+## on a command line every user of the machine would see it.
+func reveal(token: String) -> void:
+	OS.set_environment("MUSTER_URL", url)
+	OS.set_environment("MUSTER_TOKEN", token)
+	OS.set_environment("MUSTER_NAMESPACE", namespace_name)
+
+
+## Takes it back.
+func conceal() -> void:
+	for variable: String in ["MUSTER_URL", "MUSTER_TOKEN", "MUSTER_NAMESPACE"]:
+		OS.unset_environment(variable)
+
+
 func is_running() -> bool:
 	return _pid > 0 and OS.is_process_running(_pid)
 

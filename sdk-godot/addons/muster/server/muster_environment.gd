@@ -2,8 +2,14 @@ class_name MusterEnvironment
 extends RefCounted
 ## What Muster tells a game server by its environment.
 
+## Set in a container that stands in for a server in the editor: the dock's Attach sets it. Names
+## that begin with [code]MUSTER_[/code] are not for fleets to set.
+const STAND_IN := "STAND_IN_OF_MUSTER"
+
 ## Whether this process runs under Muster.
 var is_muster := false
+## Whether it only passes on to a server that runs in the editor of the node's machine.
+var is_stand_in := false
 var server_id := ""
 var namespace_name := ""
 var region := ""
@@ -24,6 +30,7 @@ static func read(variables: Variant = null) -> MusterEnvironment:
 	environment.server_id = _text(given, "MUSTER_SERVER_ID")
 	environment.namespace_name = _text(given, "MUSTER_NAMESPACE")
 	environment.region = _text(given, "MUSTER_REGION")
+	environment.is_stand_in = _text(given, STAND_IN) != ""
 	environment.is_muster = environment.sdk_url != "" and environment.sdk_token != ""
 	for variable: String in given:
 		if variable.begins_with("MUSTER_PORT_"):
@@ -31,6 +38,11 @@ static func read(variables: Variant = null) -> MusterEnvironment:
 			if number.is_valid_int() and number.to_int() > 0 and number.to_int() < 65_536:
 				environment.ports[variable.trim_prefix("MUSTER_PORT_")] = number.to_int()
 	return environment
+
+
+## The node's machine, as its containers reach it.
+func node_host() -> String:
+	return sdk_url.get_slice("://", 1).get_slice("/", 0).get_slice(":", 0)
 
 
 ## The port of that name in the fleet's file; 0 if there is none.
@@ -50,6 +62,7 @@ static func _of_process() -> Dictionary:
 		"MUSTER_SERVER_ID",
 		"MUSTER_NAMESPACE",
 		"MUSTER_REGION",
+		STAND_IN,
 	]:
 		found[variable] = OS.get_environment(variable)
 	# The engine cannot list variables, so the ports' names come from the settings.

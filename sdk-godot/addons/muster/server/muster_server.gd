@@ -31,6 +31,7 @@ const AgentLink := preload("agent_link.gd")
 const AgentEvents := preload("agent_events.gd")
 const Gate := preload("gate.gd")
 const Listening := preload("listening.gd")
+const StandIn := preload("stand_in.gd")
 
 ## Seconds for the agent to hear that the server is ready.
 const READY_TIMEOUT_S := 30.0
@@ -100,7 +101,7 @@ func start(max_players := 32) -> MusterResult:
 		return result
 	_gate.max_players = clampi(max_players, 1, MAX_CONNECTIONS - SPARE_CONNECTIONS)
 	result = listen()
-	if not result.ok or not is_under_muster():
+	if not result.ok or not is_under_muster() or environment.is_stand_in:
 		return result
 	return await say_ready()
 
@@ -118,6 +119,12 @@ func listen() -> MusterResult:
 	var connections := mini(_gate.max_players + SPARE_CONNECTIONS, MAX_CONNECTIONS)
 	var enet_port := _port(MusterSettings.ENET_PORT_NAME, MusterSettings.ENET_PORT)
 	var web_port := _port(MusterSettings.WEB_PORT_NAME, MusterSettings.WEB_PORT)
+	if environment.is_stand_in:
+		# The game's own server is elsewhere; here it has nobody to serve.
+		var stand_in := StandIn.new()
+		add_child(stand_in)
+		_is_started = true
+		return stand_in.open(environment.node_host(), enet_port, web_port)
 	var listening := Listening.new()
 	listening.open(enet_port, web_port, connections)
 	if not listening.ok:
@@ -136,6 +143,8 @@ func listen() -> MusterResult:
 func say_ready(timeout_s := READY_TIMEOUT_S) -> MusterResult:
 	if not is_under_muster():
 		return _not_under_muster()
+	if environment.is_stand_in:
+		return MusterResult.new()
 	listen_to_agent()
 	return await _agent.ready_until(timeout_s)
 
