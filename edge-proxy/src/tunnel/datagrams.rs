@@ -110,10 +110,22 @@ impl DatagramTunnel {
         *self.connection.borrow_mut() = None;
     }
 
-    /// Whether nothing that was appended still waits to be sent.
-    pub(crate) fn has_sent_all(&self) -> bool {
+    /// How many datagrams were given to the connection that stands.
+    pub(crate) fn appended(&self) -> u64 {
+        self.appended.get()
+    }
+
+    /// Whether the first `count` of them have left, whatever came behind them.
+    pub(crate) fn has_sent(&self, count: u64) -> bool {
         let connection = self.connection.borrow();
-        connection.as_ref().is_none_or(|it| it.datagram_send_buffer_space() >= self.idle_space.get())
+        let Some(connection) = connection.as_ref() else { return true };
+        let left = || connection.stats().frame_tx.datagram + self.told.get().dropped;
+        self.is_idle(connection) || left() >= count
+    }
+
+    /// Whether nothing waits to be sent.
+    fn is_idle(&self, connection: &quinn::Connection) -> bool {
+        connection.datagram_send_buffer_space() >= self.idle_space.get()
     }
 
     /// What was measured waited for so long to be sent.
@@ -123,14 +135,16 @@ impl DatagramTunnel {
 
     /// How the tunnel is; `None` if it does not stand.
     pub(crate) fn condition(&self) -> Option<Condition> {
-        let stats = self.connection.borrow().as_ref()?.stats();
+        let connection = self.connection.borrow();
+        let connection = connection.as_ref()?;
+        let stats = connection.stats();
         let told = self.told.get();
         // The connection does not say what it drops. What it was given and neither sent nor has still, it dropped.
         let dropped = self.appended.get().saturating_sub(stats.frame_tx.datagram);
         let counts = Counts {
             sent: stats.path.sent_packets,
             lost: stats.path.lost_packets,
-            dropped: if self.has_sent_all() { dropped } else { told.dropped },
+            dropped: if self.is_idle(connection) { dropped } else { told.dropped },
         };
         self.told.set(counts);
         let traffic = TunnelTraffic {
