@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::thread::available_parallelism;
 
 use anyhow::{Context as _, bail, ensure};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use tokio::process::Command;
 
 /// Where Debian puts the program that makes namespaces.
@@ -135,10 +137,21 @@ impl Lab {
 
 impl Drop for Lab {
     fn drop(&mut self) {
+        let ip = |words: &[&str]| std::process::Command::new(IP).args(words).output();
         for place in [Place::Players, Place::Proxy, Place::Servers] {
-            // One that was never made needs no removing; cables go with their namespaces.
-            let _ = std::process::Command::new(IP).args(["netns", "del", &self.name(place)]).output();
+            let name = self.name(place);
+            // What the killed left behind, as nginx does its worker, would keep the namespace, and this machine's
+            // address in it.
+            let left = ip(&["netns", "pids", &name]).map(|output| output.stdout).unwrap_or_default();
+            for pid in String::from_utf8_lossy(&left).lines().filter_map(|line| line.trim().parse().ok()) {
+                // One that has just ended by itself needs no signal.
+                let _ = kill(Pid::from_raw(pid), Signal::SIGKILL);
+            }
+            // One that was never made needs no removing.
+            let _ = ip(&["netns", "del", &name]);
         }
+        // The others go with their namespaces, once the last process there is gone; this one is in the next lab's way.
+        let _ = ip(&["link", "del", &self.prefix]);
     }
 }
 
