@@ -2,7 +2,11 @@
 //!
 //! On a port that asks for proof nothing passes before a valid preface, and nothing but the answer to a
 //! preface, which is never longer than it, goes back. The packet of a flow that stands takes the short
-//! way: one lookup, no allocation. Sockets and tunnels are the hot loop's.
+//! way: one lookup, no allocation. How flows begin is `proof`'s, how they outlive a process `succession`'s; sockets
+//! and tunnels are the hot loop's.
+
+mod proof;
+mod succession;
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,21 +15,21 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use muster_protocol::flow::{FlowId, FlowOwner, flow_id};
+use muster_protocol::flow::FlowId;
 use muster_protocol::fragment::{Rejoined, Rejoiner};
-use muster_protocol::id::{NodeId, SeatId};
-use muster_protocol::preface::{Refusal, decode_claim, decode_preface};
+use muster_protocol::id::NodeId;
+use muster_protocol::preface::{Refusal, decode_preface};
 use muster_protocol::tunnel::{Header, OpenTarget, RefuseReason};
 
-use super::admission::{Admission, Admit};
-use super::claims::{Claim, Claims};
-use super::flows::{Flow, FlowTable, Gone};
-use super::kept::{KeptFlow, KeptFlows, SlotWrite};
+use super::admission::Admission;
+use super::claims::Claims;
+use super::flows::{FlowTable, Gone};
+use super::kept::{KeptFlows, SlotWrite};
 use crate::clock::Now;
 use crate::drops::DropReason;
-use crate::handover::{HandedFlow, Players};
+use crate::handover::HandedFlow;
 use crate::limits::Guard;
-use crate::routes::{Proof, Route};
+use crate::routes::Route;
 use crate::traffic::Counters;
 use crate::trust::Trust;
 
@@ -129,90 +133,6 @@ impl Forwarder {
             gone: Vec::new(),
             rebinds: 0,
             restored: 0,
-        }
-    }
-
-    /// Keeps proven flows in `kept` from now on. The flows of the process before, in there and among `players`, go on
-    /// when their port is opened. To be called before any is.
-    pub(crate) fn take_up(&mut self, now: Instant, kept: KeptFlows, players: Players) {
-        self.kept = kept;
-        self.waiting_until = now + self.idle;
-        self.claims.take_up(now, players.claims);
-        for flow in players.flows {
-            self.handed.entry(flow.port).or_default().push(flow);
-        }
-    }
-
-    /// What the next edge cannot read from disk.
-    pub(crate) fn players(&mut self, now: Instant) -> Players {
-        let of_open_ports = self.flows.iter().filter(|flow| flow.proof.is_none());
-        let flows = of_open_ports.filter_map(|flow| {
-            let route = &self.ports.get(&flow.port)?.route;
-            Some(HandedFlow {
-                port: flow.port,
-                id: flow.id,
-                server: route.server,
-                port_index: route.port_index,
-                client: flow.client,
-                local_ip: flow.local_ip,
-            })
-        });
-        Players { flows: flows.collect(), claims: self.claims.handed(now) }
-    }
-
-    /// Another edge has all flows: they count as its own, and are kept by it. What still comes back on tunnels of this
-    /// one is delivered.
-    pub(crate) fn release(&mut self) {
-        for flow in self.flows.iter() {
-            if let Some(entry) = self.ports.get(&flow.port) {
-                entry.counters.flow_closed();
-            }
-        }
-        self.ports.clear();
-        self.kept = KeptFlows::none();
-    }
-
-    /// Begins to serve `route`, and goes on with the flows to its server that the process before had.
-    pub(crate) fn open_port(&mut self, now: Instant, route: Arc<Route>, counters: Arc<Counters>) {
-        let port = route.key.port;
-        let kept = self.kept.take_waiting(port).into_iter().map(|(slot, flow)| {
-            let there = (flow.server, flow.port_index);
-            let flow = Flow {
-                proof: Some(flow.proof),
-                kept: Some(slot),
-                ..Flow::new(flow.id, &route, flow.client, flow.local_ip, now)
-            };
-            (there, flow)
-        });
-        let handed = self.handed.remove(&port).unwrap_or_default().into_iter().map(|flow| {
-            // It was not evicted, and is not to be.
-            let was = Flow::new(flow.id, &route, flow.client, flow.local_ip, now);
-            ((flow.server, flow.port_index), Flow { answered: true, ..was })
-        });
-        for (there, flow) in kept.chain(handed).collect::<Vec<_>>() {
-            let leads_there = there == (route.server, route.port_index);
-            let is_proven_as_asked = flow.proof.is_some() == (route.proof != Proof::Open);
-            self.go_on(flow, leads_there && is_proven_as_asked, &counters);
-        }
-        self.ports.insert(port, PortEntry { route, counters });
-    }
-
-    /// Takes `flow` of the process before in, if it is still `good`.
-    fn go_on(&mut self, flow: Flow, good: bool, counters: &Counters) {
-        let is_new =
-            self.flows.of_id(flow.id).is_none() && self.flows.of_client(flow.port, flow.client).is_none();
-        let slot = flow.kept;
-        if good
-            && is_new
-            && let Ok(evicted) = self.flows.insert(flow)
-        {
-            if let Some(evicted) = evicted {
-                self.forget(evicted);
-            }
-            counters.flow_opened();
-            self.restored += 1;
-        } else if let Some(slot) = slot {
-            self.kept.strike(slot);
         }
     }
 
@@ -359,164 +279,6 @@ impl Forwarder {
     /// Flows now.
     pub(crate) fn flows(&self) -> usize {
         self.flows.len()
-    }
-
-    fn first_packet(&mut self, now: Now, arrival: &Arrival<'_>) -> Verdict {
-        let Some(entry) = self.ports.get(&arrival.port) else {
-            return Verdict::Drop(DropReason::UnknownFlow);
-        };
-        let (owner, proof) = match entry.route.proof {
-            Proof::Open => (FlowOwner::Address(arrival.client), None),
-            Proof::Preface | Proof::Claim if decode_preface(arrival.packet).is_some() => {
-                return self.preface(now, arrival);
-            }
-            Proof::Preface => return Verdict::Drop(DropReason::Unproven),
-            Proof::Claim => {
-                if let Some(token) = decode_claim(arrival.packet) {
-                    return self.claim(now, arrival, token);
-                }
-                match self.claims.take(now.instant, arrival.port, arrival.client.ip()) {
-                    Some(claim) => (FlowOwner::Seat(claim.seat), Some(claim.proof)),
-                    None => return Verdict::Drop(DropReason::Unproven),
-                }
-            }
-        };
-        let route = entry.route.clone();
-        match self.admit_flow(now, arrival, &route, owner, proof) {
-            Ok(id) => self.open_verdict(arrival.port, id),
-            Err(reason) => Verdict::Drop(reason),
-        }
-    }
-
-    /// A packet that begins as a preface does, on a port that asks for one.
-    fn preface(&mut self, now: Now, arrival: &Arrival<'_>) -> Verdict {
-        let Some(token) = decode_preface(arrival.packet) else { return Verdict::Drop(DropReason::Unproven) };
-        let proof = self.kept.token_hash(token);
-        if let Some(flow) = self.flows.of_client(arrival.port, arrival.client)
-            && flow.proof == Some(proof)
-        {
-            // The same token from the same address: the client has not heard the answer yet.
-            return Verdict::Accept;
-        }
-        match self.check(now, arrival, token) {
-            Ok((route, seat)) => self.seat_proven(now, arrival, &route, seat, proof),
-            Err(verdict) => verdict,
-        }
-    }
-
-    /// A claim from an address that has no flow there, on a port that takes claims.
-    fn claim(&mut self, now: Now, arrival: &Arrival<'_>, token: &str) -> Verdict {
-        let (proof, ip) = (self.kept.token_hash(token), arrival.client.ip());
-        if self.claims.is_of(now.instant, arrival.port, ip, proof) {
-            // The client has not heard the answer yet.
-            return Verdict::Accept;
-        }
-        match self.check(now, arrival, token) {
-            Ok((_, seat)) => match self.claims.put(now.instant, arrival.port, ip, Claim { seat, proof }) {
-                Ok(()) => Verdict::Accept,
-                Err(reason) => Verdict::Refuse(Refusal::Unavailable, reason),
-            },
-            Err(verdict) => verdict,
-        }
-    }
-
-    /// The route of the arrival's port and the seat that `token` opens on it, if there is time to check it and it
-    /// is good.
-    fn check(
-        &mut self,
-        now: Now,
-        arrival: &Arrival<'_>,
-        token: &str,
-    ) -> Result<(Arc<Route>, SeatId), Verdict> {
-        match self.admission.admit(now.instant, arrival.client.ip()) {
-            Admit::Check => {}
-            Admit::SourceLimited => return Err(Verdict::Drop(DropReason::SourceLimited)),
-            Admit::CheckLimited => return Err(Verdict::Drop(DropReason::CheckLimited)),
-        }
-        let entry = self.ports.get(&arrival.port).ok_or(Verdict::Drop(DropReason::UnknownFlow))?;
-        let route = entry.route.clone();
-        match self.trust.load().check(&route, token, now.unix_ms) {
-            Ok(seat) => Ok((route, seat)),
-            Err(refusal) => {
-                self.admission.failed(arrival.client.ip());
-                Err(Verdict::Refuse(refusal, refusal.into()))
-            }
-        }
-    }
-
-    /// The holder of `seat` is at the arrival's address: begins their flow, or moves it there.
-    fn seat_proven(
-        &mut self,
-        now: Now,
-        arrival: &Arrival<'_>,
-        route: &Arc<Route>,
-        seat: SeatId,
-        proof: u64,
-    ) -> Verdict {
-        match self.admit_flow(now, arrival, route, FlowOwner::Seat(seat), Some(proof)) {
-            Ok(_) => Verdict::Accept,
-            Err(reason) => Verdict::Refuse(Refusal::Unavailable, reason),
-        }
-    }
-
-    /// Makes the flow of `owner` lead to the arrival's address, whether it stood before or not.
-    fn admit_flow(
-        &mut self,
-        now: Now,
-        arrival: &Arrival<'_>,
-        route: &Arc<Route>,
-        owner: FlowOwner,
-        proof: Option<u64>,
-    ) -> Result<FlowId, DropReason> {
-        let id = flow_id(&self.trust.load().flow_key, &route.server, route.port_index, owner);
-        let stands = self.flows.of_client(arrival.port, arrival.client).is_some_and(|flow| flow.id == id);
-        if !stands {
-            self.guard.new_flow(now.instant, arrival.client.ip(), Some(id), route.server)?;
-        }
-        if let Some(flow) = self.flows.of_id(id)
-            && flow.port == arrival.port
-        {
-            (flow.proof, flow.last_packet) = (proof, now.instant);
-            self.rebinds += u64::from(flow.client != arrival.client);
-            if let Some(displaced) = self.flows.move_to(id, arrival.client, arrival.local_ip) {
-                self.forget(displaced);
-            }
-            self.keep(id, route);
-            return Ok(id);
-        }
-        // The same flow through another port of ours, and another seat's at this address, both end here.
-        self.end_without_notice(id);
-        if let Some(other) = self.flows.of_client(arrival.port, arrival.client).map(|flow| flow.id)
-            && let Some(gone) = self.flows.remove(other)
-        {
-            self.forget(gone);
-        }
-        let new = Flow::new(id, route, arrival.client, arrival.local_ip, now.instant);
-        let flow = Flow { proof, ..new };
-        if let Some(evicted) = self.flows.insert(flow).map_err(|_| DropReason::FlowTableFull)? {
-            self.forget(evicted);
-        }
-        if let Some(counters) = self.counters(arrival.port) {
-            counters.flow_opened();
-        }
-        self.keep(id, route);
-        Ok(id)
-    }
-
-    /// Keeps the flow `id` for a restart as it is now, if it is proven.
-    fn keep(&mut self, id: FlowId, route: &Route) {
-        let Some(flow) = self.flows.of_id(id) else { return };
-        let Some(proof) = flow.proof else { return };
-        let kept = KeptFlow {
-            id,
-            server: route.server,
-            port_index: route.port_index,
-            port: flow.port,
-            client: flow.client,
-            local_ip: flow.local_ip,
-            proof,
-        };
-        flow.kept = self.kept.keep(flow.kept, &kept);
     }
 
     /// Forward with OPEN: the agent may not know the flow.

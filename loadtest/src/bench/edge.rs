@@ -7,6 +7,7 @@
 mod lab;
 mod nginx;
 mod parts;
+mod play;
 mod quilkin;
 mod soak;
 mod stage;

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
 
-use super::stage::{AGENT_NAME, Load, PROXY_NAME, Stage, Way};
+use super::play::{Load, Way};
+use super::stage::{AGENT_NAME, PROXY_NAME, Stage};
 use super::volume::loss_pct;
 use crate::bench::BenchOptions;
 use crate::bench::figures::{Figure, Figures};

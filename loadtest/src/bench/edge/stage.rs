@@ -8,22 +8,21 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, ensure};
 use muster_protocol::api::AllocateRequest;
 use muster_protocol::id::ServerId;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::lab::{FIRST_FLOODER, FIRST_PLAYER, HARNESS, Lab, PROXY, PROXY_FOR_HARNESS, Place, SERVERS, at};
 use super::parts::{self, FloodPlan, PlayersPlan, PlayersReport, Seat, TunnelPlan};
+use super::play::{Load, Playing, Way};
 use super::{nginx, quilkin};
 use crate::bench::stand_in::{self, StandIn};
 use crate::bench::{BenchOptions, usage};
 use crate::harness::process::Process;
 use crate::harness::stack::{EdgePlace, REGION, Stack, StackOptions};
 use crate::harness::steps::Steps;
-use crate::harness::wait::{until, when};
 
 const FLEET: &str = "bench";
 /// Servers that players are seated on.
@@ -42,51 +41,8 @@ const QUILKIN_PORT: u16 = 8_002;
 /// The bad path: what is lost, and how late the rest is, each way.
 const LOSS_PCT: f64 = 1.0;
 const DELAY_MS: u64 = 20;
-/// How much longer than it plays a players' process may take.
-const PLAYERS_GRACE: Duration = Duration::from_secs(90);
 /// Addresses that a flood comes from.
 const FLOODERS: u32 = 10_000;
-
-/// A way from the players to the game server.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Way {
-    /// No proxy: the kernel forwards.
-    Direct,
-    /// Edge, tunnel, agent.
-    Muster,
-    /// nginx's stream module.
-    Nginx,
-    /// quilkin.
-    Quilkin,
-    /// No proxy, over the bad path.
-    DirectImpaired,
-}
-
-impl Way {
-    /// As people read it.
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Direct => "no proxy",
-            Self::Muster => "Muster",
-            Self::Nginx => "nginx",
-            Self::Quilkin => "quilkin",
-            Self::DirectImpaired => "no proxy, bad path",
-        }
-    }
-}
-
-/// How hard players play.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Load {
-    /// Players.
-    pub(super) flows: usize,
-    /// Packets a second of all of them.
-    pub(super) rate: f64,
-    /// Bytes of a packet's payload.
-    pub(super) payload: usize,
-    /// How long.
-    pub(super) seconds: f64,
-}
 
 /// All of it; stopped when dropped.
 pub(super) struct Stage {
@@ -229,12 +185,7 @@ impl Stage {
         let args = ["players".to_owned(), text(&plan_file), text(&report)];
         let log = self.dir.join("players.log");
         let process = start_part(&self.lab, &self.this, Place::Players, "players", &args, &log)?;
-        Ok(Playing {
-            process,
-            began,
-            report,
-            deadline: Duration::from_secs_f64(load.seconds) + PLAYERS_GRACE,
-        })
+        Ok(Playing::new(process, began, report, load))
     }
 
     /// Begins a flood of bogus tokens to the players' port of Muster.
@@ -343,37 +294,6 @@ impl Stage {
 pub(super) const PROXY_NAME: &str = "proxy";
 /// Name of the agent's process among the watched.
 pub(super) const AGENT_NAME: &str = "agent";
-
-/// Players under way.
-pub(super) struct Playing {
-    process: Process,
-    began: PathBuf,
-    report: PathBuf,
-    deadline: Duration,
-}
-
-impl Playing {
-    /// Waits until all flows stand and the play has begun.
-    pub(super) async fn begun(&mut self) -> anyhow::Result<()> {
-        until("all flows to stand", PLAYERS_GRACE, async || {
-            let begun = self.began.is_file();
-            if !begun {
-                self.process.check_alive()?;
-            }
-            Ok(when(begun, || "some do not".to_owned()))
-        })
-        .await
-    }
-
-    /// What came of it.
-    pub(super) async fn report(mut self) -> anyhow::Result<PlayersReport> {
-        let status = self.process.wait(self.deadline).await?;
-        if !status.success() {
-            bail!("the players ended ({status}); the end of their log:\n{}", self.process.log_tail());
-        }
-        parts::read(&self.report)
-    }
-}
 
 /// Claims all servers, with all their seats.
 async fn claim(stack: &Stack) -> anyhow::Result<(Vec<ServerId>, Vec<Seat>)> {

@@ -6,7 +6,8 @@ use anyhow::ensure;
 
 use super::EdgeLoad;
 use super::parts::PlayersReport;
-use super::stage::{Load, SEATS, Stage, Way};
+use super::play::{Load, Way};
+use super::stage::{SEATS, Stage};
 use super::volume::loss_pct;
 use crate::bench::figures::Figure;
 use crate::harness::steps::Steps;

@@ -4,7 +4,8 @@ use anyhow::{Context as _, ensure};
 
 use super::EdgeLoad;
 use super::parts::PlayersReport;
-use super::stage::{AGENT_NAME, Load, PROXY_NAME, SEATS, Stage, Way};
+use super::play::{Load, Way};
+use super::stage::{AGENT_NAME, PROXY_NAME, SEATS, Stage};
 use crate::bench::figures::Figure;
 use crate::harness::steps::Steps;
 use crate::latency::median;
