@@ -13,6 +13,9 @@ use crate::{ByteStream, ClientError, ConfigError};
 
 /// How long connecting may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a connection is kept on which nothing is asked: less than the 15 s that the orchestrator gives a new one for
+/// its first request, so that none is used just as it is closed.
+const IDLE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a call may take, its answer included, beyond what it asked to wait.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest answer that is read whole, in bytes: the largest page of the API is far below.
@@ -57,6 +60,7 @@ impl Client {
         let mut builder = reqwest::Client::builder()
             .default_headers(headers)
             .connect_timeout(CONNECT_TIMEOUT)
+            .pool_idle_timeout(IDLE_TIMEOUT)
             .tcp_nodelay(true)
             .redirect(reqwest::redirect::Policy::none());
         if let Some(pem) = authority_pem {
