@@ -41,6 +41,8 @@ pub(crate) struct MetricsConfig {
 /// client that names an address instead of a host, which any client can make it do.
 const QUIET: &str = "rustls=error";
 
+/// How often what histograms were given is put into their buckets; until then each value is held by itself.
+const METRICS_UPKEEP: Duration = Duration::from_secs(5);
 /// How often the address of a process that is being replaced is tried.
 const METRICS_RETRY: Duration = Duration::from_millis(100);
 
@@ -59,9 +61,20 @@ pub(crate) fn start_logs(config: &LogConfig) -> anyhow::Result<()> {
     started.map_err(|error| anyhow::anyhow!("logging cannot start: {error}"))
 }
 
-/// Installs the recorder behind the `metrics` facade.
+/// Installs the recorder behind the `metrics` facade, and keeps it from growing where nobody asks for the metrics.
 pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
-    PrometheusBuilder::new().install_recorder().context("metrics cannot start")
+    let handle = PrometheusBuilder::new().install_recorder().context("metrics cannot start")?;
+    let recorder = handle.clone();
+    std::thread::Builder::new()
+        .name("metrics".to_owned())
+        .spawn(move || {
+            loop {
+                std::thread::sleep(METRICS_UPKEEP);
+                recorder.run_upkeep();
+            }
+        })
+        .context("metrics cannot start")?;
+    Ok(handle)
 }
 
 /// `GET /metrics` of an agent or an edge, which have no other place to show them. Ends when it is dropped.
