@@ -15,7 +15,7 @@ ENET_CLIENTS=4
 WS_CLIENTS=2
 
 run_label="muster.test.run=godot-direct-$$"
-results="$REPO_ROOT/target/godot"
+results="$REPO_ROOT/target/godot/plain"
 
 remove_containers() {
     docker ps -aq --filter "label=$run_label" | xargs -r docker rm -f >/dev/null

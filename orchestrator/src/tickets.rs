@@ -40,16 +40,6 @@ pub enum TicketError {
         "queue {0} is being drained and takes no tickets; `muster queue resume {0}` lets it take them again"
     )]
     Draining(String),
-    /// The queue has no matches in a region that it names.
-    #[error("regions: queue {queue} has no matches in {region:?}, only in {}", .offered.join(", "))]
-    UnknownRegion {
-        /// The queue.
-        queue: String,
-        /// The region.
-        region: String,
-        /// Those it has matches in.
-        offered: Vec<String>,
-    },
     /// It can never be matched in this queue.
     #[error("{0}")]
     Misfit(#[from] Misfit),

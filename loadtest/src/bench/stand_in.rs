@@ -50,8 +50,8 @@ const INBOX: usize = 64;
 /// It has a runtime of its own, as a machine would: thousands of players in this process must not keep it from
 /// its link.
 pub(super) struct StandIn {
-    runtime: Option<Runtime>,
     life: JoinHandle<()>,
+    _runtime: OwnRuntime,
 }
 
 impl StandIn {
@@ -65,9 +65,22 @@ impl StandIn {
     }
 }
 
-impl Drop for StandIn {
+/// A runtime that may be dropped within another.
+struct OwnRuntime(Option<Runtime>);
+
+impl OwnRuntime {
+    fn new() -> std::io::Result<Self> {
+        Ok(Self(Some(Builder::new_multi_thread().worker_threads(1).enable_all().build()?)))
+    }
+
+    fn spawn<T: Send + 'static>(&self, task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+        self.0.as_ref().expect("there until it is dropped").spawn(task)
+    }
+}
+
+impl Drop for OwnRuntime {
     fn drop(&mut self) {
-        if let Some(runtime) = self.runtime.take() {
+        if let Some(runtime) = self.0.take() {
             // Waiting for it is not allowed in here, and nothing of it is worth waiting for.
             runtime.shutdown_background();
         }
@@ -76,7 +89,7 @@ impl Drop for StandIn {
 
 /// What has joined, and can dial.
 struct Member {
-    runtime: Runtime,
+    runtime: OwnRuntime,
     dialler: Dialler,
 }
 
@@ -99,7 +112,7 @@ impl Member {
         let join_role = if role == Role::Agent { JoinRole::Agent } else { JoinRole::Edge };
         let request = JoinTokenRequest { role: join_role, region: region.to_owned(), ttl_s: 600 };
         let token: JoinToken = admin.create_join_token(&request).await?.token.parse()?;
-        let runtime = Builder::new_multi_thread().worker_threads(1).enable_all().build()?;
+        let runtime = OwnRuntime::new()?;
         let orchestrators = vec![orchestrator.to_owned()];
         let (region, name) = (region.to_owned(), name.to_owned());
         let joined = runtime.spawn(async move {
@@ -115,7 +128,7 @@ impl Member {
     /// Lives as `life` says.
     fn live<L: Future<Output = ()> + Send + 'static>(self, life: impl FnOnce(Dialler) -> L) -> StandIn {
         let life = self.runtime.spawn(life(self.dialler));
-        StandIn { runtime: Some(self.runtime), life }
+        StandIn { life, _runtime: self.runtime }
     }
 }
 

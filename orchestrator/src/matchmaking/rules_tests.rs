@@ -189,30 +189,6 @@ async fn the_same_request_again_is_the_same_ticket() {
 }
 
 #[tokio::test]
-async fn a_ticket_plays_in_the_regions_it_names_and_in_no_other() {
-    let regions = "players = 1\nticket_ttl_s = 60\nregions = [\"eu\", \"us\"]";
-    let (world, mut matchmaker) = world(regions).await;
-    let of = |player: &str, near: &str, named: &str| TicketRequest {
-        latencies_ms: [(near.to_owned(), 5)].into(),
-        regions: vec![named.to_owned()],
-        ..TicketRequest::new(QUEUE, player)
-    };
-    // The fleet has servers in the one alone.
-    let ann = world.ticket_by(&of("ann", "eu", "us"), &Asker::default()).await;
-    let bob = world.ticket_by(&of("bob", "us", "eu"), &Asker::default()).await;
-    assert_eq!(pass(&world, &mut matchmaker).await.assigned, 1);
-    assert_eq!(
-        (state(&world, ann).await, state(&world, bob).await),
-        (TicketState::Searching, TicketState::Assigned)
-    );
-    let refused =
-        tickets::create(&world.db, NAMESPACE, &of("eve", "eu", "ap"), &Asker::default(), world.now_ms())
-            .await;
-    let refused = refused.map(drop).expect_err("no such region").to_string();
-    assert_eq!(refused, format!("regions: queue {QUEUE} has no matches in \"ap\", only in eu, us"));
-}
-
-#[tokio::test]
 async fn old_news_is_removed_once_nobody_needs_it() {
     let (world, mut matchmaker) = world("players = 2\nticket_ttl_s = 600").await;
     let kept = async || {

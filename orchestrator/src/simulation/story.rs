@@ -33,7 +33,7 @@ const JUDGED_EVERY: Duration = Duration::from_mins(1);
 const LOOK: Duration = Duration::from_secs(15);
 /// Longest pauses between two things that happen, in milliseconds: worlds differ in their pace, since what goes wrong in
 /// a crowd is not what goes wrong in quiet.
-const PACES_MS: [u64; 4] = [2_000, 7_000, 13_000, 20_000];
+const PACES_MS: [u64; 4] = [2_500, 9_000, 17_000, 25_000];
 const REPLICAS: usize = 3;
 const NODES: usize = 3;
 /// Most edges; some worlds have but one.
@@ -371,6 +371,8 @@ impl Story {
             Ok::<_, StateError>(())
         });
         visited.await.expect("read");
+        // They have the stage as it has them: nothing of this world is to outlive it.
+        self.stage.nodes.lock().expect("whole").clear();
         Ended {
             broken: self.stage.all_broken(),
             tickets: known.len() as u64,

@@ -9,8 +9,11 @@ use super::{StateError, kv, timers, workflows};
 use crate::keyspace::{self, Timer};
 use crate::records::{EdgePortRecord, Port, PortProtocol};
 
-/// Rows looked at in one read while looking for a free port.
-const SCAN_ROWS: usize = 256;
+/// Rows looked at in the first read for a free port, which mostly finds one: looking begins anywhere. Each further read
+/// looks at [`MORE`] times as many, up to [`MAX_ROWS`].
+const FIRST_ROWS: usize = 4;
+const MORE: usize = 4;
+const MAX_ROWS: usize = 256;
 /// How long a port that an edge could not open is not given out again.
 pub const QUARANTINE_MS: u64 = 10 * 60 * 1_000;
 
@@ -50,12 +53,13 @@ async fn free(
     from: u16,
     last: u16,
 ) -> Result<Option<u16>, StateError> {
-    let mut candidate = from;
+    let (mut candidate, mut most) = (from, FIRST_ROWS);
     loop {
         let range =
             keyspace::edge_ports(region, protocol).from(keyspace::edge_port(region, protocol, candidate));
-        let rows = kv::scan_keys(tx, &range, SCAN_ROWS).await?;
-        let full = rows.len() == SCAN_ROWS;
+        let rows = kv::scan_keys(tx, &range, most).await?;
+        let full = rows.len() == most;
+        most = (most * MORE).min(MAX_ROWS);
         for key in rows {
             match keyspace::split_edge_port(&key) {
                 Some(taken) if taken == candidate => match candidate.checked_add(1) {

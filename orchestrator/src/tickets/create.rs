@@ -1,7 +1,5 @@
 //! Taking a ticket into its queue, or back to the seats that its players have.
 
-use std::collections::BTreeMap;
-
 use muster_matchmaker::filter::Filter;
 use muster_matchmaker::{Player, Queue, TicketError as Misfit};
 use muster_protocol::api::{MAX_RECORDED, PartyMember, TicketRequest};
@@ -15,7 +13,7 @@ use crate::random;
 use crate::records::{QueueMode, QueueRecord, TicketMember, TicketPriority, TicketRecord, TicketState};
 use crate::seats::{self, REPLACED};
 use crate::state::tickets::MAX_SEARCHING;
-use crate::state::{StateError, fleets, queues, recordings, tickets};
+use crate::state::{StateError, queues, recordings, tickets};
 
 /// Takes a ticket into its queue, or back to the seats its players have, if the request leaves that open and `asker` may
 /// dispose of them. Older tickets of theirs in the queue that wait give way. One that the request's idempotency key made
@@ -57,7 +55,6 @@ pub async fn create(
         }
         let compiled = compile(&queue)?;
         admit(&compiled.queue, request)?;
-        know_regions(&mut tx, &queue, &request.regions).await?;
         // Without conflict, so that tickets do not contend: the bound may be passed by as many as race.
         let searching = tickets::count(&mut tx, namespace, &queue.name, TicketState::Searching).await?;
         if searching as usize >= MAX_SEARCHING {
@@ -99,7 +96,7 @@ fn asked(queue: &QueueRecord, request: &TicketRequest, now_ms: u64) -> TicketRec
         namespace: queue.namespace.clone(),
         queue: queue.name.clone(),
         player: request.player.clone(),
-        latencies_ms: latencies(request),
+        latencies_ms: request.latencies_ms.clone(),
         state: TicketState::Searching.into(),
         created_at_ms: now_ms,
         expires_at_ms: now_ms + u64::from(queue.ticket_ttl_s) * 1_000,
@@ -109,38 +106,6 @@ fn asked(queue: &QueueRecord, request: &TicketRequest, now_ms: u64) -> TicketRec
         priority: TicketPriority::from(request.priority).into(),
         idempotency_key: request.idempotency_key.clone().unwrap_or_default(),
         ..Default::default()
-    }
-}
-
-/// How far each region is that the players would play in. Matchmaking takes none that is not there, but if none is.
-fn latencies(request: &TicketRequest) -> BTreeMap<String, u32> {
-    if request.regions.is_empty() {
-        return request.latencies_ms.clone();
-    }
-    let told = |region: &String| request.latencies_ms.get(region).copied().unwrap_or(0);
-    request.regions.iter().map(|region| (region.clone(), told(region))).collect()
-}
-
-/// Refuses regions in which the queue has no matches: whoever names them alone would wait for nothing.
-async fn know_regions(
-    tx: &mut Transaction,
-    queue: &QueueRecord,
-    regions: &[String],
-) -> Result<(), TicketError> {
-    if regions.is_empty() {
-        return Ok(());
-    }
-    let mut offered = queue.regions.clone();
-    if offered.is_empty() {
-        let fleet = fleets::peek(tx, &queue.namespace, &queue.fleet).await?;
-        offered = fleet.map_or_else(Vec::new, |fleet| fleet.regions.into_keys().collect());
-    }
-    match regions.iter().find(|region| !offered.contains(region)) {
-        Some(region) => {
-            let (queue, region) = (queue.name.clone(), region.clone());
-            Err(TicketError::UnknownRegion { queue, region, offered })
-        }
-        None => Ok(()),
     }
 }
 

@@ -44,9 +44,6 @@ pub struct TicketRequest {
     /// counts as far.
     #[serde(default)]
     pub latencies_ms: BTreeMap<String, u32>,
-    /// Regions to play in, although others may be nearer; empty: any. One that `latencies_ms` leaves out counts as near.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub regions: Vec<String>,
     /// What must be true between each player of this ticket (`mine`) and each of another (`theirs`, or no prefix), as
     /// in `abs(skill - mine.skill) < 50 and "ctf" in modes`. It holds against a ticket if theirs holds, too.
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -84,7 +81,6 @@ impl Default for TicketRequest {
             attributes: BTreeMap::new(),
             party: Vec::new(),
             latencies_ms: BTreeMap::new(),
-            regions: Vec::new(),
             filter: String::new(),
             blocks: Vec::new(),
             priority: Priority::default(),

@@ -16,9 +16,6 @@ pub(crate) struct Create {
     /// Round trip to a region, REGION=MILLISECONDS; may be given several times
     #[arg(long, value_name = "REGION=MS", value_parser = latency)]
     latency: Vec<(String, u32)>,
-    /// A region to play in, although others may be nearer; may be given several times
-    #[arg(long, value_name = "REGION")]
-    region: Vec<String>,
     /// What describes the player and all of the party, or with PLAYER: that one alone. The value is a number, a text, or
     /// tags with commas between and at the end; may be given several times
     #[arg(long, value_name = "[PLAYER:]NAME=VALUE", value_parser = attribute)]
@@ -70,7 +67,6 @@ impl Create {
         let member = |player: &String| PartyMember { player: player.clone(), attributes: self.of(player) };
         Ok(TicketRequest {
             latencies_ms: self.latency.iter().cloned().collect(),
-            regions: self.region.clone(),
             party: self.party.iter().map(member).collect(),
             attributes: self.of(&self.player),
             filter: self.filter.clone(),

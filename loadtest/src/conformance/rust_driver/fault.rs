@@ -3,6 +3,7 @@
 use muster_client::ClientError;
 use muster_protocol::api::Ticket;
 use muster_protocol::preface::Refusal;
+use muster_protocol::problem::Problem;
 use serde_json::{Value, json};
 
 use crate::link::LinkError;
@@ -13,11 +14,28 @@ pub(super) struct Fault {
     pub(super) code: String,
     message: String,
     retry_after_s: Option<u32>,
+    /// HTTP status, if a problem document says what is wrong.
+    status: Option<u16>,
 }
 
 impl Fault {
     pub(super) fn new(code: &str, message: impl Into<String>) -> Self {
-        Self { code: code.to_owned(), message: message.into(), retry_after_s: None }
+        Self { code: code.to_owned(), message: message.into(), retry_after_s: None, status: None }
+    }
+
+    pub(super) fn of_problem(problem: &Problem) -> Self {
+        Self {
+            code: problem.code.as_str().to_owned(),
+            message: format!("{} {}", problem.detail, problem.fix),
+            retry_after_s: problem.retry_after_s,
+            status: Some(problem.status),
+        }
+    }
+
+    pub(super) fn bad_answer(url: &str, status: u16) -> Self {
+        let message =
+            format!("{url}: the answer (status {status}) is not what Muster gives. Check the address.");
+        Self::new("bad_answer", message)
     }
 
     pub(super) fn no(kind: &str, name: &str) -> Self {
@@ -39,9 +57,7 @@ impl Fault {
     pub(super) fn of(error: ClientError) -> Self {
         let message = error.to_string();
         match &error {
-            ClientError::Problem(problem) => {
-                Self { code: problem.code.as_str().to_owned(), message, retry_after_s: problem.retry_after_s }
-            }
+            ClientError::Problem(problem) => Self { message, ..Self::of_problem(problem) },
             ClientError::Transport { reason, .. }
                 if reason.contains("certificate") || reason.contains("UnknownIssuer") =>
             {
@@ -84,6 +100,11 @@ impl Fault {
             Some(std::io::ErrorKind::ConnectionRefused) => Self::new("unreachable", message),
             _ => Self::new("connection_lost", message),
         }
+    }
+
+    /// HTTP status, if a problem document says what is wrong.
+    pub(super) fn status(&self) -> Option<u16> {
+        self.status
     }
 
     /// Whether another edge, or a moment, may help.

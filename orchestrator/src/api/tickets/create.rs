@@ -76,12 +76,10 @@ fn refusal(error: TicketError) -> ApiProblem {
             "ask in another queue, or again once this one is open",
         ),
         TicketError::KeyUsed(_) => key_reused(detail),
-        TicketError::Misfit(_) | TicketError::Filter(_) | TicketError::UnknownRegion { .. } => {
-            ApiProblem::invalid_request(
-                detail,
-                "mend what is named, by the queue's definition, and send it again",
-            )
-        }
+        TicketError::Misfit(_) | TicketError::Filter(_) => ApiProblem::invalid_request(
+            detail,
+            "mend what is named, by the queue's definition, and send it again",
+        ),
         TicketError::State(error) => error.into(),
     }
 }

@@ -18,7 +18,6 @@ pub(crate) fn ticket_request(request: &TicketRequest) -> Result<(), ApiProblem> 
     faults.name("queue", &request.queue);
     player(&mut faults, "player", &request.player);
     latencies(&mut faults, &request.latencies_ms);
-    regions(&mut faults, &request.regions);
     attributes(&mut faults, "attributes", &request.attributes);
     party(&mut faults, &request.party);
     let blocks = request.blocks.len();
@@ -47,18 +46,6 @@ pub(super) fn latencies(faults: &mut Faults, latencies_ms: &BTreeMap<String, u32
     for (region, latency) in latencies_ms {
         faults.name("latencies_ms", region);
         faults.within(&format!("latencies_ms.{region}"), *latency, 0, MAX_LATENCY_MS);
-    }
-}
-
-/// Checks the regions that a request names.
-fn regions(faults: &mut Faults, regions: &[String]) {
-    faults.check(
-        regions.len() <= MAX_LATENCIES,
-        "regions",
-        format_args!("{} are over the limit of {MAX_LATENCIES}", regions.len()),
-    );
-    for (index, region) in regions.iter().take(MAX_LATENCIES).enumerate() {
-        faults.name(&format!("regions[{index}]"), region);
     }
 }
 
@@ -139,7 +126,6 @@ mod tests {
         };
         let request = TicketRequest {
             latencies_ms: BTreeMap::from([("local".into(), 3)]),
-            regions: vec!["local".into()],
             party: vec![bob],
             blocks: vec!["eve".into()],
             filter: "skill > 3".into(),
@@ -156,7 +142,6 @@ mod tests {
         latencies_ms.insert("r0".into(), MAX_LATENCY_MS + 1);
         let request = TicketRequest {
             latencies_ms,
-            regions: vec!["e u".into(); MAX_LATENCIES + 1],
             attributes: [("skill".to_owned(), Value::Number(f64::INFINITY))].into(),
             party: vec![PartyMember::default(); MAX_PARTY + 1],
             blocks: vec!["x".into(); MAX_BLOCKS + 1],
@@ -171,8 +156,6 @@ mod tests {
             "player: holds a control character",
             "latencies_ms: 65",
             "latencies_ms.r0: 60001",
-            "regions: 65",
-            "regions[0]:",
             "attributes.skill: must be a finite number",
             "party: 100 are over",
             "party[0].player: empty",
