@@ -11,8 +11,9 @@ mod streams;
 use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
+use muster_protocol::fragment::Rejoiner;
 use muster_transport::{
     ClientCertificate, Identity, Profile, Role, TlsError, alpn, listen, peer_identity, server_config,
 };
@@ -171,10 +172,20 @@ async fn count_packets(connection: &Connection, metrics: &TunnelMetrics) -> Infa
 }
 
 async fn datagrams(connection: &Connection, shared: &Shared) -> quinn::ConnectionError {
+    // Of this edge alone: whatever parts it sends, those of others wait undisturbed.
+    let mut rejoiner = Rejoiner::default();
+    let mut sweeps = interval(SWEEP_EVERY);
+    sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
-        match connection.read_datagram().await {
-            Ok(datagram) => shared.flows.take_in(connection, datagram),
-            Err(error) => return error,
+        tokio::select! {
+            datagram = connection.read_datagram() => match datagram {
+                Ok(datagram) => shared.flows.take_in(connection, &mut rejoiner, datagram),
+                Err(error) => return error,
+            },
+            _ = sweeps.tick() => {
+                rejoiner.expire(Instant::now());
+                shared.metrics.dropped_fragment.increment(rejoiner.take_given_up());
+            }
         }
     }
 }

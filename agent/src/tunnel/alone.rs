@@ -1,4 +1,5 @@
-//! The tunnel's end without the agent around it, for measuring what a packet costs where there is no Docker.
+//! The tunnel's end without the agent around it, for measuring what a packet costs, and trying what a hostile edge
+//! can do, where there is no Docker.
 //!
 //! The same code as the agent runs, between the same edges; only who says which servers there are is
 //! another. Not for production: nothing here starts, watches or stops a server.
@@ -30,6 +31,14 @@ impl TunnelAlone {
         let routes = Routes::default();
         servers.into_iter().for_each(|(server, ports)| routes.open(server, ports));
         Tunnel::bind(address, identity, Arc::new(routes)).map(Self)
+    }
+
+    /// Where it listens.
+    ///
+    /// # Errors
+    /// The system's, if the socket is lost.
+    pub fn address(&self) -> std::io::Result<SocketAddr> {
+        self.0.address()
     }
 
     /// Takes edges in until dropped.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use muster_protocol::agent::PortProtocol;
 use muster_protocol::flow::FlowId;
 use muster_protocol::fragment::{Rejoined, Rejoiner};
-use muster_protocol::tunnel::{Fragment, Header, OpenTarget, RefuseReason};
+use muster_protocol::tunnel::{Header, OpenTarget, RefuseReason};
 use quinn::Connection;
 
 use super::flow::{Flow, tell};
@@ -33,7 +33,6 @@ const MAX_UDP_BYTES: usize = 65_535;
 /// The flows.
 pub(super) struct Flows {
     table: Mutex<HashMap<FlowId, Arc<Flow>>>,
-    rejoin: Mutex<Rejoiner>,
     spare_buffers: Mutex<Vec<Box<[u8]>>>,
     routes: Arc<Routes>,
     metrics: Arc<TunnelMetrics>,
@@ -44,7 +43,6 @@ impl Flows {
     pub(super) fn new(routes: Arc<Routes>, metrics: Arc<TunnelMetrics>) -> Self {
         Self {
             table: Mutex::default(),
-            rejoin: Mutex::default(),
             spare_buffers: Mutex::default(),
             routes,
             metrics,
@@ -52,10 +50,20 @@ impl Flows {
         }
     }
 
-    /// Puts one datagram from an edge where it belongs.
-    pub(super) fn take_in(self: &Arc<Self>, edge: &Connection, mut datagram: Bytes) {
+    /// Puts one datagram from an edge where it belongs; `rejoiner` holds the parts of this edge's packets.
+    pub(super) fn take_in(self: &Arc<Self>, edge: &Connection, rejoiner: &mut Rejoiner, mut datagram: Bytes) {
         match Header::decode(&mut datagram) {
-            Ok(Header::Data { flow, open, fragment }) => self.packet(edge, flow, open, fragment, &datagram),
+            Ok(Header::Data { flow: id, open, fragment }) => {
+                let Some(flow) = self.flow(edge, id, open) else { return };
+                match fragment {
+                    None => self.deliver(&flow, &datagram),
+                    Some(part) => match rejoiner.push(Instant::now(), id, part, &datagram) {
+                        Rejoined::Whole(packet) => self.deliver(&flow, &packet),
+                        Rejoined::Waiting => {}
+                        Rejoined::Misfit => self.metrics.dropped_malformed.increment(1),
+                    },
+                }
+            }
             Ok(Header::Close(id)) => {
                 let flow = lock(&self.table).get(&id).cloned();
                 // An edge that the flow has left does not end it for the one it is on now.
@@ -69,7 +77,7 @@ impl Flows {
         }
     }
 
-    /// Closes flows whose clients are silent, and gives up packets that never became whole.
+    /// Closes flows whose clients are silent.
     pub(super) fn sweep(&self) {
         let now_ms = self.now_ms();
         let idle: Vec<_> = lock(&self.table)
@@ -81,23 +89,11 @@ impl Flows {
             flow.tell(Header::Close(flow.id));
             self.close(&flow);
         }
-        let given_up = {
-            let mut rejoin = lock(&self.rejoin);
-            rejoin.expire(Instant::now());
-            rejoin.take_given_up()
-        };
-        self.metrics.dropped_fragment.increment(given_up);
         self.metrics.flows.set(lock(&self.table).len() as f64);
     }
 
-    fn packet(
-        self: &Arc<Self>,
-        edge: &Connection,
-        id: FlowId,
-        open: Option<OpenTarget>,
-        fragment: Option<Fragment>,
-        payload: &[u8],
-    ) {
+    /// The flow `id`, which a packet from `edge` is of, opened if need be. `None`: the edge has been told why not.
+    fn flow(self: &Arc<Self>, edge: &Connection, id: FlowId, open: Option<OpenTarget>) -> Option<Arc<Flow>> {
         let now_ms = self.now_ms();
         let known = lock(&self.table).get(&id).cloned();
         let flow = match (known, open) {
@@ -108,7 +104,8 @@ impl Flows {
             }
             (None, None) => {
                 self.metrics.dropped_unknown.increment(1);
-                return tell(edge, Header::Unknown(id));
+                tell(edge, Header::Unknown(id));
+                return None;
             }
             (stale, Some(target)) => {
                 if let Some(stale) = stale {
@@ -121,23 +118,14 @@ impl Flows {
                     }
                     Err(reason) => {
                         metrics::tunnel_refused(reason.as_str());
-                        return tell(edge, Header::Refused(id, reason));
+                        tell(edge, Header::Refused(id, reason));
+                        return None;
                     }
                 }
             }
         };
         flow.seen(edge, now_ms);
-        match fragment {
-            None => self.deliver(&flow, payload),
-            Some(part) => {
-                let rejoined = lock(&self.rejoin).push(Instant::now(), id, part, payload);
-                match rejoined {
-                    Rejoined::Whole(packet) => self.deliver(&flow, &packet),
-                    // Packets that are given up are counted by the sweep.
-                    Rejoined::Waiting | Rejoined::Misfit => {}
-                }
-            }
-        }
+        Some(flow)
     }
 
     fn deliver(&self, flow: &Flow, payload: &[u8]) {

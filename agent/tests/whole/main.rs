@@ -9,6 +9,7 @@ mod node;
 mod orchestrator;
 
 mod engine;
+mod hostile_edge;
 mod images;
 mod lifecycle;
 mod restart;

@@ -117,10 +117,7 @@ impl Node {
         identity: &Identity,
         profile: Profile,
     ) -> quinn::Connection {
-        let config = client_config(identity, alpn::TUNNEL, profile).expect("usable");
-        let endpoint = bind("127.0.0.1:0".parse().expect("an address"), None).expect("a socket");
-        let name = server_name(Role::Agent, &self.id.to_string());
-        dial(&endpoint, config, &[agent.to_string()], &name, PATIENCE).await.expect("connects")
+        tunnel_to(self.id, agent, identity, profile).await
     }
 
     /// A connection to the agent's tunnel, as some edge.
@@ -166,6 +163,19 @@ impl Drop for Node {
             docker(&["image", "rm", "--force", image]);
         }
     }
+}
+
+/// A connection to the tunnel of `node`'s agent, as `identity`.
+pub(crate) async fn tunnel_to(
+    node: NodeId,
+    agent: SocketAddr,
+    identity: &Identity,
+    profile: Profile,
+) -> quinn::Connection {
+    let config = client_config(identity, alpn::TUNNEL, profile).expect("usable");
+    let endpoint = bind("127.0.0.1:0".parse().expect("an address"), None).expect("a socket");
+    let name = server_name(Role::Agent, &node.to_string());
+    dial(&endpoint, config, &[agent.to_string()], &name, PATIENCE).await.expect("connects")
 }
 
 /// The image of a pushed build in Docker.

@@ -60,7 +60,7 @@ impl Edge {
     }
 
     /// The next whole packet of `flow`.
-    async fn packet(&mut self, flow: FlowId) -> Option<Bytes> {
+    pub(crate) async fn packet(&mut self, flow: FlowId) -> Option<Bytes> {
         loop {
             match self.next().await? {
                 (Header::Data { flow: of, fragment: None, .. }, payload) if of == flow => {
@@ -124,7 +124,7 @@ impl Edge {
     }
 
     /// Sends a packet until a header other than data comes back.
-    async fn verdict(&self, flow: FlowId, open: Option<OpenTarget>) -> Header {
+    pub(crate) async fn verdict(&self, flow: FlowId, open: Option<OpenTarget>) -> Header {
         let asking = async {
             loop {
                 self.send(flow, open, b"knock");

@@ -108,6 +108,13 @@ impl AskedStream {
         Stream { send: self.writer.into_inner(), receive, first }
     }
 
+    /// Answers with what is no answer.
+    pub(crate) async fn babble(self, bytes: &[u8]) {
+        let mut send = self.writer.into_inner();
+        send.write_all(bytes).await.unwrap();
+        send.finish().unwrap();
+    }
+
     pub(crate) async fn refuse(mut self) {
         let refused = StreamRefused { code: "connect_failed".into(), detail: "refused".into() };
         let outcome = Some(stream_opened::Outcome::Refused(refused));

@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::world::{DEADLINE, World, connect_tls};
+use crate::world::{DEADLINE, World, connect_tls, within};
 
 async fn read_exactly(stream: &mut TcpStream, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
@@ -140,6 +140,32 @@ async fn a_bad_preface_is_refused_before_the_agent_hears_of_it() {
     assert_eq!(asked.open.seat_id, seat.to_string());
     asked.refuse().await;
     assert_eq!(read_to_end(&mut client).await, encode_answer(Answer::Refused(Refusal::Unavailable)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_answers_nonsense_costs_those_it_answered_and_nobody_else() {
+    let mut world = World::new().await;
+    let edge = world.serve(Tcp, Preface).await;
+    let preface = encode_tcp_preface(&world.authority.token(world.server, "game", SeatId::new()));
+    let unavailable = encode_answer(Answer::Refused(Refusal::Unavailable));
+    // A frame longer than any, one that is no message, one that ends early, and none at all.
+    let nonsense = [&[0xff; 64][..], &[0, 0, 0, 4, 0xff, 0xff, 0xff, 0xff], &[0, 0, 0, 9, 1], &[]];
+    for said in nonsense {
+        let mut client = TcpStream::connect(edge).await.unwrap();
+        client.write_all(&preface).await.unwrap();
+        world.agent.asked().await.babble(said).await;
+        assert_eq!(read_to_end(&mut client).await, unavailable, "{said:?}");
+    }
+    within("a report of them", || async {
+        let report = world.orchestrator.report().unwrap_or_default();
+        let count = nonsense.len() as u64;
+        report.drops.iter().any(|drops| drops.reason == "agent_unreachable" && drops.count == count)
+    })
+    .await;
+    let mut client = TcpStream::connect(edge).await.unwrap();
+    client.write_all(&[&preface[..], b"hello"].concat()).await.unwrap();
+    let mut server = world.agent.asked().await.accept().await;
+    assert_eq!(server.read(5).await, b"hello");
 }
 
 #[tokio::test(flavor = "multi_thread")]

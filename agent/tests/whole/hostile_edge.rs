@@ -1,0 +1,179 @@
+//! An edge that has a certificate and means harm: what it sends is dropped, and other edges' players notice nothing.
+//!
+//! The tunnel's end is the agent's own; the game server is a socket of the test, so that nothing here needs Docker.
+
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+use muster_agent::TunnelAlone;
+use muster_agent::reconcile::RoutePort;
+use muster_protocol::agent::PortProtocol;
+use muster_protocol::flow::FlowId;
+use muster_protocol::fragment::{MAX_PACKET_BYTES, MAX_PARTIAL_PACKETS};
+use muster_protocol::id::{EdgeId, NodeId, ServerId};
+use muster_protocol::tunnel::{Fragment, Header, OpenTarget, RefuseReason};
+use muster_transport::{Profile, Role};
+use tokio::net::UdpSocket;
+use tokio::task::JoinSet;
+
+use crate::authority::Authority;
+use crate::node::tunnel_to;
+use crate::orchestrator::PATIENCE;
+use crate::tunnel::Edge;
+
+/// A node with one server that sends each packet back.
+struct World {
+    authority: Authority,
+    node: NodeId,
+    tunnel: SocketAddr,
+    open: OpenTarget,
+    // What runs goes with the world.
+    _running: JoinSet<()>,
+}
+
+impl World {
+    async fn new() -> Self {
+        let (authority, node) = (Authority::new(), NodeId::new());
+        let identity = authority.identity(Role::Agent, &node.to_string());
+        let game = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        let port = RoutePort { protocol: PortProtocol::Udp, address: game.local_addr().expect("bound") };
+        let server = ServerId::new();
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let end = TunnelAlone::bind(any, &identity, [(server, vec![port])]).expect("binds");
+        let tunnel = end.address().expect("bound");
+        let mut running = JoinSet::new();
+        running.spawn(end.run());
+        running.spawn(send_back(game));
+        let open = OpenTarget { server, port_index: 0 };
+        Self { authority, node, tunnel, open, _running: running }
+    }
+
+    async fn edge(&self) -> Edge {
+        let identity = self.authority.identity(Role::Edge, &EdgeId::new().to_string());
+        Edge::new(tunnel_to(self.node, self.tunnel, &identity, Profile::TunnelDatagrams).await)
+    }
+}
+
+async fn send_back(game: UdpSocket) {
+    let mut packet = vec![0; MAX_PACKET_BYTES];
+    while let Ok((length, from)) = game.recv_from(&mut packet).await {
+        // One that is not sent is as one lost on the way.
+        let _ = game.send_to(&packet[..length], from).await;
+    }
+}
+
+fn data(flow: FlowId, fragment: Option<Fragment>) -> Header {
+    Header::Data { flow, open: None, fragment }
+}
+
+fn part(packet: u16, index: u8, count: u8) -> Option<Fragment> {
+    Some(Fragment { packet, index, count })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_malformed_or_not_an_edges_to_say_changes_nothing() {
+    let world = World::new().await;
+    let (mut player, mut hostile) = (world.edge().await, world.edge().await);
+    let (flow, own) = (FlowId(1), FlowId(2));
+    player.echo(flow, Some(world.open), b"before").await;
+    hostile.echo(own, Some(world.open), b"it has players too").await;
+
+    // Each kind and flag there is and is not, cut at each length that a header can have.
+    for kind in 0..=u8::MAX {
+        for length in 0..32 {
+            let id = if length % 2 == 0 { own } else { FlowId(999) };
+            let bytes = [&[kind][..], &id.0.to_be_bytes(), &[kind; 32]].concat();
+            let datagram = Bytes::copy_from_slice(&bytes[..length]);
+            hostile.connection.send_datagram_wait(datagram).await.expect("the agent stays connected");
+        }
+    }
+    // What only agents say.
+    for header in
+        [Header::Opened(flow), Header::Unknown(flow), Header::Refused(flow, RefuseReason::UnknownServer)]
+    {
+        hostile.datagram(header, b"");
+    }
+    // Nor does an edge end a flow that another carries.
+    hostile.datagram(Header::Close(flow), b"");
+    hostile.echo(own, Some(world.open), b"all of it has been read").await;
+    player.echo(flow, None, b"after").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parts_that_never_become_packets_cost_no_other_edge_its_own() {
+    let world = World::new().await;
+    let (mut player, mut hostile) = (world.edge().await, world.edge().await);
+    let (flow, own) = (FlowId(1), FlowId(2));
+    player.echo(flow, Some(world.open), b"hello").await;
+    hostile.echo(own, Some(world.open), b"hello").await;
+    let began = Instant::now();
+    for number in 0.. {
+        player.datagram(data(flow, part(number, 0, 2)), b"first ");
+        // More than are kept of one edge.
+        for packet in 0..=MAX_PARTIAL_PACKETS {
+            hostile.datagram(data(own, part(packet as u16, 0, 2)), b"never whole");
+        }
+        hostile.echo(own, None, b"all of it has been read").await;
+        player.datagram(data(flow, part(number, 1, 2)), b"second");
+        if player.packet(flow).await.as_deref() == Some(b"first second") {
+            return;
+        }
+        // Parts wait for a second only, which a busy machine may need for this.
+        assert!(began.elapsed() < PATIENCE, "the player's packet never came");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn replayed_contradictory_and_oversize_parts_are_no_packets() {
+    let world = World::new().await;
+    let mut edge = world.edge().await;
+    let flow = FlowId(1);
+    edge.echo(flow, Some(world.open), b"hello").await;
+    let (began, mut heard) = (Instant::now(), Vec::new());
+    for attempt in 0..u8::MAX {
+        let number = |of: u16| u16::from(attempt) * 3 + of;
+        // Each part twice, the second one first.
+        for index in [1, 1, 0, 0] {
+            edge.datagram(data(flow, part(number(0), index, 2)), &[attempt, index]);
+        }
+        // A packet whose parts do not agree how many they are.
+        edge.datagram(data(flow, part(number(1), 0, 2)), b"a");
+        edge.datagram(data(flow, part(number(1), 1, 3)), b"b");
+        edge.datagram(data(flow, part(number(1), 1, 2)), b"c");
+        // More bytes than a packet can have.
+        for index in 0..u8::MAX {
+            edge.datagram(data(flow, part(number(2), index, u8::MAX)), &[0; 1_000]);
+        }
+        edge.datagram(data(flow, None), b"end");
+        while let Some(packet) = edge.packet(flow).await {
+            if packet == b"end"[..] {
+                break;
+            }
+            let of = packet[0];
+            assert!(of <= attempt && packet[..] == [of, 0, of, 1], "{packet:?} was never sent");
+            assert!(!heard.contains(&of), "a replay became a packet");
+            heard.push(of);
+        }
+        if heard.contains(&attempt) {
+            return;
+        }
+        assert!(began.elapsed() < PATIENCE, "the packet that was replayed never came");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_begins_a_stream_wrongly_ends_that_stream_alone() {
+    let world = World::new().await;
+    let edge = world.authority.identity(Role::Edge, &EdgeId::new().to_string());
+    let connection = tunnel_to(world.node, world.tunnel, &edge, Profile::TunnelStreams).await;
+    // A frame longer than any, one that is no message, and one that ends before it is whole.
+    for bytes in [&[0xff_u8; 64][..], &[0, 0, 0, 4, 0xff, 0xff, 0xff, 0xff], &[0, 0, 0, 9, 1]] {
+        let (mut send, mut receive) = connection.open_bi().await.expect("opens");
+        send.write_all(bytes).await.expect("sends");
+        send.finish().expect("open");
+        let answer = tokio::time::timeout(PATIENCE, receive.read_to_end(64)).await.expect("ends in time");
+        assert!(answer.is_err() || answer.is_ok_and(|bytes| bytes.is_empty()), "{bytes:?} was answered");
+    }
+    assert!(connection.close_reason().is_none(), "the other streams go on");
+}
