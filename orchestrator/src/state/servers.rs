@@ -12,7 +12,7 @@ use prost::Message;
 
 use super::{StateError, fleets, kv, nodes, ports, workflows};
 use crate::keyspace;
-use crate::records::{Goal, LiveServer, Pod, ServerRecord, ServerState};
+use crate::records::{Goal, LiveServer, PlacedServer, Pod, ServerRecord, ServerState};
 
 /// Servers that wait for a node, looked at for one of a fleet.
 const LOOKED_AT: usize = 16;
@@ -156,7 +156,8 @@ impl Rows {
             rows.add(keyspace::server_routed(region, id));
         }
         if let Some(node) = record.node_id() {
-            rows.add(keyspace::server_on_node(node, id));
+            let placed = PlacedServer { generation: record.generation };
+            rows.0.insert(keyspace::server_on_node(node, id), placed.encode_to_vec());
         }
         rows
     }
