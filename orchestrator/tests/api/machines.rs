@@ -11,8 +11,8 @@ use muster_protocol::agent::{
 };
 use muster_protocol::api::{JoinToken as IssuedToken, Page, Region};
 use muster_protocol::edge::{
-    EdgeHello, EdgeLimits, EdgeMessage, EdgeReport, Route, RouteFailure, RoutesApplied, ServerTraffic,
-    ToEdge, edge_message, to_edge,
+    DropCount, EdgeHello, EdgeLimits, EdgeMessage, EdgeReport, Route, RouteFailure, RoutesApplied,
+    ServerTraffic, ToEdge, TunnelTraffic, edge_message, to_edge,
 };
 use muster_transport::{
     FrameReader, FrameWriter, Identity, Profile, Role, alpn, bind, client_config, dial, join, server_name,
@@ -26,6 +26,8 @@ use crate::support::{Bench, DEADLINE, REGION, eventually};
 
 /// How often a machine says that it is there.
 const HEARTBEAT: Duration = Duration::from_millis(500);
+/// The node that the edge says it has a tunnel to.
+pub(crate) const TUNNEL_NODE: &str = "node_01h455vb4pex5vsknk084sn02q";
 /// What a server writes.
 pub(crate) const LOG: &str = "level loaded\nlistening\n";
 
@@ -221,14 +223,13 @@ async fn run_edge(mut link: Link, behaviour: Servers, limits: watch::Sender<Opti
         tls_certificate_given: false,
     };
     tell(&mut link.writer, edge_message::Body::Hello(hello)).await;
-    let mut servers: Vec<String> = Vec::new();
+    let (mut servers, mut beats) = (Vec::new(), 0);
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
     loop {
         tokio::select! {
             _ = heartbeat.tick() => {
-                let traffic = |id: &String| ServerTraffic { server_id: id.clone(), flows: 2, ..Default::default() };
-                let report = EdgeReport { servers: servers.iter().map(traffic).collect(), ..Default::default() };
-                tell(&mut link.writer, edge_message::Body::Report(report)).await;
+                beats += 1;
+                tell(&mut link.writer, edge_message::Body::Report(report(&servers, beats))).await;
             }
             message = link.reader.recv::<ToEdge>() => {
                 let Ok(Some(message)) = message else { return };
@@ -252,6 +253,34 @@ async fn run_edge(mut link: Link, behaviour: Servers, limits: watch::Sender<Opti
                 }
             }
         }
+    }
+}
+
+/// What an edge says at its `beats`th heartbeat: each server plays, somebody tries to, one packet in a hundred is lost.
+fn report(servers: &[String], beats: u64) -> EdgeReport {
+    let traffic = |id: &String| ServerTraffic {
+        server_id: id.clone(),
+        flows: 2,
+        packets_to_server: beats * 1_000,
+        packets_to_clients: beats * 2_000,
+        bytes_to_server: beats * 100_000,
+        bytes_to_clients: beats * 300_000,
+        drops: beats * 1_000,
+    };
+    EdgeReport {
+        servers: servers.iter().map(traffic).collect(),
+        drops: vec![DropCount { reason: "unproven".into(), count: beats * 1_000 }],
+        tunnels: vec![TunnelTraffic {
+            node_id: TUNNEL_NODE.into(),
+            rtt_us: 1_500,
+            packets_sent: beats * 1_000,
+            packets_lost: beats * 10,
+            datagrams_dropped: 3,
+            queue_p99_us: 80,
+            mtu: 1_452,
+        }],
+        added_p50_us: 40,
+        added_p99_us: 90,
     }
 }
 

@@ -9,7 +9,7 @@ use muster_protocol::problem::ProblemCode;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::machines::{LOG, Machines, NO_DOCKER, Servers};
+use crate::machines::{LOG, Machines, NO_DOCKER, Servers, TUNNEL_NODE};
 use crate::pushes::push;
 use crate::support::{Answer, Bench, Caller, REGION, eventually, fleet, queue};
 
@@ -293,18 +293,6 @@ async fn machines_and_regions_are_shown() {
     assert_eq!((status.nodes_ready, status.edges_connected), (1, 1));
     assert_eq!(status.servers[&ServerState::Ready], 2);
     assert!(status.problems.is_empty(), "{:?}", status.problems);
-    let path = format!("/v1/edges/{}/traffic", edges.items[0].id);
-    let traffic = eventually("two reports of both servers", async || {
-        let traffic: EdgeTraffic = api.get(&path).await.ok().await;
-        (traffic.over_ms > 0 && traffic.total.flows == 4).then_some(traffic)
-    })
-    .await;
-    assert_eq!((traffic.region.as_str(), traffic.servers_routed, traffic.servers.len()), (REGION, 2, 2));
-    let names: Vec<_> = traffic.servers.iter().map(|it| (it.namespace.as_str(), it.fleet.as_str())).collect();
-    assert_eq!(names, [("default/dev", "arena"); 2]);
-    let nobody = "/v1/edges/edge_01h455vb4pex5vsknk084sn02q/traffic";
-    api.get(nobody).await.problem(ProblemCode::EdgeUnknown).await;
-
     drop(machines);
     let status = eventually("the machines to be missed", async || {
         let status: Status = api.get("/v1/status").await.ok().await;
@@ -312,7 +300,49 @@ async fn machines_and_regions_are_shown() {
     })
     .await;
     assert!(status.problems.iter().any(|problem| problem.contains("disconnected")), "{:?}", status.problems);
-    let problem = api.get(&path).await.problem(ProblemCode::EdgeUnreachable).await;
+    bench.stop().await;
+}
+
+#[tokio::test]
+async fn what_goes_through_an_edge_is_shown_as_it_reported_it() {
+    let bench = Bench::start().await;
+    let api = &bench.admin;
+    let machines = Machines::start(&bench, Servers::Ready).await;
+    apply(api, 2, 2).await;
+    ready_servers(api, 2).await;
+    let edges: Page<Edge> = api.get("/v1/edges").await.ok().await;
+    let path = format!("/v1/edges/{}/traffic", edges.items[0].id);
+    let traffic = eventually("two reports of both servers", async || {
+        let traffic: EdgeTraffic = api.get(&path).await.ok().await;
+        (traffic.over_ms > 0 && traffic.total.flows == 4).then_some(traffic)
+    })
+    .await;
+    assert_eq!((traffic.edge, traffic.region.as_str()), (edges.items[0].id, REGION));
+    assert_eq!((traffic.added_p50_us, traffic.added_p99_us), (40, 90));
+    assert_eq!((traffic.servers_routed, traffic.servers.len()), (2, 2));
+    for server in &traffic.servers {
+        assert_eq!((server.namespace.as_str(), server.fleet.as_str()), ("default/dev", "arena"));
+        let of = &server.traffic;
+        assert!(of.packets_to_servers_per_s > 0 && of.packets_to_clients_per_s > of.packets_to_servers_per_s);
+        assert!(of.bytes_to_servers_per_s > 0 && of.bytes_to_clients_per_s > of.bytes_to_servers_per_s);
+        assert!(of.drops_per_s > 0);
+    }
+    let [drops] = &traffic.drops[..] else { panic!("{:?}", traffic.drops) };
+    assert_eq!((drops.reason.as_str(), traffic.total.drops_per_s), ("unproven", drops.per_s));
+    assert!(drops.count >= 2_000 && drops.per_s > 0, "{drops:?}");
+    let [tunnel] = &traffic.tunnels[..] else { panic!("{:?}", traffic.tunnels) };
+    assert_eq!((tunnel.node.to_string().as_str(), tunnel.rtt_us, tunnel.mtu), (TUNNEL_NODE, 1_500, 1_452));
+    assert_eq!((tunnel.lost_ppm, tunnel.datagrams_dropped, tunnel.queue_p99_us), (10_000, 3, 80));
+    assert!(tunnel.packets_sent_per_s > 0 && tunnel.packets_lost >= 20, "{tunnel:?}");
+    let nobody = "/v1/edges/edge_01h455vb4pex5vsknk084sn02q/traffic";
+    api.get(nobody).await.problem(ProblemCode::EdgeUnknown).await;
+
+    drop(machines);
+    let problem = eventually("the edge to be missed", async || {
+        let answer = api.get(&path).await;
+        if answer.status() == 200 { None } else { Some(answer.problem(ProblemCode::EdgeUnreachable).await) }
+    })
+    .await;
     assert!(problem.fix.contains("muster edges ls"), "{}", problem.fix);
     bench.stop().await;
 }
