@@ -14,7 +14,7 @@ PAGE=docs/sdk/godot.md
 IMAGE=my-game
 PLAY_DEADLINE_S=60
 # For the editor to start, the fleet to be replaced, and the project to start.
-ATTACH_DEADLINE_S=120
+ATTACH_DEADLINE_S=240
 # An editor that hangs is ended.
 EDITOR_DEADLINE_S=120
 

@@ -17,7 +17,7 @@ namespace Muster.Editor
         // The variables, as JSON, while the project is attached; "{}" while its place is waited for.
         private const string Key = "Muster.Attached";
         // To replace the fleet's servers and start a container on a busy machine.
-        private static readonly TimeSpan Patience = TimeSpan.FromSeconds(60);
+        private static readonly TimeSpan Patience = TimeSpan.FromSeconds(120);
 
         static EditorAttachment()
         {
