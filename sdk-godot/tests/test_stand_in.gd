@@ -59,3 +59,49 @@ func test_where_nobody_listens_a_connection_ends() -> void:
 	var connection := await client.connect_to_seat(seat_before(true))
 	equal(connection.ok, false)
 	check(connection.message.length() > 10, "it says so")
+
+
+## The agent takes a server that never speaks to it for ready once its ports listen.
+func test_it_speaks_to_the_agent_before_its_ports_listen() -> void:
+	agent = fake_api()
+	web_port = free_port(false)
+	server = MusterServer.new()
+	server.multiplayer_api = branch("Server")
+	server.environment = (
+		MusterEnvironment
+		. read(
+			{
+				"MUSTER_SDK_URL": agent.url(),
+				"MUSTER_SERVER_TOKEN": "agent-token",
+				"MUSTER_PORT_WEB": str(web_port),
+				MusterEnvironment.STAND_IN: "1",
+			}
+		)
+	)
+	add_child(server)
+	agent.on("GET /v1/server", {"code": "later", "detail": "not now"}, 503)
+	var started := await server.start(8)
+	equal(started.ok, true, started.message)
+	await until(func() -> bool: return agent.asked("GET /v1/server").size() > 0, "it has asked")
+	equal(await can_connect(), false, "the agent has not heard of it yet")
+	agent.on_now("GET /v1/server", {"id": "srv_1", "state": "starting"})
+	var is_open := false
+	var deadline := Deadline.new(5.0)
+	while not is_open and not deadline.is_over():
+		await get_tree().process_frame
+		is_open = await can_connect()
+	check(is_open, "its ports listen")
+	equal(agent.asked("POST /v1/ready").size(), 0, "that is for the server in the editor to say")
+	Engine.max_fps = frames
+	OS.low_processor_usage_mode_sleep_usec = sleep_usec
+
+
+func can_connect() -> bool:
+	var stream := StreamPeerTCP.new()
+	if stream.connect_to_host("127.0.0.1", web_port) != OK:
+		return false
+	var settled := func() -> bool:
+		stream.poll()
+		return stream.get_status() != StreamPeerTCP.STATUS_CONNECTING
+	await Deadline.new(1.0).until(get_tree(), settled)
+	return stream.get_status() == StreamPeerTCP.STATUS_CONNECTED
