@@ -229,7 +229,7 @@ async fn run_edge(mut link: Link, behaviour: Servers, limits: watch::Sender<Opti
         tokio::select! {
             _ = heartbeat.tick() => {
                 beats += 1;
-                tell(&mut link.writer, edge_message::Body::Report(report(&servers, beats))).await;
+                tell(&mut link.writer, edge_message::Body::Report(edge_report(&servers, beats))).await;
             }
             message = link.reader.recv::<ToEdge>() => {
                 let Ok(Some(message)) = message else { return };
@@ -257,7 +257,7 @@ async fn run_edge(mut link: Link, behaviour: Servers, limits: watch::Sender<Opti
 }
 
 /// What an edge says at its `beats`th heartbeat: each server plays, somebody tries to, one packet in a hundred is lost.
-fn report(servers: &[String], beats: u64) -> EdgeReport {
+fn edge_report(servers: &[String], beats: u64) -> EdgeReport {
     let traffic = |id: &String| ServerTraffic {
         server_id: id.clone(),
         flows: 2,
