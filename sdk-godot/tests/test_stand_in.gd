@@ -3,6 +3,8 @@ extends "game_case.gd"
 
 const StandIn := preload("../addons/muster/server/stand_in.gd")
 
+## What players go by.
+var way: StandIn = null
 var frames := Engine.max_fps
 var sleep_usec := OS.low_processor_usage_mode_sleep_usec
 
@@ -12,9 +14,9 @@ func seat_before(is_web: bool) -> MusterAssignment:
 	var inner: Array[int] = [enet_port, web_port]
 	enet_port = free_port(true)
 	web_port = free_port(false)
-	var stand_in := StandIn.new()
-	add_child(stand_in)
-	var opened := stand_in.open("127.0.0.1", enet_port, web_port, inner[0], inner[1])
+	way = StandIn.new()
+	add_child(way)
+	var opened := way.open("127.0.0.1", enet_port, web_port, inner[0], inner[1])
 	equal(opened.ok, true, opened.message)
 	# What it asks of the engine is not for the other tests.
 	Engine.max_fps = frames
@@ -50,6 +52,26 @@ func test_a_player_by_enet_plays_by_way_of_it() -> void:
 
 func test_a_player_by_websocket_plays_by_way_of_it() -> void:
 	await plays(true)
+
+
+func test_a_websocket_whose_way_falls_silent_is_made_anew() -> void:
+	await start_server()
+	var client := client_at(branch("Client"))
+	client._connector.web_heartbeat_s = 0.5
+	var told: Array[String] = []
+	client.connection_lost.connect(func(why: MusterResult) -> void: told.append(why.code))
+	client.connection_regained.connect(
+		func(again: MusterConnection) -> void: told.append(again.seat_id)
+	)
+	var connection := await client.connect_to_seat(seat_before(true))
+	equal(connection.ok, true, connection.message)
+	# No end is sent, as by a network that goes away.
+	way.set_process(false)
+	await until(
+		func() -> bool: return told == (["connection_lost"] as Array[String]), "%s" % [told]
+	)
+	way.set_process(true)
+	await until(func() -> bool: return told.has("seat_1"), "%s" % [told])
 
 
 func test_where_nobody_listens_a_connection_ends() -> void:
