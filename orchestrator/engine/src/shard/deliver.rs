@@ -11,13 +11,14 @@ use futures_util::FutureExt;
 use crate::address::Address;
 use crate::context::{Context, answer_with, refusal};
 use crate::error::Failure;
+use crate::held;
 use crate::keyspace;
 use crate::kind::ReplyTo;
 use crate::limits::{HANDLER_TIMEOUT, NUDGE_GATHER};
 use crate::metrics;
 use crate::records::{Envelope, EnvelopeKind, Status};
 use crate::registry::{AnyMachine, Code, RawEvent, Registered};
-use crate::send;
+use crate::send::{self, Control};
 use crate::shard::batch::{Batch, TurnError};
 use crate::shard::working::{DRAIN, Working};
 
@@ -41,6 +42,7 @@ impl Batch<'_> {
             Ok(EnvelopeKind::Pause) => self.pause(address, working),
             Ok(EnvelopeKind::Resume) => self.resume(address, working, &[Status::Paused]),
             Ok(EnvelopeKind::Retry) => {
+                self.give_back(address, working).await?;
                 self.resume(address, working, &[Status::Failing, Status::Dead, Status::Blocked]);
             }
             Ok(EnvelopeKind::Cancel) if self.is_stuck_job(address, working) => {
@@ -81,6 +83,19 @@ impl Batch<'_> {
         } else {
             self.wake(address, working);
         }
+    }
+
+    /// Lets a workflow whose record can be read again have what was held from it.
+    async fn give_back(&mut self, address: &Address, working: &mut Working) -> Result<(), TurnError> {
+        if working.removed {
+            return Ok(());
+        }
+        if held::give_back(&mut self.tx, address, &working.record).await? {
+            send::control(&mut self.tx, address, Control::Retry);
+        } else if working.record.awake {
+            self.wake(address, working);
+        }
+        Ok(())
     }
 
     /// Delivers `envelope`, or lets it wait behind what waits already.
