@@ -303,7 +303,7 @@ impl<'a> Batch<'a> {
         let range = keyspace::parked(address);
         let rows = self.tx.get_range(&range.begin, &range.end, PARKED_PER_TURN, false).await?;
         for (key, row) in rows {
-            if !working.takes() {
+            if !self.drains(address, working) {
                 return Ok(());
             }
             let envelope = match Envelope::decode(row) {
@@ -322,7 +322,7 @@ impl<'a> Batch<'a> {
             self.done.taken += 1;
             self.deliver(address, working, envelope).await?;
         }
-        if working.record.parked > 0 && working.takes() {
+        if working.record.parked > 0 && self.drains(address, working) {
             working.set_own_timer(&mut self.tx, address, DRAIN, self.now_ms);
             self.done.more = true;
         } else if working.record.nudged {

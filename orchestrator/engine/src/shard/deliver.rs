@@ -27,6 +27,12 @@ impl Batch<'_> {
         self.turn.shared.registry.get(address.kind())
     }
 
+    /// Whether what waits with the workflow is delivered to it. A job reads that itself while it is under way.
+    pub(super) fn drains(&self, address: &Address, working: &Working) -> bool {
+        let is_under_way = working.is_there() && working.record.started;
+        working.takes() && (self.is_machine(address) || !is_under_way)
+    }
+
     pub(super) fn is_machine(&self, address: &Address) -> bool {
         self.code(address).is_some_and(|registered| matches!(registered.code, Code::Machine(_)))
     }
@@ -77,7 +83,7 @@ impl Batch<'_> {
         working.stand(&mut self.tx, address, Status::Running, "");
         working.record.attempts = 0;
         working.note(self.now_ms, "resumed".to_owned(), "");
-        if self.is_machine(address) {
+        if self.drains(address, working) {
             working.set_own_timer(&mut self.tx, address, DRAIN, self.now_ms);
             self.done.more = true;
         } else {
