@@ -1,4 +1,9 @@
 //! What the engine keeps in the store, as prost messages: fields are added, never renumbered.
+//!
+//! An older worker that rewrites a record drops the fields it does not know. What keeps that from happening to workflows is
+//! that work goes to the newest release and never back: so whoever adds a field here, or to a state, raises the
+//! version of a kind, of which a release is the sum. What is written beside workflows, in inboxes and as replies, is never
+//! rewritten; a lease or worker record is, by every release.
 
 use bytes::Bytes;
 use prost::Message as _;
