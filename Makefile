@@ -44,7 +44,7 @@ bench-store: ## Run the store's benchmark alone
 bench-engine: ## Run the durable engine's benchmark alone
 	@scripts/bench.sh engine
 
-bench-matchmaking: ## Run the benchmark of matchmaking's core alone
+bench-matchmaking: ## Run the benchmark of matchmaking alone
 	@scripts/bench.sh matchmaking
 
 bench-edge: ## Run the edge's benchmark alone, beside nginx and quilkin; needs root

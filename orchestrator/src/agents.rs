@@ -13,7 +13,7 @@ mod tests;
 
 pub(crate) use blobs::serve_build;
 #[cfg(test)]
-pub(crate) use desired::Told;
+pub(crate) use desired::{Next, Told};
 #[cfg(test)]
 pub(crate) use reports::{Inbox, apply as apply_reports};
 #[cfg(test)]

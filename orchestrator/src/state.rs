@@ -35,6 +35,6 @@ pub mod timers;
 pub mod tokens;
 pub mod workflows;
 
-pub use desired::{Desired, desired_for_node};
+pub use desired::{Desired, Generations, desired_for_node};
 pub use error::StateError;
-pub use routes::routes_for_region;
+pub use routes::{Routed, routes_for_region};

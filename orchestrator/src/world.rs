@@ -320,7 +320,9 @@ impl World {
 
     pub(crate) async fn desired(&self, node: NodeId) -> state::Desired {
         self.db
-            .read("desired", async |mut tx| state::desired_for_node(&mut tx, node).await)
+            .read("desired", async |mut tx| {
+                state::desired_for_node(&mut tx, node, &state::Generations::new()).await
+            })
             .await
             .expect("read")
     }
@@ -381,9 +383,11 @@ impl World {
     /// Edges serve the routes they are given, once.
     pub(crate) async fn play_edges(&self) {
         for (region, edge) in &self.edges {
-            let routes = self
+            let (_, routes) = self
                 .db
-                .read("routes", async |mut tx| state::routes_for_region(&mut tx, region).await)
+                .read("routes", async |mut tx| {
+                    state::routes_for_region(&mut tx, region, &state::Routed::default()).await
+                })
                 .await
                 .expect("read");
             let ok: Vec<ServerId> = routes.iter().filter_map(|route| route.server_id.parse().ok()).collect();

@@ -23,6 +23,9 @@ pub enum Profile {
 const LINK_IDLE: Duration = Duration::from_secs(6);
 /// A tunnel without a sign of life for this long is down: players wait for whoever is behind it.
 const TUNNEL_IDLE: Duration = Duration::from_secs(2);
+/// Keep-alives in that time. All but one may be lost before a connection is given up; and a peer that has been started
+/// again answers the next one with a reset, so that is how soon it is known.
+const KEEP_ALIVES: u32 = 6;
 /// Streams a peer may have open at once on a link: requests for blobs and logs.
 const LINK_STREAMS: u32 = 256;
 /// Streams an edge may have open at once to one agent: players' connections.
@@ -44,8 +47,7 @@ impl Profile {
         let mut config = TransportConfig::default();
         let idle = if self == Self::Link { LINK_IDLE } else { TUNNEL_IDLE };
         let timeout = IdleTimeout::try_from(idle).expect("seconds fit a QUIC timeout");
-        // A third of the timeout: two keep-alives may be lost before the connection is given up.
-        config.max_idle_timeout(Some(timeout)).keep_alive_interval(Some(idle / 3));
+        config.max_idle_timeout(Some(timeout)).keep_alive_interval(Some(idle / KEEP_ALIVES));
         config.max_concurrent_uni_streams(VarInt::from_u32(0));
         match self {
             Self::Link => {

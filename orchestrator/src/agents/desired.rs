@@ -4,93 +4,134 @@
 //! wanted no longer without being recorded as ended, everything is said again, because only then does
 //! an agent stop what it was not told of.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use muster_protocol::agent::{DesiredServers, ServerSpec};
+use muster_protocol::agent::DesiredServers;
+use muster_protocol::id::ServerId;
 
-use crate::state::Desired;
+use crate::state::{Desired, Generations};
 
 /// What an agent has been told on its present link.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
-    /// `None` until the first message.
-    servers: Option<BTreeMap<String, ServerSpec>>,
+    /// `None` until the first message, and when everything is to be said again.
+    servers: Option<Generations>,
+    /// Those it may forget.
     forget: BTreeSet<String>,
 }
 
+/// What to do next.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Next {
+    /// There is nothing to say.
+    Wait,
+    /// Say this, which counts as told from now on.
+    Say(DesiredServers),
+    /// Read again, for now everything is to be said.
+    ReadAgain,
+}
+
 impl Told {
-    /// The message that brings the agent from what it was told to `desired`, which counts as told from
-    /// now on; `None` if there is nothing to say.
-    pub(crate) fn advance(&mut self, desired: Desired) -> Option<DesiredServers> {
-        let forget: Vec<String> =
-            desired.forget.iter().filter(|id| !self.forget.contains(*id)).cloned().collect();
-        self.forget = desired.forget.into_iter().collect();
-        let wanted: BTreeMap<String, ServerSpec> =
-            desired.servers.into_iter().map(|spec| (spec.server_id.clone(), spec)).collect();
-        let message = match &self.servers {
-            Some(told) if told.keys().all(|id| wanted.contains_key(id) || self.forget.contains(id)) => {
-                let changed = wanted.values().filter(|spec| told.get(&spec.server_id) != Some(*spec));
-                DesiredServers { full: false, servers: changed.cloned().collect(), forget }
+    /// The servers it was told of, and need not be again.
+    pub(crate) fn known(&self) -> Generations {
+        self.servers.clone().unwrap_or_default()
+    }
+
+    /// What brings the agent from what it was told to `desired`, which has been read with what was [`Told::known`].
+    pub(crate) fn advance(&mut self, desired: Desired) -> Next {
+        let Desired { generations, servers, forget } = desired;
+        let new: Vec<String> = forget.iter().filter(|id| !self.forget.contains(*id)).cloned().collect();
+        self.forget = forget.into_iter().collect();
+        let has_ended = |id: &ServerId| self.forget.contains(&id.to_string());
+        let full = match &self.servers {
+            None => true,
+            Some(told) if told.keys().all(|id| generations.contains_key(id) || has_ended(id)) => false,
+            Some(_) => {
+                *self = Self::default();
+                return Next::ReadAgain;
             }
-            _ => DesiredServers { full: true, servers: wanted.values().cloned().collect(), forget },
         };
-        self.servers = Some(wanted);
-        (message.full || !message.servers.is_empty() || !message.forget.is_empty()).then_some(message)
+        self.servers = Some(generations);
+        if !full && servers.is_empty() && new.is_empty() {
+            return Next::Wait;
+        }
+        Next::Say(DesiredServers { full, servers, forget: new })
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use muster_protocol::agent::ServerSpec;
+
     use super::*;
 
-    fn desired(servers: &[(&str, u64)], forget: &[&str]) -> Desired {
-        let spec = |(id, generation): &(&str, u64)| ServerSpec {
-            server_id: (*id).to_owned(),
+    fn id(number: u128) -> ServerId {
+        muster_protocol::id::id_from_bytes(number.to_be_bytes())
+    }
+
+    /// As it is read for `told`.
+    fn desired(told: &Told, servers: &[(u128, u64)], forget: &[u128]) -> Desired {
+        let known = told.known();
+        let spec = |(number, generation): &(u128, u64)| ServerSpec {
+            server_id: id(*number).to_string(),
             generation: *generation,
             ..Default::default()
         };
+        let changed =
+            servers.iter().filter(|(number, generation)| known.get(&id(*number)) != Some(generation));
         Desired {
-            servers: servers.iter().map(spec).collect(),
-            forget: forget.iter().map(|id| (*id).to_owned()).collect(),
+            generations: servers.iter().map(|(number, generation)| (id(*number), *generation)).collect(),
+            servers: changed.map(spec).collect(),
+            forget: forget.iter().map(|number| id(*number).to_string()).collect(),
         }
     }
 
-    fn ids(message: &DesiredServers) -> Vec<&str> {
-        let mut ids: Vec<_> = message.servers.iter().map(|spec| spec.server_id.as_str()).collect();
-        ids.sort_unstable();
-        ids
+    fn said(told: &mut Told, servers: &[(u128, u64)], forget: &[u128]) -> DesiredServers {
+        let desired = desired(told, servers, forget);
+        match told.advance(desired) {
+            Next::Say(message) => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn ids(message: &DesiredServers) -> Vec<ServerId> {
+        message.servers.iter().map(|spec| spec.server_id.parse().expect("an id")).collect()
     }
 
     #[test]
     fn everything_comes_first_even_if_it_is_nothing() {
-        let message = Told::default().advance(desired(&[], &[])).expect("said");
+        let message = said(&mut Told::default(), &[], &[]);
         assert!(message.full && message.servers.is_empty());
-        let message = Told::default().advance(desired(&[("a", 1), ("b", 1)], &["c"])).expect("said");
+        let message = said(&mut Told::default(), &[(1, 1), (2, 1)], &[3]);
         assert!(message.full);
-        assert_eq!(ids(&message), ["a", "b"]);
-        assert_eq!(message.forget, ["c"]);
+        assert_eq!(ids(&message), [id(1), id(2)]);
+        assert_eq!(message.forget, [id(3).to_string()]);
     }
 
     #[test]
     fn then_only_what_changed() {
         let mut told = Told::default();
-        told.advance(desired(&[("a", 1), ("b", 1)], &[]));
-        assert_eq!(told.advance(desired(&[("a", 1), ("b", 1)], &[])), None);
-        let message = told.advance(desired(&[("a", 1), ("b", 2), ("c", 1)], &[])).expect("changed");
+        said(&mut told, &[(1, 1), (2, 1)], &[]);
+        let same = desired(&told, &[(1, 1), (2, 1)], &[]);
+        assert_eq!(told.advance(same), Next::Wait);
+        let message = said(&mut told, &[(1, 1), (2, 2), (3, 1)], &[]);
         assert!(!message.full);
-        assert_eq!(ids(&message), ["b", "c"]);
-        let message = told.advance(desired(&[("a", 1), ("c", 1)], &["b"])).expect("b ended");
+        assert_eq!(ids(&message), [id(2), id(3)]);
+        let message = said(&mut told, &[(1, 1), (3, 1)], &[2]);
         assert!(!message.full && message.servers.is_empty());
-        assert_eq!(message.forget, ["b"]);
-        assert_eq!(told.advance(desired(&[("a", 1), ("c", 1)], &["b"])), None);
+        assert_eq!(message.forget, [id(2).to_string()]);
+        let same = desired(&told, &[(1, 1), (3, 1)], &[2]);
+        assert_eq!(told.advance(same), Next::Wait);
     }
 
     #[test]
     fn what_is_unwanted_without_an_end_makes_everything_said_again() {
         let mut told = Told::default();
-        told.advance(desired(&[("a", 1), ("b", 1)], &[]));
-        let message = told.advance(desired(&[("a", 1)], &[])).expect("b is unwanted");
+        said(&mut told, &[(1, 1), (2, 1)], &[]);
+        let without = desired(&told, &[(1, 1)], &[]);
+        assert_eq!(told.advance(without), Next::ReadAgain);
+        let message = said(&mut told, &[(1, 1)], &[]);
         assert!(message.full);
-        assert_eq!(ids(&message), ["a"]);
+        assert_eq!(ids(&message), [id(1)]);
     }
 }

@@ -16,11 +16,11 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-use super::desired::Told;
+use super::desired::{Next, Told};
 use super::{blobs, reports};
 use crate::app::App;
 use crate::links::{AgentLink, AgentStatus, Ended, Greeting, pause_after};
-use crate::state::{self, Desired, StateError};
+use crate::state::{self, Desired, Generations, StateError};
 use crate::{clock, keyspace, lifecycle, metrics};
 
 /// How long an agent may take from its connection to its hello.
@@ -181,7 +181,7 @@ async fn tell(
     let mut told = Told::default();
     loop {
         let began = Instant::now();
-        let (desired, mut changed) = match read_desired(&app.db, node).await {
+        let (desired, mut changed) = match read_desired(&app.db, node, &told.known()).await {
             Ok(read) => read,
             Err(StateError::Store(StoreError::Closed)) => return Err(Ended::ShuttingDown),
             Err(error) => {
@@ -190,10 +190,12 @@ async fn tell(
                 continue;
             }
         };
-        let message = told.advance(desired);
+        let next = told.advance(desired);
         let pause = pause_after(began.elapsed());
-        if let Some(message) = message {
-            send(&mut writer, to_agent::Body::Desired(message), connection).await?;
+        match next {
+            Next::ReadAgain => continue,
+            Next::Say(message) => send(&mut writer, to_agent::Body::Desired(message), connection).await?,
+            Next::Wait => {}
         }
         // A watch that is lost tells nothing: looking again finds what changed, or that the store is closed.
         let pause = if changed.changed().await.is_ok() { pause } else { STORE_PAUSE };
@@ -201,9 +203,14 @@ async fn tell(
     }
 }
 
-pub(crate) async fn read_desired(db: &Database, node: NodeId) -> Result<(Desired, Watch), StateError> {
+/// What is wanted of `node` beyond what is `known`, with a watch on its changes.
+pub(crate) async fn read_desired(
+    db: &Database,
+    node: NodeId,
+    known: &Generations,
+) -> Result<(Desired, Watch), StateError> {
     db.read("desired servers", async |mut tx| {
-        let desired = state::desired_for_node(&mut tx, node).await?;
+        let desired = state::desired_for_node(&mut tx, node, known).await?;
         Ok((desired, tx.watch(&keyspace::node_revision(node))))
     })
     .await

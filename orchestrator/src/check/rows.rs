@@ -10,8 +10,8 @@ use crate::keyspace::Prefix;
 use crate::records::{
     ApiTokenRecord, AuthorityRecord, BuildRecord, EdgeFlowsRecord, EdgeLimitsRecord, EdgePortRecord,
     EdgeRecord, FleetHealthRecord, FleetRecord, FlowKeyRecord, JoinTokenRecord, LiveServer, MatchRecord,
-    MatchSeats, NamespaceRecord, NodeRecord, PlayerSeat, Pod, PublicLobby, QueuePartsRecord, QueueRecord,
-    QueueStatusRecord, QueueVersionRecord, RecordedTicketRecord, ReplicaRecord, SearchingTicket,
+    MatchSeats, NamespaceRecord, NodeRecord, PlacedServer, PlayerSeat, Pod, PublicLobby, QueuePartsRecord,
+    QueueRecord, QueueStatusRecord, QueueVersionRecord, RecordedTicketRecord, ReplicaRecord, SearchingTicket,
     ServerRecord, SigningKeyRecord, TagRecord, TicketRecord, UploadRecord,
 };
 use crate::state::kv;
@@ -98,6 +98,7 @@ pub fn describe(prefix: Prefix, value: &Bytes) -> Result<String, String> {
         Prefix::Server => read::<ServerRecord>(value),
         Prefix::ServerPod => read::<Pod>(value),
         Prefix::ServerLive => read::<LiveServer>(value),
+        Prefix::ServerOnNode => read::<PlacedServer>(value),
         Prefix::Node => read::<NodeRecord>(value),
         Prefix::Edge => read::<EdgeRecord>(value),
         Prefix::EdgePort => read::<EdgePortRecord>(value),
@@ -138,7 +139,6 @@ pub fn describe(prefix: Prefix, value: &Bytes) -> Result<String, String> {
         | Prefix::ServerPending
         | Prefix::ServerRouted
         | Prefix::ServerAwaitingRoutes
-        | Prefix::ServerOnNode
         | Prefix::ServerForget
         | Prefix::NodeByRegion
         | Prefix::EdgeByRegion

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use muster_protocol::edge::{Route, RouteFailure, RouteKey, RouteTable, RoutesApplied};
 use muster_protocol::id::ServerId;
 
+use crate::state::Routed;
+
 /// Tables an edge may have been sent without having answered. One that owes more is behind, and is
 /// disconnected: it gets one whole table when it is back.
 pub(crate) const MAX_UNANSWERED: usize = 64;
@@ -20,6 +22,8 @@ type Key = (u32, i32);
 pub(crate) struct Told {
     /// `None` until the first table.
     routes: Option<BTreeMap<Key, Route>>,
+    /// What those are made from.
+    known: Routed,
     unanswered: VecDeque<(u64, BTreeSet<ServerId>)>,
 }
 
@@ -33,32 +37,34 @@ pub(crate) struct Answer {
 }
 
 impl Told {
-    /// The table that brings the edge to `routes`, which count as told from now on; `None` if there is
-    /// nothing to say.
-    pub(crate) fn advance(&mut self, revision: u64, routes: Vec<Route>) -> Option<RouteTable> {
-        let wanted: BTreeMap<Key, Route> =
-            routes.into_iter().filter_map(|route| Some((key_of(&route)?, route))).collect();
-        let table = match &self.routes {
-            None => RouteTable {
-                revision,
-                full: true,
-                routes: wanted.values().cloned().collect(),
-                remove: Vec::new(),
-            },
-            Some(told) => RouteTable {
-                revision,
-                full: false,
-                routes: wanted
-                    .iter()
-                    .filter(|(key, route)| told.get(*key) != Some(*route))
-                    .map(|(_, route)| route.clone())
-                    .collect(),
-                remove: told
-                    .keys()
-                    .filter(|key| !wanted.contains_key(*key))
-                    .map(|(edge_port, protocol)| RouteKey { edge_port: *edge_port, protocol: *protocol })
-                    .collect(),
-            },
+    /// What it has been told is made from: only what is not known by it need be read.
+    pub(crate) fn known(&self) -> Routed {
+        self.known.clone()
+    }
+
+    /// The table that brings the edge to the routes of `routed`, which count as told from now on; `None` if there is
+    /// nothing to say. `read` are those of them that were not [`Told::known`].
+    pub(crate) fn advance(&mut self, revision: u64, routed: Routed, read: Vec<Route>) -> Option<RouteTable> {
+        let read: BTreeMap<Key, Route> =
+            read.into_iter().filter_map(|route| Some((key_of(&route)?, route))).collect();
+        self.known = routed;
+        let (table, wanted) = match self.routes.take() {
+            None => {
+                let routes = read.values().cloned().collect();
+                (RouteTable { revision, full: true, routes, remove: Vec::new() }, read)
+            }
+            Some(mut told) => {
+                let changed = read.iter().filter(|(key, route)| told.get(*key) != Some(*route));
+                let routes = changed.map(|(_, route)| route.clone()).collect();
+                let is_over = |route: &Route| {
+                    route.server_id.parse().is_ok_and(|server| !self.known.servers.contains(&server))
+                };
+                let over = told.extract_if(.., |key, route| is_over(route) && !read.contains_key(key));
+                let remove =
+                    over.map(|((edge_port, protocol), _)| RouteKey { edge_port, protocol }).collect();
+                told.extend(read);
+                (RouteTable { revision, full: false, routes, remove }, told)
+            }
         };
         self.routes = Some(wanted);
         if !table.full && table.routes.is_empty() && table.remove.is_empty() {
@@ -112,6 +118,15 @@ mod tests {
         }
     }
 
+    /// As they are read for an edge that was told other routes.
+    fn advance(told: &mut Told, revision: u64, routes: Vec<Route>) -> Option<RouteTable> {
+        let servers = routes.iter().filter_map(|route| route.server_id.parse().ok()).collect();
+        let known = told.known();
+        let is_new = |route: &Route| !known.servers.contains(&route.server_id.parse().expect("an id"));
+        let read = routes.into_iter().filter(is_new).collect();
+        told.advance(revision, Routed { servers, ..Routed::default() }, read)
+    }
+
     fn applied(revision: u64, failures: Vec<RouteFailure>) -> RoutesApplied {
         RoutesApplied { revision, failures }
     }
@@ -130,27 +145,39 @@ mod tests {
     fn the_whole_table_first_then_changes() {
         let (one, two) = (ServerId::new(), ServerId::new());
         let mut told = Told::default();
-        let table = told.advance(3, vec![route(7000, one)]).expect("said");
+        let table = advance(&mut told, 3, vec![route(7000, one)]).expect("said");
         assert!(table.full);
-        assert_eq!(told.advance(4, vec![route(7000, one)]), None);
-        let table = told.advance(5, vec![route(7000, one), route(7001, two)]).expect("changed");
+        assert_eq!(advance(&mut told, 4, vec![route(7000, one)]), None);
+        let table = advance(&mut told, 5, vec![route(7000, one), route(7001, two)]).expect("changed");
         assert!(!table.full && table.remove.is_empty());
         assert_eq!(table.routes, [route(7001, two)]);
-        let table = told.advance(6, vec![route(7001, two)]).expect("changed");
+        let table = advance(&mut told, 6, vec![route(7001, two)]).expect("changed");
         assert_eq!(table.remove, [RouteKey { edge_port: 7000, protocol: UDP }]);
         assert!(table.routes.is_empty());
         // The port goes to another server: one change, no removal.
-        let table = told.advance(7, vec![route(7001, one)]).expect("changed");
+        let table = advance(&mut told, 7, vec![route(7001, one)]).expect("changed");
         assert!(table.remove.is_empty());
         assert_eq!(table.routes, [route(7001, one)]);
+    }
+
+    #[test]
+    fn where_tunnels_end_anew_is_said_of_all_it_concerns() {
+        let (one, two) = (ServerId::new(), ServerId::new());
+        let mut told = Told::default();
+        advance(&mut told, 1, vec![route(7000, one), route(7001, two)]);
+        let moved = Route { tunnel_addresses: vec!["elsewhere".into()], ..route(7001, two) };
+        let routed = Routed { servers: [one, two].into(), ..Routed::default() };
+        let table = told.advance(2, routed, vec![route(7000, one), moved.clone()]).expect("changed");
+        assert!(!table.full && table.remove.is_empty());
+        assert_eq!(table.routes, [moved]);
     }
 
     #[test]
     fn answers_say_which_servers_are_reached() {
         let (one, two) = (ServerId::new(), ServerId::new());
         let mut told = Told::default();
-        told.advance(1, vec![route(7000, one)]);
-        told.advance(2, vec![route(7000, one), route(7001, two)]);
+        advance(&mut told, 1, vec![route(7000, one)]);
+        advance(&mut told, 2, vec![route(7000, one), route(7001, two)]);
         let answer = told.answered(applied(2, vec![failure(7001, two)]));
         assert_eq!(answer.served, [one]);
         assert_eq!(answer.failures.len(), 1);
@@ -161,8 +188,8 @@ mod tests {
     fn a_failure_of_a_route_taken_back_is_no_failure() {
         let (one, two) = (ServerId::new(), ServerId::new());
         let mut told = Told::default();
-        told.advance(1, vec![route(7000, one)]);
-        told.advance(2, vec![route(7000, two)]);
+        advance(&mut told, 1, vec![route(7000, one)]);
+        advance(&mut told, 2, vec![route(7000, two)]);
         let answer = told.answered(applied(1, vec![failure(7000, one)]));
         assert_eq!(answer, Answer::default());
     }
@@ -172,7 +199,7 @@ mod tests {
         let mut told = Told::default();
         for revision in 0..=MAX_UNANSWERED as u64 {
             assert!(!told.is_behind());
-            told.advance(revision, vec![route(7000 + revision as u32, ServerId::new())]);
+            advance(&mut told, revision, vec![route(7000 + revision as u32, ServerId::new())]);
         }
         assert!(told.is_behind());
     }

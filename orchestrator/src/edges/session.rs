@@ -24,7 +24,7 @@ use super::routes::{Answer, MAX_UNANSWERED, Told};
 use crate::app::App;
 use crate::lifecycle::StepError;
 use crate::links::{EdgeLink, Ended, pause_after};
-use crate::state::{self, StateError, kv};
+use crate::state::{self, Routed, StateError, kv};
 use crate::{clock, installation, keyspace, lifecycle, metrics};
 
 /// How long an edge may take from its connection to its hello.
@@ -179,7 +179,8 @@ async fn tell(
     let mut limits_told = None;
     loop {
         let began = Instant::now();
-        let (wanted, mut changed) = match read_wanted(&app.db, region).await {
+        let known = lock(told).known();
+        let (wanted, mut changed) = match read_wanted(&app.db, region, &known).await {
             Ok(read) => read,
             Err(StateError::Store(StoreError::Closed)) => return Err(Ended::ShuttingDown),
             Err(error) => {
@@ -190,7 +191,7 @@ async fn tell(
         };
         let (table, behind) = {
             let mut told = lock(told);
-            (told.advance(wanted.revision, wanted.routes), told.is_behind())
+            (told.advance(wanted.revision, wanted.routed, wanted.routes), told.is_behind())
         };
         if behind {
             return Err(Ended::Behind);
@@ -214,18 +215,24 @@ async fn tell(
 /// What the edges of a region are to do.
 pub(crate) struct Wanted {
     pub(crate) revision: u64,
+    pub(crate) routed: Routed,
+    /// Those that were not known.
     pub(crate) routes: Vec<Route>,
     pub(crate) limits: EdgeLimits,
 }
 
-/// Reads it, with a watch on its changes.
-pub(crate) async fn read_wanted(db: &Database, region: &str) -> Result<(Wanted, Watch), StateError> {
+/// Reads it, as far as it is not `known`, with a watch on its changes.
+pub(crate) async fn read_wanted(
+    db: &Database,
+    region: &str,
+    known: &Routed,
+) -> Result<(Wanted, Watch), StateError> {
     let key = keyspace::region_revision(region);
     db.read("region routes", async |mut tx| {
         let revision = u64::try_from(kv::peek_number(&mut tx, &key).await?).unwrap_or(0);
-        let routes = state::routes_for_region(&mut tx, region).await?;
+        let (routed, routes) = state::routes_for_region(&mut tx, region, known).await?;
         let limits = state::edge_limits::peek(&mut tx, region).await?.to_wire();
-        Ok((Wanted { revision, routes, limits }, tx.watch(&key)))
+        Ok((Wanted { revision, routed, routes, limits }, tx.watch(&key)))
     })
     .await
 }

@@ -174,6 +174,11 @@ pub fn matches_waiting(namespace: &str, fleet: &str) -> KeyRange {
     KeyRange::under(&(Prefix::MatchWaiting as u16, namespace, fleet))
 }
 
+/// Waiting matches of a fleet in a region.
+pub fn matches_waiting_in(namespace: &str, fleet: &str, region: &str) -> KeyRange {
+    KeyRange::under(&(Prefix::MatchWaiting as u16, namespace, fleet, region))
+}
+
 /// Region and match of a [`match_waiting`] key.
 pub fn split_match_waiting(key: &[u8]) -> Option<(String, MatchId)> {
     unpack::<(u16, String, String, String, Uuid)>(key)

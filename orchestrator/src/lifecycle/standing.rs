@@ -1,12 +1,16 @@
 //! What keeps a fleet from what was asked, in words: read from the store without conflict.
+//!
+//! Everybody who waits for a server is told, and when servers are scarce those are many. So nothing is read that grows
+//! with servers or with those who wait: numbers are, where they are kept.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use muster_store::Transaction;
 
 use super::backoff;
 use crate::records::{FleetHealthRecord, FleetRecord, RegionTarget, ServerRecord, ServerState};
 use crate::state::regions::RegionMachines;
+use crate::state::servers::StateCounts;
 use crate::state::{StateError, fleets, health, matches, regions, servers};
 
 /// What keeps a fleet from what was asked, in all its regions or in one; empty if nothing does.
@@ -23,28 +27,39 @@ pub async fn waiting_for(
     if record.deleting {
         return Ok(vec![format!("fleet {fleet} is being deleted; it goes when its servers have ended")]);
     }
-    let machines = regions::list(tx).await?;
     let healths = health::of_fleet(tx, namespace, fleet).await?;
-    let live = servers::live(tx, namespace, fleet).await?;
-    let waiting = matches::waiting(tx, namespace, fleet).await?;
-    let mut obstacles = Vec::new();
+    let counts = servers::counts(tx, namespace, fleet).await?;
+    let (mut obstacles, none) = (Vec::new(), StateCounts::new());
     for (name, target) in record.regions.iter().filter(|(name, _)| region.is_none_or(|one| one == *name)) {
-        let here = || live.iter().filter(|server| server.region == *name);
-        let pending = match here().find(|server| server.state == ServerState::Pending) {
-            Some(server) => servers::peek(tx, server.id).await?,
+        let here = counts.get(name).unwrap_or(&none);
+        if !is_short(tx, &record, (name, *target), here).await? {
+            continue;
+        }
+        let pending = match here.get(&ServerState::Pending) {
+            Some(_) => servers::oldest_pending(tx, namespace, fleet, name).await?,
             None => None,
         };
-        let standing = Standing {
-            target: *target,
-            live: here().count(),
-            ready: here().filter(|server| server.state == ServerState::Ready).count(),
-            waiting: waiting.iter().filter(|(region, _)| region == name).count(),
-            pending: pending.as_ref(),
-            health: healths.get(name),
-        };
+        let live = here.iter().filter(|(state, _)| !state.is_final()).map(|(_, count)| *count).sum();
+        let standing =
+            Standing { target: *target, live, pending: pending.as_ref(), health: healths.get(name) };
+        let machines = regions::of(tx, name).await?;
         obstacles.extend(of_region(&record, name, &standing, &machines, now_ms));
     }
     Ok(obstacles)
+}
+
+/// Whether a region has fewer servers ready than are to be warm and wanted by matches that wait.
+async fn is_short(
+    tx: &mut Transaction,
+    fleet: &FleetRecord,
+    (region, target): (&str, RegionTarget),
+    here: &StateCounts,
+) -> Result<bool, StateError> {
+    let ready = here.get(&ServerState::Ready).copied().unwrap_or(0);
+    let Some(spare) = ready.checked_sub(target.warm) else { return Ok(true) };
+    let waiting =
+        matches::count_waiting(tx, (&fleet.namespace, &fleet.name, region), spare.saturating_add(1)).await?;
+    Ok(waiting > spare)
 }
 
 /// That servers fail in a region, why, and what mends it.
@@ -60,9 +75,7 @@ pub(crate) fn failing(health: &FleetHealthRecord, region: &str) -> String {
 
 struct Standing<'a> {
     target: RegionTarget,
-    live: usize,
-    ready: usize,
-    waiting: usize,
+    live: u32,
     pending: Option<&'a ServerRecord>,
     health: Option<&'a FleetHealthRecord>,
 }
@@ -71,16 +84,11 @@ fn of_region(
     fleet: &FleetRecord,
     region: &str,
     standing: &Standing<'_>,
-    machines: &BTreeMap<String, RegionMachines>,
+    machines: &RegionMachines,
     now_ms: u64,
 ) -> BTreeSet<String> {
     let mut obstacles = BTreeSet::new();
-    let wanted = standing.target.warm as usize + standing.waiting;
-    if standing.ready >= wanted {
-        return obstacles;
-    }
-    let unserved = RegionMachines::default();
-    obstacles.extend(machines.get(region).unwrap_or(&unserved).obstacle(region));
+    obstacles.extend(machines.obstacle(region));
     if let Some(pending) = standing.pending
         && !pending.detail.is_empty()
     {
@@ -97,7 +105,7 @@ fn of_region(
             health.consecutive_failures
         ));
     }
-    if standing.live >= standing.target.max as usize {
+    if standing.live >= standing.target.max {
         obstacles.insert(format!(
             "there are {} servers in region {region}, its max is {}; raise regions.{region}.max or wait until \
              games end",

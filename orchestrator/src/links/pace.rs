@@ -5,8 +5,8 @@
 
 use std::time::Duration;
 
-/// A link pauses this many times as long as it worked: it takes at most a fifth of one core.
-const PAUSE_FACTOR: u32 = 4;
+/// A link pauses this many times as long as it worked: it takes at most a tenth of one core.
+const PAUSE_FACTOR: u32 = 9;
 /// Longest pause.
 const MAX_PAUSE: Duration = Duration::from_millis(250);
 
@@ -21,7 +21,7 @@ mod tests {
 
     #[test]
     fn the_pause_follows_the_work_up_to_a_bound() {
-        assert_eq!(pause_after(Duration::from_millis(1)), Duration::from_millis(4));
+        assert_eq!(pause_after(Duration::from_millis(1)), Duration::from_millis(9));
         assert_eq!(pause_after(Duration::from_secs(9)), MAX_PAUSE);
         assert_eq!(pause_after(Duration::MAX), MAX_PAUSE);
     }

@@ -1,6 +1,7 @@
 //! What matches of a queue, or of lobbies, can hope for: where servers are or could be, and what is in the way.
 //!
-//! Read from the store without conflict; commits check again what matters.
+//! Read from the store without conflict; commits check again what matters. Every pass of every matchmaker reads it, so it
+//! is made of numbers and not of all that they count.
 
 use std::collections::BTreeMap;
 
@@ -52,17 +53,20 @@ pub(crate) async fn of_fleet(
 ) -> Result<Outlook, StateError> {
     let (namespace, name) = (&fleet.namespace, &fleet.name);
     let machines = regions::list(tx).await?;
-    let live = servers::live(tx, namespace, name).await?;
-    let waiting = matches::waiting(tx, namespace, name).await?;
+    let counts = servers::counts(tx, namespace, name).await?;
     let mut tallies: BTreeMap<&str, Tally> = BTreeMap::new();
-    for server in &live {
-        let tally = tallies.entry(&server.region).or_default();
-        tally.live += 1;
-        tally.warm += u32::from(server.state == ServerState::Ready);
-        tally.unclaimed += u32::from(server.state.is_unclaimed());
-    }
-    for (region, _) in &waiting {
-        tallies.entry(region).or_default().waiting += 1;
+    for (region, target) in &fleet.regions {
+        let mut tally = Tally::default();
+        for (state, count) in counts.get(region).into_iter().flatten().filter(|(state, _)| !state.is_final())
+        {
+            tally.live += count;
+            tally.warm += if *state == ServerState::Ready { *count } else { 0 };
+            tally.unclaimed += if state.is_unclaimed() { *count } else { 0 };
+        }
+        // Beyond what there can be servers for, it does not matter how many wait.
+        let most = tally.unclaimed + target.max.saturating_sub(tally.live);
+        tally.waiting = matches::count_waiting(tx, (namespace, name, region), most).await?;
+        tallies.insert(region, tally);
     }
     let mut outlook = judge(fleet, regions, &machines, &tallies);
     for (region, health) in health::of_fleet(tx, namespace, name).await? {

@@ -243,14 +243,14 @@ async fn serve_agent(
 async fn tell_agent(db: &Database, node: NodeId, to: &mpsc::Sender<DesiredServers>) {
     let mut told = agents::Told::default();
     loop {
-        let Ok((desired, mut changed)) = agents::read_desired(db, node).await else {
+        let Ok((desired, mut changed)) = agents::read_desired(db, node, &told.known()).await else {
             tokio::time::sleep(STORE_PAUSE).await;
             continue;
         };
-        if let Some(message) = told.advance(desired)
-            && to.send(message).await.is_err()
-        {
-            return;
+        match told.advance(desired) {
+            agents::Next::ReadAgain => continue,
+            agents::Next::Say(message) if to.send(message).await.is_err() => return,
+            agents::Next::Say(_) | agents::Next::Wait => {}
         }
         if changed.changed().await.is_err() {
             return;
@@ -308,13 +308,14 @@ async fn serve_edge(
 async fn tell_edge(db: &Database, told: &Mutex<edges::Told>, to: &mpsc::Sender<to_edge::Body>) {
     let mut limits_told = None;
     loop {
-        let Ok((wanted, mut changed)) = edges::read_wanted(db, REGION).await else {
+        let known = told.lock().expect("whole").known();
+        let Ok((wanted, mut changed)) = edges::read_wanted(db, REGION, &known).await else {
             tokio::time::sleep(STORE_PAUSE).await;
             continue;
         };
         let (table, behind) = {
             let mut told = told.lock().expect("whole");
-            (told.advance(wanted.revision, wanted.routes), told.is_behind())
+            (told.advance(wanted.revision, wanted.routed, wanted.routes), told.is_behind())
         };
         if behind {
             return;

@@ -1,36 +1,60 @@
-//! What a node's agent is asked to do, whole, as the link's messages say it.
+//! What a node's agent is asked to do, as the link's messages say it.
+//!
+//! Nodes have many servers, and each change of one makes their links look. So what a server is asked is read only where
+//! its generation, which goes up with whatever it is asked, is not the one that is known.
+
+use std::collections::BTreeMap;
 
 use muster_protocol::agent as wire;
-use muster_protocol::id::NodeId;
+use muster_protocol::id::{NodeId, ServerId};
 use muster_store::Transaction;
 
 use super::{StateError, kv, matches, servers};
 use crate::keyspace;
-use crate::records::{Goal, MatchRecord, Pod, PortProtocol, ServerRecord};
+use crate::records::{Goal, MatchRecord, PlacedServer, Pod, PortProtocol, ServerRecord};
 
 /// Most servers placed on one node.
 pub const MAX_SERVERS_PER_NODE: usize = 4_096;
 /// Most ended servers an agent is told at once to forget; the rest follow later.
 const MAX_FORGET: usize = 4_096;
 
+/// Generations of servers, as their agent is asked to have them.
+pub type Generations = BTreeMap<ServerId, u64>;
+
 /// Everything a node's agent is asked to do.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Desired {
     /// Servers it is to have; whatever else it runs is to be stopped.
+    pub generations: Generations,
+    /// What those of them are asked whose generation was not known.
     pub servers: Vec<wire::ServerSpec>,
     /// Servers (by id) whose end it reported and which it may forget.
     pub forget: Vec<String>,
 }
 
-/// What the agent of `node` is asked to do. Changes with [`keyspace::node_revision`]; read both in one
-/// transaction, or the revision first. Does not conflict.
-pub async fn desired_for_node(tx: &mut Transaction, node: NodeId) -> Result<Desired, StateError> {
+/// What the agent of `node` is asked to do, of which servers in the generations of `known` need not be told. Changes with
+/// [`keyspace::node_revision`]; read both in one transaction, or the revision first. Does not conflict.
+pub async fn desired_for_node(
+    tx: &mut Transaction,
+    node: NodeId,
+    known: &Generations,
+) -> Result<Desired, StateError> {
     let mut desired = Desired::default();
-    for key in kv::scan_keys(tx, &keyspace::servers_on_node(node), MAX_SERVERS_PER_NODE).await? {
+    let range = keyspace::servers_on_node(node);
+    for (key, placed) in kv::scan::<PlacedServer>(tx, &range, MAX_SERVERS_PER_NODE).await? {
         let Some(id) = keyspace::last_id(&key) else { continue };
+        // Rows of before generations were kept in them have 0, which no server has that was placed.
+        if placed.generation > 0 && known.get(&id) == Some(&placed.generation) {
+            desired.generations.insert(id, placed.generation);
+            continue;
+        }
         let (Some(record), Some(pod)) = (servers::peek(tx, id).await?, servers::pod(tx, id).await?) else {
             continue;
         };
+        desired.generations.insert(id, record.generation);
+        if known.get(&id) == Some(&record.generation) {
+            continue;
+        }
         let claimed = match record.match_id() {
             Some(match_id) => matches::peek(tx, match_id).await?,
             None => None,

@@ -174,6 +174,16 @@ pub async fn waiting(
     Ok(keys.iter().filter_map(|key| keyspace::split_match_waiting(key)).collect())
 }
 
+/// How many matches wait for a server of a fleet in a region, counted up to `most`, without conflicting.
+pub(crate) async fn count_waiting(
+    tx: &mut Transaction,
+    (namespace, fleet, region): (&str, &str, &str),
+    most: u32,
+) -> Result<u32, StateError> {
+    let range = keyspace::matches_waiting_in(namespace, fleet, region);
+    Ok(kv::scan_keys(tx, &range, most as usize).await?.len() as u32)
+}
+
 /// Matches that a queue fills whose keys follow `after`, at most `limit`, with their keys, without conflicting.
 pub(crate) async fn open(
     tx: &mut Transaction,

@@ -54,6 +54,12 @@ pub fn is_usable(node: &NodeRecord) -> bool {
     node.connected && node.unable.is_empty() && !node.lost
 }
 
+/// A region's machines, without conflicting.
+pub async fn of(tx: &mut Transaction, region: &str) -> Result<RegionMachines, StateError> {
+    let nodes = nodes::list_in_region(tx, region).await?;
+    Ok(RegionMachines { nodes, edges: edges::peek_in_region(tx, region).await? })
+}
+
 /// Every region that has a machine, by name, without conflicting.
 pub async fn list(tx: &mut Transaction) -> Result<BTreeMap<String, RegionMachines>, StateError> {
     let mut regions: BTreeMap<String, RegionMachines> = BTreeMap::new();

@@ -12,8 +12,10 @@ use prost::Message;
 
 use super::{StateError, fleets, kv, nodes, ports, workflows};
 use crate::keyspace;
-use crate::records::{Goal, LiveServer, Pod, ServerRecord, ServerState};
+use crate::records::{Goal, LiveServer, PlacedServer, Pod, ServerRecord, ServerState};
 
+/// Servers that wait for a node, looked at for one of a fleet.
+const LOOKED_AT: usize = 16;
 /// Most live servers of a fleet in one region that a pass over the fleet looks at.
 pub const MAX_LIVE_PER_FLEET: usize = 20_000;
 /// Most rows of counters read at once: states of fleets in regions.
@@ -154,7 +156,8 @@ impl Rows {
             rows.add(keyspace::server_routed(region, id));
         }
         if let Some(node) = record.node_id() {
-            rows.add(keyspace::server_on_node(node, id));
+            let placed = PlacedServer { generation: record.generation };
+            rows.0.insert(keyspace::server_on_node(node, id), placed.encode_to_vec());
         }
         rows
     }
@@ -262,6 +265,24 @@ pub(crate) async fn warm_from(
         keys.extend(kv::scan_keys(tx, &all.until(start), limit - keys.len()).await?);
     }
     Ok(keys.iter().filter_map(|key| keyspace::last_id(key)).collect())
+}
+
+/// The server of a fleet that has waited longest for a node of a region, if it is among the [`LOOKED_AT`] that have of all
+/// fleets; without conflicting.
+pub async fn oldest_pending(
+    tx: &mut Transaction,
+    namespace: &str,
+    fleet: &str,
+    region: &str,
+) -> Result<Option<ServerRecord>, StateError> {
+    let keys = kv::scan_keys(tx, &keyspace::servers_pending_in(region), LOOKED_AT).await?;
+    for server in keys.iter().filter_map(|key| keyspace::last_id(key)) {
+        let found = peek(tx, server).await?;
+        if found.as_ref().is_some_and(|record| record.namespace == namespace && record.fleet == fleet) {
+            return Ok(found);
+        }
+    }
+    Ok(None)
 }
 
 /// Servers by state.

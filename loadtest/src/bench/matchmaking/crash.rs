@@ -33,8 +33,8 @@ const KILLS: u64 = 20;
 const RATE: u64 = 500;
 /// Time before the first kill and after the last, in which nothing goes wrong.
 const CALM_S: u64 = 10;
-/// Between two kills: long enough to be at work again, and at moments of every kind.
-const BETWEEN_MS: std::ops::Range<u64> = 1_500..2_500;
+/// Between two kills: long enough to be at work again, so that what one costs is not added to the next's.
+const BETWEEN_MS: std::ops::Range<u64> = 4_000..6_000;
 /// How long players wait for a match, in seconds, and ask again while nobody answers.
 const PATIENCE: Duration = Duration::from_mins(1);
 /// Pauses of a client that got no answer, the first and the longest, as an SDK's.

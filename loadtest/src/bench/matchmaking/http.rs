@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, ensure};
+use anyhow::{Context as _, bail, ensure};
 use muster_client::Client;
 use muster_protocol::api::{TicketRequest, TicketState};
 use muster_protocol::id::MatchId;
@@ -31,6 +31,8 @@ const RATE: u64 = 1_000;
 const SECONDS: u64 = 10;
 /// Warm servers in each region: more than there are matches.
 const WARM: u32 = 1_000;
+/// Players who come before it is measured, enough for some matches.
+const BEFOREHAND: u64 = 50;
 /// Longest that one may wait for its match; the last of all may find too few others.
 const PATIENCE_S: u32 = 20;
 /// Name of queue and fleet.
@@ -40,6 +42,7 @@ pub(super) async fn run(stage: &mut Stage, steps: &mut Steps) -> anyhow::Result<
     let text = format!("{WARM} servers to ready in each region, by stand-ins");
     steps.run("warm_http", &text, stage.warm(NAME, WARM, WARM)).await?;
     stage.studio.apply_queue(&population::open_queue(NAME, NAME)).await?;
+    steps.run("beforehand", "HTTP: first matches", beforehand(&stage.player)).await?;
     let text = format!("HTTP: {RATE} tickets a second, each waits for its server");
     let waits = steps.run("assign", &text, assign(&stage.player)).await?;
     stage.studio.pause_queue(NAME).await?;
@@ -75,6 +78,24 @@ async fn ask(client: &Client) -> anyhow::Result<f64> {
         client??;
     }
     Ok(taken.load(Ordering::Relaxed) as f64 / began.elapsed().as_secs_f64())
+}
+
+/// Has the queue's matchmaker at its work before anything is measured.
+async fn beforehand(client: &Client) -> anyhow::Result<()> {
+    let mut random = StdRng::seed_from_u64(3);
+    // Dropped, and those with it who find nobody any more.
+    let mut players = JoinSet::new();
+    for number in 0..BEFOREHAND {
+        let client = client.clone();
+        let request = population::request(NAME, RATE * SECONDS + number, &mut random);
+        players.spawn(async move { play(&client, &request).await });
+    }
+    while let Some(player) = players.join_next().await {
+        if player??.1.is_some() {
+            return Ok(());
+        }
+    }
+    bail!("of {BEFOREHAND} players nobody was matched")
 }
 
 /// When a player's ticket was taken, and when its server was known, if it was.
