@@ -24,22 +24,16 @@ SECOND_EDGE=127.0.0.2
 
 # Its servers are found, and taken away, by it.
 namespace="bench/run-$$"
-run_label="muster.test.run=godot-bench-$$"
-results="$REPO_ROOT/target/godot/bench"
-work="$results/stack"
-figures="$results/figures.txt"
 declare -A pids=()
 
 clean_up() {
-    docker ps -aq --filter "label=$run_label" | xargs -r docker rm -f >/dev/null 2>&1 || true
+    end_run
     local process
     for process in "${pids[@]}"; do kill -INT "$process" 2>/dev/null || true; done
     # An agent leaves its servers running.
     docker ps -aq --filter "label=muster.namespace=$namespace" | xargs -r docker rm -f >/dev/null 2>&1 || true
     wait
 }
-trap clean_up EXIT
-
 build_image() {
     mkdir -p "$results/image"
     cp -R sdk-godot/. "$results/image"
@@ -98,25 +92,14 @@ start_edge() {
 
 edges_are_connected() { [ "$(muster --json edges ls 2>/dev/null | grep -c '"connected": *true')" = "$1" ]; }
 
-# player NAME ARGUMENT...: one player, its lines in a log; the container is left to its end.
-player() {
-    local name="$1"
-    shift
-    mkdir -p "$results/home-$name"
-    docker run --rm --init --network host --label "$run_label" --name "muster-bench-$$-$name" \
-        --user "$(id -u):$(id -g)" --env HOME=/home --volume "$results/home-$name":/home \
-        --env MUSTER_URL --env MUSTER_TOKEN="$(cat "$work/.muster/client-token")" \
-        "$IMAGE" -- --player "$name" "$@" >>"$results/$name.log" 2>&1
-}
+# player NAME ARGUMENT...
+player() { play_as "$1" "$IMAGE" -- --player "$@"; }
 
 now_ms() { date +%s%3N; }
 
 # next_server: takes away the server of the match that is over; the next one becomes ready.
 next_server() {
-    local server
-    for server in $(muster --json server ls --state allocated | grep -o 'srv_[a-z0-9]*' | sort -u); do
-        muster server stop "$server" >/dev/null || return
-    done
+    stop_allocated || return
     wait_until "$READY_DEADLINE_S" "a ready server" server_is ready
 }
 
@@ -167,7 +150,7 @@ kill_edges() {
         wait_until "$PLAY_DEADLINE_S" "an answer by another edge" has "$name" pause_to_ms 1
         figure "first answer after the kill of the edge: $(($(of "$name" pause_to_ms) - killed_ms)) ms"
         [ "$(of "$name" seat)" = "$seat" ] || die "the player sat in $seat and came back to $(of "$name" seat)"
-        docker kill "muster-bench-$$-$name" >/dev/null
+        docker kill "muster-$run-$name" >/dev/null
         wait "$player_pid" || true
         start_edge second "$SECOND_EDGE"
         wait_until "$START_DEADLINE_S" "the second edge" edges_are_connected 2
@@ -184,7 +167,7 @@ kill_clients() {
     for ((round = 1; round <= ROUNDS; round++)); do
         # As above.
         sleep 2
-        docker kill "muster-bench-$$-$name" >/dev/null
+        docker kill "muster-$run-$name" >/dev/null
         wait "$player_pid" || true
         killed_ms="$(now_ms)"
         player "$name" --stay &
@@ -195,12 +178,13 @@ kill_clients() {
             "then its seat after $(($(of "$name" seat_ms) - began_ms)) ms, first answer after $(($(of "$name" answered_ms) - began_ms)) ms"
         [ "$(of "$name" seat)" = "$seat" ] || die "the player sat in $seat and came back to $(of "$name" seat)"
     done
-    docker kill "muster-bench-$$-$name" >/dev/null
+    docker kill "muster-$run-$name" >/dev/null
     wait "$player_pid" || true
 }
 
-rm -rf "$results"
-mkdir -p "$results"
+begin_run godot-bench godot/bench
+trap clean_up EXIT
+figures="$results/figures.txt"
 step "set up what is missing" scripts/setup.sh docker godot
 step "build the benchmark's image" build_image
 MUSTER="$(realpath "${1:-target/debug/muster}")"

@@ -1,14 +1,9 @@
 # shellcheck shell=bash
-# A whole Muster for a test: `muster dev` in a directory of its own, on free ports. Sourced after lib.sh, never run. The
-# caller sets
+# What scripts that play games share: a run with its results and nothing left at its end, a whole Muster (`muster dev` in a
+# directory of its own, on free ports), and players in containers. Sourced after lib.sh, never run. The caller begins with
+# begin_run, and sets MUSTER to the program.
 #
-#   MUSTER     the program
-#   results    where logs go
-#   work       the stack's own directory
-#
-# and calls stop_stack at its end.
-#
-# shellcheck disable=SC2034,SC2154  # constants are for callers, and these variables are of theirs
+# shellcheck disable=SC2034,SC2154  # constants are for callers, and MUSTER is theirs
 
 # A busy machine gets more than it should need; nothing waits longer.
 START_DEADLINE_S=60
@@ -16,6 +11,29 @@ START_DEADLINE_S=60
 READY_DEADLINE_S=240
 
 dev_pid=''
+
+# begin_run NAME RESULTS [WORK]: sets run, which names it and is of this process alone, run_label, results, an empty directory
+# of target, and work, the stack's own directory.
+begin_run() {
+    run="$1-$$"
+    run_label="muster.test.run=$run"
+    results="$REPO_ROOT/target/$2"
+    work="${3:-$results/stack}"
+    rm -rf "$results"
+    mkdir -p "$results"
+    trap end_run EXIT
+}
+
+# end_run: for a script whose end is more than this, too.
+end_run() {
+    remove_containers
+    stop_stack
+}
+
+# remove_containers: those of the run.
+remove_containers() {
+    docker ps -aq --filter "label=$run_label" 2>/dev/null | xargs -r docker rm -f >/dev/null 2>&1 || true
+}
 
 # wait_until SECONDS WHAT COMMAND...
 wait_until() {
@@ -65,3 +83,23 @@ push_build() {
 }
 
 server_is() { muster --json server ls --all 2>/dev/null | grep -q "\"state\": *\"$1\""; }
+
+# stop_allocated: takes away the servers of matches.
+stop_allocated() {
+    local server
+    for server in $(muster --json server ls --state allocated | grep -o 'srv_[a-z0-9]*' | sort -u); do
+        muster server stop "$server" >/dev/null || return
+    done
+}
+
+# play_as NAME IMAGE ARGUMENT...: a player in a container of its own, which is called muster-$run-NAME, with a home that
+# outlives it. What it prints is added to its log.
+play_as() {
+    local name="$1" image="$2"
+    shift 2
+    mkdir -p "$results/home-$name"
+    docker run --rm --init --network host --label "$run_label" --name "muster-$run-$name" \
+        --user "$(id -u):$(id -g)" --env HOME=/home --volume "$results/home-$name":/home \
+        --env MUSTER_URL --env MUSTER_TOKEN="$(cat "$work/.muster/client-token")" \
+        "$image" "$@" >>"$results/$name.log" 2>&1
+}

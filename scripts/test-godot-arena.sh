@@ -15,16 +15,6 @@ PLAY_S=30
 MATCH_DEADLINE_S=90
 DRAIN_DEADLINE_S=60
 
-run_label="muster.test.run=godot-arena-$$"
-results="$REPO_ROOT/target/godot/arena"
-work="$results/stack"
-
-clean_up() {
-    docker ps -aq --filter "label=$run_label" | xargs -r docker rm -f >/dev/null 2>&1 || true
-    stop_stack
-}
-trap clean_up EXIT
-
 build_game() {
     # The addon is linked into the project; an image wants it itself.
     cp -RL examples/arena-godot/game "$results/image"
@@ -40,16 +30,9 @@ push_game() {
     wait_until "$READY_DEADLINE_S" "a ready server" server_is ready
 }
 
-# play NUMBER [ARGUMENT...]: one player in a container of its own, with a home that outlives it.
+# play NUMBER [ARGUMENT...]
 play() {
-    local number="$1"
-    shift
-    mkdir -p "$results/home-$number"
-    docker run --rm --init --network host --label "$run_label" --name "muster-arena-$$-$number" \
-        --user "$(id -u):$(id -g)" --env HOME=/home --volume "$results/home-$number":/home \
-        --env MUSTER_URL --env MUSTER_TOKEN="$(cat "$work/.muster/client-token")" \
-        "$IMAGE" -- --bot "player-$number" --seconds "$PLAY_S" --until-drained "$@" \
-        >>"$results/player-$number.log" 2>&1
+    play_as "player-$1" "$IMAGE" -- --bot "player-$1" --seconds "$PLAY_S" --until-drained "${@:2}"
 }
 
 has_seat() { [ "$(grep -c '^seat: ' "$results/player-$1.log" 2>/dev/null)" = "${2:-1}" ]; }
@@ -70,7 +53,7 @@ play_the_game() {
     local began=$SECONDS
 
     # What is killed says nothing to anybody.
-    docker kill "muster-arena-$$-1" >/dev/null
+    docker kill "muster-$run-player-1" >/dev/null
     wait "${players[1]}" || true
     play 1 &
     players[1]=$!
@@ -104,8 +87,7 @@ play_the_game() {
 
 server_has_ended() { muster server show "$1" 2>/dev/null | grep -q stopped; }
 
-rm -rf "$results"
-mkdir -p "$results"
+begin_run godot-arena godot/arena
 step "set up what is missing" scripts/setup.sh docker godot
 step "build the image of arena-godot" build_game
 [ "${1:-}" != --image ] || exit 0

@@ -14,20 +14,9 @@ PAGE=docs/sdk/godot.md
 IMAGE=my-game
 PLAY_DEADLINE_S=60
 # For the editor to start, the fleet to be replaced, and the project to start.
-ATTACH_DEADLINE_S=120
+ATTACH_DEADLINE_S=240
 # An editor that hangs is ended.
 EDITOR_DEADLINE_S=120
-
-run_label="muster.test.run=godot-quickstart-$$"
-results="$REPO_ROOT/target/godot/quickstart"
-# `muster dev` is started in the project.
-work="$results/game"
-
-clean_up() {
-    docker ps -aq --filter "label=$run_label" | xargs -r docker rm -f >/dev/null 2>&1 || true
-    stop_stack
-}
-trap clean_up EXIT
 
 # block LANGUAGE [NUMBER]: the page's block of code of that language, without the list's indent.
 block() {
@@ -118,7 +107,7 @@ deploy() {
 play() {
     local number
     for number in 1 2; do
-        docker run --detach --init --network host --label "$run_label" --name "muster-quickstart-$$-$1-$number" \
+        docker run --detach --init --network host --label "$run_label" --name "muster-$run-$1-$number" \
             --env MUSTER_URL --env MUSTER_TOKEN="$(cat "$work/.muster/client-token")" "$IMAGE" >/dev/null || return
     done
     wait_until "$PLAY_DEADLINE_S" "two greetings" both_are_greeted "$1"
@@ -127,7 +116,7 @@ play() {
 both_are_greeted() {
     local number
     for number in 1 2; do
-        docker logs "muster-quickstart-$$-$1-$number" >"$results/player-$1-$number.log" 2>&1
+        docker logs "muster-$run-$1-$number" >"$results/player-$1-$number.log" 2>&1
         grep -q '^hello player-' "$results/player-$1-$number.log" || return
     done
 }
@@ -166,7 +155,7 @@ HAND
     # There is no screen for what the editor starts, either.
     printf '\n[editor]\n\nrun/main_run_args="--headless"\n' >>"$work/project.godot"
     sed -i 's#enabled=PackedStringArray(#&"res://addons/hand/plugin.cfg", #' "$work/project.godot"
-    docker run --detach --init --network host --label "$run_label" --name "muster-quickstart-$$-editor" \
+    docker run --detach --init --network host --label "$run_label" --name "muster-$run-editor" \
         --user "$(id -u):$(stat -c %g /var/run/docker.sock)" --env HOME=/tmp --volume "$work":/game \
         --volume /var/run/docker.sock:/var/run/docker.sock --volume "$(command -v docker)":/usr/local/bin/docker:ro \
         --volume "$MUSTER":/usr/local/bin/muster:ro "$GODOT" godot --headless --editor --path /game >/dev/null || return
@@ -175,7 +164,7 @@ HAND
 
 # attached_is STATE: the server whose place the editor's project has is in this state.
 attached_is() {
-    docker logs "muster-quickstart-$$-editor" >"$results/editor.log" 2>&1
+    docker logs "muster-$run-editor" >"$results/editor.log" 2>&1
     local server
     server="$(sed -n 's/.*in the place of \(srv_[a-z0-9]*\).*/\1/p' "$results/editor.log")"
     [ -n "$server" ] && muster --json server show "$server" 2>/dev/null | grep -q "\"state\": *\"$1\""
@@ -186,8 +175,8 @@ play_attached() {
     attached_is allocated || die "the players were not on the editor's server; its log is $results/editor.log"
 }
 
-rm -rf "$results"
-mkdir -p "$results"
+# `muster dev` is started in the project.
+begin_run godot-quickstart godot/quickstart "$REPO_ROOT/target/godot/quickstart/game"
 step "set up what is missing" scripts/setup.sh docker godot
 MUSTER="$(realpath "${1:-target/debug/muster}")"
 step "make the project of the quick start" make_project

@@ -6,6 +6,7 @@
 #   scripts/test-godot.sh [--direct-only]
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/stack.sh"
 cd "$REPO_ROOT"
 
 IMAGE=muster-test/godot-plain:latest
@@ -13,13 +14,6 @@ IMAGE=muster-test/godot-plain:latest
 START_DEADLINE_S=30
 ENET_CLIENTS=4
 WS_CLIENTS=2
-
-run_label="muster.test.run=godot-direct-$$"
-results="$REPO_ROOT/target/godot/plain"
-
-remove_containers() {
-    docker ps -aq --filter "label=$run_label" | xargs -r docker rm -f >/dev/null
-}
 
 # build_game: the image of the game, with the user's Godot root under it.
 build_game() {
@@ -36,9 +30,6 @@ play_client() {
 
 # direct_proof: clients straight to the container's bridge address, without Muster.
 direct_proof() {
-    rm -rf "$results"
-    mkdir -p "$results"
-    trap remove_containers EXIT
     local server address deadline=$((SECONDS + START_DEADLINE_S))
     server="$(docker run -d --label "$run_label" "$IMAGE")" || return
     until docker logs "$server" 2>&1 | grep -q '^listening:'; do
@@ -66,9 +57,9 @@ direct_proof() {
         die "$failed of ${#clients[@]} Godot clients failed without Muster on the path; their output is in $results"
     fi
     remove_containers
-    trap - EXIT
 }
 
+begin_run godot-direct godot/plain
 step "set up what is missing" scripts/setup.sh toolchain docker godot
 step "run the addon's unit tests" scripts/test-godot-addon.sh
 step "build the Godot game's image" build_game

@@ -7,14 +7,13 @@
 #   scripts/test-unity.sh [--unit-only]
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/stack.sh"
 cd "$REPO_ROOT"
 
 NUNIT=/usr/lib/cli/nunit.framework-2.6.3/nunit.framework.dll
 image='muster-example/arena-unity:latest'
 PLAYERS=4
 MOVES=20
-# How long `muster dev` may take to be up, on a busy machine.
-UP_DEADLINE_S=60
 build="$REPO_ROOT/target/unity"
 
 # csharp TARGET OUTPUT ARGUMENT...: compiles as Unity's oldest supported editor would, or stricter.
@@ -30,7 +29,11 @@ sources() { (cd "$1" && find "$PWD" -name '*.cs' -not -path "$PWD/*~/*" | sort);
 build_core() {
     local files
     mapfile -t files < <(sources sdk-unity/Runtime/Core)
-    csharp library Muster.Core.dll -doc:"$build/Muster.Core.xml" -r:System.Net.Http.dll -r:System.Numerics.dll "${files[@]}"
+    csharp library Muster.Core.dll -doc:"$build/Muster.Core.xml" -r:System.Net.Http.dll -r:System.Numerics.dll \
+        "${files[@]}" || return
+    # What the editor's window is made of, as far as it needs no engine.
+    csharp library Muster.Editor.Core.dll -doc:"$build/Muster.Editor.Core.xml" -r:"$build/Muster.Core.dll" \
+        sdk-unity/Editor/Core/*.cs
 }
 
 # Fields that the inspector sets are set by nobody else, and events of stubs are raised by nobody.
@@ -39,7 +42,8 @@ build_glue() {
     csharp library UnityStubs.dll -nowarn:1591,67,649,414 sdk-unity/Tests/Stubs~/*.cs || return
     csharp library Muster.Unity.dll -doc:"$build/Muster.Unity.xml" "$core" "$stubs" sdk-unity/Runtime/Unity/*.cs || return
     csharp library Muster.Unity.Web.dll -define:UNITY_WEBGL "$core" "$stubs" sdk-unity/Runtime/Unity/*.cs || return
-    csharp library Muster.Editor.dll -define:UNITY_EDITOR "$core" "$stubs" "$unity" sdk-unity/Editor/*.cs || return
+    csharp library Muster.Editor.dll -define:UNITY_EDITOR "$core" -r:"$build/Muster.Editor.Core.dll" "$stubs" "$unity" \
+        sdk-unity/Editor/*.cs || return
     csharp library Muster.Netcode.dll -doc:"$build/Muster.Netcode.xml" "$core" "$stubs" "$unity" \
         sdk-unity/Runtime/Netcode/*.cs || return
     for sample in sdk-unity/Samples~/*/; do
@@ -51,7 +55,8 @@ build_glue() {
 build_tests() {
     local files
     mapfile -t files < <(sources sdk-unity/Tests/Core)
-    csharp library Muster.Core.Tests.dll -r:"$build/Muster.Core.dll" -r:"$NUNIT" "${files[@]}"
+    csharp library Muster.Core.Tests.dll -r:"$build/Muster.Core.dll" -r:"$build/Muster.Editor.Core.dll" -r:"$NUNIT" \
+        "${files[@]}"
 }
 
 run_tests() {
@@ -61,56 +66,58 @@ run_tests() {
 build_programs() {
     local core="-r:$build/Muster.Core.dll"
     csharp exe Muster.Driver.exe "$core" sdk-unity/Tests/Driver~/*.cs || return
+    csharp exe Muster.Attach.exe "$core" -r:"$build/Muster.Editor.Core.dll" sdk-unity/Tests/Attach~/*.cs || return
     csharp exe arena-server.exe "$core" examples/arena-unity/Server/*.cs || return
     csharp exe arena-client.exe "$core" examples/arena-unity/Client/*.cs
 }
 
-# start_stack: `muster dev` in a directory of its own, on ports that are free; sets url and dev_pid.
-start_stack() {
-    local port tries log="$build/dev/muster.log" deadline=$((SECONDS + UP_DEADLINE_S))
-    rm -rf "${build:?}/dev"
-    mkdir -p "$build/dev"
-    for tries in 1 2 3 4 5; do
-        # Below the ports that systems hand out by themselves.
-        port=$((12000 + RANDOM % 8000))
-        (cd "$build/dev" && exec "$muster" dev --port "$port" --players-from $((port + 10))) >"$log" 2>&1 &
-        dev_pid=$!
-        url="http://127.0.0.1:$port"
-        until grep -q 'Muster is up' "$log"; do
-            if ! kill -0 "$dev_pid" 2>/dev/null; then
-                grep -q 'taken' "$log" && continue 2
-                break
-            fi
-            [ "$SECONDS" -lt "$deadline" ] || break
-            sleep 0.2
-        done
-        break
-    done
-    grep -q 'Muster is up' "$log" || { cat "$log" >&2; die "muster dev did not come up after $tries tries; its log is above."; }
+deploy_example() {
+    cp examples/arena-unity/*.toml "$work/"
+    push_build "$image" arena-unity:latest
+    muster fleet apply -f fleet.toml && muster queue apply -f queue.toml
 }
 
-stop_stack() {
-    [ -n "${dev_pid:-}" ] || return 0
-    kill "$dev_pid" 2>/dev/null || true
-    wait "$dev_pid" 2>/dev/null || true
-    dev_pid=''
-}
-
+# play_example PLAYERS
 play_example() {
-    start_stack
-    trap stop_stack EXIT
-    cp examples/arena-unity/*.toml "$build/dev/"
-    (
-        cd "$build/dev"
-        "$muster" build push "$image" && "$muster" fleet apply -f fleet.toml && "$muster" queue apply -f queue.toml
-    ) || return
-    mono "$build/arena-client.exe" "$url" "$(cat "$build/dev/.muster/client-token")" unity "$PLAYERS" "$MOVES" || {
-        (cd "$build/dev" && "$muster" server ls && "$muster" status) >&2
+    mono "$build/arena-client.exe" "$MUSTER_URL" "$(cat "$work/.muster/client-token")" unity "$1" "$MOVES" || {
+        (muster server ls && muster status) >&2
         return 1
     }
-    stop_stack
-    trap - EXIT
 }
+
+# attach: what the window's button does, with a program of Mono's in the place of the project that the editor plays.
+attach() {
+    # The servers of the matches before have this machine's room for others.
+    stop_allocated || return
+    cp "$work/fleet.toml" "$work/muster-fleet.toml"
+    # It goes on until its input ends.
+    exec {attached_input}> >(exec mono "$build/Muster.Attach.exe" "$work" "$MUSTER" mono "$build/arena-server.exe" \
+        >"$results/attached.log" 2>&1)
+    attached_pid=$!
+    wait_until "$READY_DEADLINE_S" "the place of a server" grep -q '^in the place of ' "$results/attached.log"
+    attached_server="$(sed -n 's/^in the place of //p' "$results/attached.log")"
+    wait_until "$READY_DEADLINE_S" "no other server that is ready" only_the_attached_is_ready
+    has_stand_ins || die "the fleet does not say that its servers stand in"
+}
+
+only_the_attached_is_ready() {
+    [ "$(muster --json server ls --state ready 2>/dev/null | grep -o '"id": *"srv_[a-z0-9]*"')" = "\"id\": \"$attached_server\"" ]
+}
+
+# play_attached: the players meet on the program outside of any container.
+play_attached() {
+    play_example 2 || return
+    [ "$(grep -c '^join player=' "$results/attached.log")" -ge 2 ] ||
+        die "the players were not on the attached server; its log is $results/attached.log"
+}
+
+detach() {
+    exec {attached_input}>&-
+    wait "$attached_pid" || die "detaching failed; the log is $results/attached.log"
+    ! has_stand_ins || die "the fleet still has servers stand in"
+}
+
+has_stand_ins() { muster --json fleet ls | grep -q STAND_IN_OF_MUSTER; }
 
 step "set up what is missing" scripts/setup.sh unity
 mkdir -p "$build"
@@ -124,9 +131,15 @@ step "compile driver and example" build_programs
 
 step "set up Docker" scripts/setup.sh toolchain docker
 step "build muster and its load test" cargo build --locked --workspace --bins
-muster="$(cd "${CARGO_TARGET_DIR:-target}/debug" && pwd)/muster"
+MUSTER="$(cd "${CARGO_TARGET_DIR:-target}/debug" && pwd)/muster"
 step "build the example game server's image" scripts/image.sh muster-example/arena:latest
-step "SDK conformance" "$muster-loadtest" sdk-conformance --muster "$muster" --out "$build/conformance" \
+step "SDK conformance" "$MUSTER-loadtest" sdk-conformance --muster "$MUSTER" --out "$build/conformance" \
     --driver "mono $build/Muster.Driver.exe"
 step "build the Unity arena's image" scripts/mono-image.sh "$build" "$image"
-step "play the Unity arena: $PLAYERS players, UDP and WebSocket" play_example
+begin_run unity unity/results
+step "start Muster" start_stack
+step "push the Unity arena" deploy_example
+step "play it: $PLAYERS players, UDP and WebSocket" play_example "$PLAYERS"
+step "a program outside of containers takes a server's place" attach
+step "two players meet on it" play_attached
+step "the fleet is as before" detach

@@ -236,6 +236,46 @@ func test_an_edges_refusal_is_told() -> void:
 	edge.stop()
 
 
+## An assigned ticket whose only way is a WebSocket at that URL.
+func by_websocket(url: String) -> MusterTicket:
+	var assigned := ticket("assigned")
+	assigned["assignment"]["endpoints"] = [{"host": "127.0.0.1", "protocol": "ws", "url": url}]
+	fake.on("POST /v1/tickets", assigned)
+	return await client.find_match(request(), 5.0)
+
+
+func test_a_websocket_where_no_edge_listens_is_told() -> void:
+	var listener := TCPServer.new()
+	equal(listener.listen(0, "127.0.0.1"), OK)
+	var found := await by_websocket("ws://127.0.0.1:%d/?token=t" % listener.get_local_port())
+	listener.stop()
+	failed(await client.connect_to_match(found, 3.0), "unreachable", "no edge")
+
+
+func test_a_websocket_whose_certificate_nobody_trusts_is_told() -> void:
+	var listener := TCPServer.new()
+	equal(listener.listen(0, "127.0.0.1"), OK)
+	var found := await by_websocket("wss://127.0.0.1:%d/?token=t" % listener.get_local_port())
+	# Seconds in which nothing else happens.
+	var crypto := Crypto.new()
+	var key := crypto.generate_rsa(2048)
+	var certificate := crypto.generate_self_signed_certificate(key, "CN=127.0.0.1")
+	var serve := func() -> void:
+		var streams: Array[StreamPeerTLS] = []
+		while listener.is_listening():
+			if listener.is_connection_available():
+				streams.append(StreamPeerTLS.new())
+				streams[-1].accept_stream(
+					listener.take_connection(), TLSOptions.server(key, certificate)
+				)
+			for stream in streams:
+				stream.poll()
+			await get_tree().process_frame
+	serve.call()
+	failed(await client.connect_to_match(found, 5.0), "tls_untrusted", "ca_file")
+	listener.stop()
+
+
 func test_a_match_without_a_port_for_us_is_told() -> void:
 	var assigned := ticket("assigned")
 	assigned["assignment"]["endpoints"][0]["protocol"] = "tcp"

@@ -65,6 +65,51 @@ func test_who_shows_no_good_token_is_turned_away_with_the_reason() -> void:
 	equal(server.players().size(), 0)
 
 
+func test_who_shows_nonsense_is_turned_away_and_others_play() -> void:
+	await start_server()
+	agent.on_now("POST /v1/seats/connected", {"code": "forbidden", "detail": "no token"}, 403)
+	var big := PackedByteArray()
+	big.resize(5_000)
+	for shown: PackedByteArray in ["no json".to_utf8_buffer(), "[]".to_utf8_buffer(), big]:
+		var api := branch("Stranger%d" % shown.size())
+		var told: Array[String] = []
+		api.auth_callback = func(_id: int, answer: PackedByteArray) -> void:
+			told.append(answer.get_string_from_utf8())
+		api.peer_authenticating.connect(func(id: int) -> void: api.send_auth(id, shown))
+		var peer := ENetMultiplayerPeer.new()
+		equal(peer.create_client("127.0.0.1", enet_port), OK)
+		api.multiplayer_peer = peer
+		await until(func() -> bool: return told.size() == 1, "it is answered")
+		check("join_refused" in told[0], told[0])
+	agent.on_now("POST /v1/seats/connected", {"seat": "seat_1", "player": "ann"})
+	var connection := await client_at(branch("Client")).connect_to_seat(seat())
+	equal(connection.ok, true, connection.message)
+
+
+## A game server that is not the addon's: what it answers to a token is [param answer], if anything.
+func odd_server(answer: String) -> void:
+	enet_port = free_port(true)
+	var api := branch("Odd")
+	if answer != "":
+		api.auth_callback = func(id: int, _shown: PackedByteArray) -> void:
+			api.send_auth(id, answer.to_utf8_buffer())
+	var peer := ENetMultiplayerPeer.new()
+	equal(peer.create_server(enet_port), OK)
+	api.multiplayer_peer = peer
+
+
+func test_a_server_without_the_addon_is_told() -> void:
+	odd_server("")
+	var connection := await client_at(branch("Client")).connect_to_seat(seat(), 1.5)
+	failed(connection, "timeout", "Does it use this addon")
+
+
+func test_a_server_that_answers_nonsense_is_told() -> void:
+	odd_server("no json")
+	var connection := await client_at(branch("Client")).connect_to_seat(seat(), 3.0)
+	failed(connection, "join_refused", "turned the player away")
+
+
 func test_a_full_server_says_so() -> void:
 	await start_server(1)
 	var first := await client_at(branch("First")).connect_to_seat(seat())

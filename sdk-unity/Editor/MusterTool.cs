@@ -1,10 +1,9 @@
-// Runs the program `muster` and other programs for the window: where it is, a stack that stays up, and commands whose output
-// is shown. Not the SDK: nothing of it is in a game.
+// The program `muster`, as the window uses it: where it is, a stack that stays up, and commands whose output is shown. Not
+// the SDK: nothing of it is in a game.
 
 using System;
 using System.Collections.Generic;
 using System.Diagnostics;
-using System.IO;
 using System.Threading.Tasks;
 using UnityEditor;
 using UnityEngine;
@@ -17,6 +16,8 @@ namespace Muster.Editor
         private const string PathKey = "Muster.ToolPath";
         private const string StackKey = "Muster.StackProcess";
         private const int MaxOutputLines = 2000;
+        // The first build of an image may have to fetch much.
+        private static readonly TimeSpan LongestRun = TimeSpan.FromMinutes(30);
 
         /// <summary>Where the program is.</summary>
         internal static string Path
@@ -28,15 +29,8 @@ namespace Muster.Editor
         /// <summary>The project's directory, in which the stack keeps <c>.muster</c>.</summary>
         internal static string Project => System.IO.Path.GetDirectoryName(Application.dataPath);
 
-        /// <summary>The token for game clients that the stack of this project has written; empty: none yet.</summary>
-        internal static string ClientToken
-        {
-            get
-            {
-                var file = System.IO.Path.Combine(Project, ".muster", "client-token");
-                return File.Exists(file) ? File.ReadAllText(file).Trim() : string.Empty;
-            }
-        }
+        /// <summary>Runs programs in the project's directory, where they find its stack.</summary>
+        internal static Programs Programs => new Programs(Project);
 
         /// <summary>Whether the stack that this editor started runs. It outlives reloads of the editor's scripts.</summary>
         internal static bool IsStackUp => Stack() != null;
@@ -45,7 +39,7 @@ namespace Muster.Editor
         internal static void StartStack(Action<string> show)
         {
             if (IsStackUp) return;
-            var process = Start(Path, "dev", show);
+            var process = Programs.Start(Path, "dev", show);
             if (process != null) UnityEditor.SessionState.SetInt(StackKey, process.Id);
         }
 
@@ -57,23 +51,14 @@ namespace Muster.Editor
             if (process == null) return;
             // SIGTERM stops the servers, too; where there is no such thing, the process ends as it can.
             if (Application.platform == RuntimePlatform.WindowsEditor) process.Kill();
-            else Start("kill", process.Id.ToString(), show);
+            else Programs.Start("kill", process.Id.ToString(), show);
         }
 
         /// <summary>Runs a program to its end; true if it says that all went well.</summary>
-        internal static Task<bool> Run(string program, string arguments, Action<string> show)
+        internal static async Task<bool> Run(string program, string arguments, Action<string> show)
         {
-            var ended = new TaskCompletionSource<bool>();
             show($"> {program} {arguments}");
-            var process = Start(program, arguments, show);
-            if (process == null)
-            {
-                ended.SetResult(false);
-                return ended.Task;
-            }
-            process.Exited += (sender, nothing) => ended.TrySetResult(process.ExitCode == 0);
-            if (process.HasExited) ended.TrySetResult(process.ExitCode == 0);
-            return ended.Task;
+            return (await Programs.RunAsync(program, arguments, LongestRun, show)).IsWell;
         }
 
         private static Process Stack()
@@ -89,41 +74,6 @@ namespace Muster.Editor
             {
                 return null;
             }
-        }
-
-        private static Process Start(string program, string arguments, Action<string> show)
-        {
-            var process = new Process
-            {
-                EnableRaisingEvents = true,
-                StartInfo = new ProcessStartInfo(program, arguments)
-                {
-                    WorkingDirectory = Project,
-                    UseShellExecute = false,
-                    CreateNoWindow = true,
-                    RedirectStandardOutput = true,
-                    RedirectStandardError = true,
-                },
-            };
-            process.OutputDataReceived += (sender, line) => Show(line.Data, show);
-            process.ErrorDataReceived += (sender, line) => Show(line.Data, show);
-            try
-            {
-                process.Start();
-            }
-            catch (Exception error)
-            {
-                show($"{program} cannot be started: {error.Message}. Set where it is at the top of this window.");
-                return null;
-            }
-            process.BeginOutputReadLine();
-            process.BeginErrorReadLine();
-            return process;
-        }
-
-        private static void Show(string line, Action<string> show)
-        {
-            if (line != null) show(line);
         }
 
         /// <summary>The last lines of what was shown, for the window; safe from any thread.</summary>

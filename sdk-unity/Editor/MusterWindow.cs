@@ -1,5 +1,5 @@
-// The window: a local stack, the project attached to it, the server deployed to it, servers and logs. It only shows and
-// calls; what is done is in MusterTool and ServerBuild.
+// The window: a local stack, the project as its client and as its server, the server deployed to it, servers and logs. It only shows and
+// calls; what is done is in MusterTool, EditorAttachment and ServerBuild.
 
 using System;
 using System.Threading.Tasks;
@@ -13,7 +13,6 @@ namespace Muster.Editor
     internal sealed class MusterWindow : EditorWindow
     {
         private const string SettingsDirectory = "Assets/Resources";
-        private const string LocalUrl = "http://127.0.0.1:7400";
 
         private readonly MusterTool.Output _output = new MusterTool.Output();
         private Vector2 _scroll;
@@ -27,12 +26,25 @@ namespace Muster.Editor
         private void OnGUI()
         {
             MusterTool.Path = EditorGUILayout.TextField("Program muster", MusterTool.Path);
-            EditorGUILayout.LabelField("Local stack", MusterTool.IsStackUp ? "up, " + LocalUrl : "down");
+            var stack = MusterTool.IsStackUp ? LocalStack.Of(MusterTool.Project) : null;
+            EditorGUILayout.LabelField("Local stack", stack != null ? "up, " + stack.Url : MusterTool.IsStackUp ? "starting" : "down");
             using (new EditorGUILayout.HorizontalScope())
             {
                 if (GUILayout.Button("Start")) MusterTool.StartStack(Show);
                 if (GUILayout.Button("Stop")) MusterTool.StopStack(Show);
-                if (GUILayout.Button("Attach this project")) Attach();
+                if (GUILayout.Button("Play on it")) UseStack(stack);
+            }
+            EditorGUILayout.LabelField("This project as the server", EditorAttachment.IsAttached ? "attached" : "in containers");
+            using (new EditorGUI.DisabledScope(stack == null || _isBusy))
+            {
+                if (EditorAttachment.IsAttached)
+                {
+                    if (GUILayout.Button("Detach")) EditorAttachment.Detach(Show);
+                }
+                else if (GUILayout.Button("Attach"))
+                {
+                    Busy(() => EditorAttachment.Attach(Show));
+                }
             }
             EditorGUILayout.Space();
             _name = EditorGUILayout.TextField("Name of build and fleet", _name);
@@ -85,12 +97,11 @@ namespace Muster.Editor
         }
 
         // The settings asset, with the stack's address and its token for game clients.
-        private void Attach()
+        private void UseStack(LocalStack stack)
         {
-            var token = MusterTool.ClientToken;
-            if (token.Length == 0)
+            if (stack == null)
             {
-                Show("The stack has written no client token yet. Start it first, and wait until it is up.");
+                Show("The stack has not said yet how it is reached. Start it first, and wait until it is up.");
                 return;
             }
             var path = $"{SettingsDirectory}/{MusterSettings.AssetName}.asset";
@@ -101,8 +112,8 @@ namespace Muster.Editor
                 if (!AssetDatabase.IsValidFolder(SettingsDirectory)) AssetDatabase.CreateFolder("Assets", "Resources");
                 AssetDatabase.CreateAsset(settings, path);
             }
-            settings.Url = LocalUrl;
-            settings.ClientToken = token;
+            settings.Url = stack.Url;
+            settings.ClientToken = stack.ClientToken;
             settings.Fleet = _name;
             EditorUtility.SetDirty(settings);
             AssetDatabase.SaveAssets();

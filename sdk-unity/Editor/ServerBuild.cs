@@ -15,7 +15,6 @@ namespace Muster.Editor
     {
         private const string Directory = "Builds/MusterServer";
         private const string Executable = "server.x86_64";
-        private const string FleetFile = "muster-fleet.toml";
         private const string QueueFile = "muster-queue.toml";
 
         private const string Dockerfile =
@@ -41,11 +40,11 @@ namespace Muster.Editor
             var directory = Path.Combine(MusterTool.Project, Directory);
             if (!Build(directory, show)) return false;
             File.WriteAllText(Path.Combine(directory, "Dockerfile"), Dockerfile);
-            WriteOnce(FleetFile, string.Format(Fleet, name), show);
+            WriteOnce(Attachment.FleetFileName, string.Format(Fleet, name), show);
             WriteOnce(QueueFile, string.Format(Queue, name), show);
             return await MusterTool.Run("docker", $"build --tag {name}:latest \"{directory}\"", show) &&
                    await MusterTool.Run(MusterTool.Path, $"build push {name}:latest", show) &&
-                   await MusterTool.Run(MusterTool.Path, $"fleet apply -f {FleetFile}", show) &&
+                   await MusterTool.Run(MusterTool.Path, $"fleet apply -f {Attachment.FleetFileName}", show) &&
                    await MusterTool.Run(MusterTool.Path, $"queue apply -f {QueueFile}", show);
         }
 

@@ -27,6 +27,10 @@ namespace Muster.Examples.Arena
 
         private static async Task Serve()
         {
+            // In a Unity project the package does this: players are passed on while the window has attached a project.
+            var environment = ServerEnvironment.OfProcess();
+            if (environment.IsStandIn) await StandIn.RunAsync(environment);
+
             // --- Muster: 8 lines -----------------------------------------------------------------------------------
             var muster = new GameServer();
             var over = new TaskCompletionSource<string>();

@@ -55,6 +55,8 @@ pub fn all() -> Vec<Case<Driver>> {
         "udp.silent", "an edge that never answers ends by the deadline", ["udp"], sessions::udp_silent;
         "udp.rejoin", "a socket that is gone is replaced, with a new token", ["udp"], sessions::udp_rejoin;
         "ws.refused", "each status of an edge's is its code", ["ws_status"], sessions::ws_refused;
+        "ws.down", "a WebSocket where no edge listens", ["ws"], sessions::ws_down;
+        "ws.untrusted", "a WebSocket behind a certificate that nobody trusts", ["ws_status"], sessions::ws_untrusted;
         "ws.broken", "a WebSocket that ends in the middle is made anew", ["ws"], sessions::ws_broken;
         "server.environment", "what Muster's variables say; without them every call says so", ["server"], servers::server_environment;
         "server.health", "after ready the agent is told by itself that the server is well", ["server"], servers::server_health;

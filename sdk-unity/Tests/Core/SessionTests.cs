@@ -299,8 +299,7 @@ namespace Muster.Tests
                 await call.Silence();
             }))
             {
-                var ws = $"{{\"port_name\":\"web\",\"protocol\":\"ws\",\"host\":\"127.0.0.1\",\"port\":{server.Port}," +
-                         $"\"url\":\"ws://127.0.0.1:{server.Port}/?token=t\",\"token_mode\":\"preface\",\"token\":\"t\"}}";
+                var ws = WebEndpoint(server.Port);
                 using (var host = Host(reading => new[] { edge.Endpoint("t"), ws }))
                 using (var api = TicketTests.Api(host))
                 using (var session = Waiting.For(() => Ticket(api).ConnectAsync(null, TimeSpan.FromSeconds(4))))
@@ -320,8 +319,7 @@ namespace Muster.Tests
         {
             using (var server = new FakeHost(call => call.Say(status, "why", "text/plain")))
             {
-                var ws = $"{{\"port_name\":\"web\",\"protocol\":\"ws\",\"host\":\"127.0.0.1\",\"port\":{server.Port}," +
-                         $"\"url\":\"ws://127.0.0.1:{server.Port}/\",\"token_mode\":\"preface\",\"token\":\"t\"}}";
+                var ws = WebEndpoint(server.Port);
                 using (var host = Host(reading => new[] { ws }))
                 using (var api = TicketTests.Api(host))
                 {
@@ -330,5 +328,46 @@ namespace Muster.Tests
                 }
             }
         }
+
+        [Test]
+        public void AServerThatTakesNothingMoreEndsTheConnection()
+        {
+            var over = new TaskCompletionSource<bool>();
+            using (var server = new FakeHost(async call =>
+            {
+                await call.Upgrade();
+                await over.Task;
+            }))
+            using (var host = Host(reading => new[] { WebEndpoint(server.Port) }))
+            using (var api = TicketTests.Api(host))
+            {
+                var options = new ConnectOptions { Rejoin = false, SendTimeout = TimeSpan.FromMilliseconds(300) };
+                using (var session = Waiting.For(() => Ticket(api).ConnectAsync(options, Long)))
+                {
+                    var much = new ArraySegment<byte>(new byte[1024 * 1024]);
+                    var error = Waiting.Fails(MusterCodes.ConnectionLost, async () =>
+                    {
+                        while (true) await session.SendAsync(much);
+                    });
+                    StringAssert.Contains("took no message", error.Message);
+                }
+                over.SetResult(true);
+            }
+        }
+
+        [Test]
+        public void AWebSocketWhereNoEdgeListensIsTold()
+        {
+            using (var host = Host(reading => new[] { WebEndpoint(1) }))
+            using (var api = TicketTests.Api(host))
+            {
+                var ticket = Ticket(api);
+                Waiting.Fails(MusterCodes.Unreachable, () => ticket.ConnectAsync(null, TimeSpan.FromMilliseconds(900)));
+            }
+        }
+
+        private static string WebEndpoint(int port) =>
+            $"{{\"port_name\":\"web\",\"protocol\":\"ws\",\"host\":\"127.0.0.1\",\"port\":{port}," +
+            $"\"url\":\"ws://127.0.0.1:{port}/?token=t\",\"token_mode\":\"preface\",\"token\":\"t\"}}";
     }
 }

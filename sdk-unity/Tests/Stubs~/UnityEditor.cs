@@ -28,6 +28,29 @@ namespace UnityEditor
         public static int GetInt(string key, int fallback) => fallback;
         public static void SetInt(string key, int value) { }
         public static void EraseInt(string key) { }
+        public static string GetString(string key, string fallback) => fallback;
+        public static void SetString(string key, string value) { }
+        public static void EraseString(string key) { }
+    }
+
+    [AttributeUsage(AttributeTargets.Class)]
+    public sealed class InitializeOnLoadAttribute : Attribute { }
+
+    public enum PlayModeStateChange
+    {
+        EnteredEditMode,
+        ExitingEditMode,
+        EnteredPlayMode,
+        ExitingPlayMode,
+    }
+
+    public static class EditorApplication
+    {
+        public delegate void CallbackFunction();
+        public static CallbackFunction delayCall;
+        public static event Action<PlayModeStateChange> playModeStateChanged;
+        public static bool isPlaying { get; set; }
+        public static bool isPlayingOrWillChangePlaymode => false;
     }
 
     public static class EditorGUILayout

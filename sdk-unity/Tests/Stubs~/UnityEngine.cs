@@ -93,6 +93,18 @@ namespace UnityEngine
         public bool isDone => true;
     }
 
+    public enum RuntimeInitializeLoadType
+    {
+        AfterSceneLoad,
+        BeforeSceneLoad,
+    }
+
+    [AttributeUsage(AttributeTargets.Method)]
+    public sealed class RuntimeInitializeOnLoadMethodAttribute : Attribute
+    {
+        public RuntimeInitializeOnLoadMethodAttribute(RuntimeInitializeLoadType loadType) { }
+    }
+
     [AttributeUsage(AttributeTargets.Field)]
     public sealed class SerializeFieldAttribute : Attribute { }
 

@@ -130,7 +130,7 @@ pub(super) async fn http_problem(driver: &Driver) -> anyhow::Result<()> {
 }
 
 /// An acceptor for 127.0.0.1 whose certificate a CA of its own signed, and that CA; valid from `year` on.
-fn tls(year: i32) -> anyhow::Result<(tokio_rustls::TlsAcceptor, String)> {
+pub(super) fn tls(year: i32) -> anyhow::Result<(tokio_rustls::TlsAcceptor, String)> {
     let mut params = CertificateParams::new(Vec::new())?;
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.not_before = rcgen::date_time_ymd(2020, 1, 1);

@@ -7,6 +7,7 @@ use muster_protocol::preface::{Answer, Refusal};
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
+use super::http::tls;
 use super::{LONG, SHORT, find, open};
 use crate::conformance::driver::{Driver, expect_error};
 use crate::conformance::play::{CUT, EdgePort, Host, Reply, assigned, desk, refusal};
@@ -146,6 +147,23 @@ pub(super) async fn ws_refused(driver: &Driver) -> anyhow::Result<()> {
             .with_context(|| format!("status {status}"))?;
     }
     Ok(())
+}
+
+pub(super) async fn ws_down(driver: &Driver) -> anyhow::Result<()> {
+    let gone = web(&Host::start(|_| Reply::Echo).await?);
+    let (ticket, _) = watch::channel(assigned(vec![gone]));
+    let _host = seated(driver, &ticket).await?;
+    driver.fails("unreachable", "connect", Duration::from_secs(2), connect("ws")).await.map(drop)
+}
+
+pub(super) async fn ws_untrusted(driver: &Driver) -> anyhow::Result<()> {
+    let (acceptor, _) = tls(2020)?;
+    let server = Host::start_tls(|_| Reply::Echo, acceptor).await?;
+    let mut endpoint = web(&server);
+    endpoint["url"] = json!(format!("wss://{}/?token=v4.public.good", server.address));
+    let (ticket, _) = watch::channel(assigned(vec![endpoint]));
+    let _host = seated(driver, &ticket).await?;
+    driver.fails("tls_untrusted", "connect", LONG, connect("ws")).await.map(drop)
 }
 
 pub(super) async fn ws_broken(driver: &Driver) -> anyhow::Result<()> {

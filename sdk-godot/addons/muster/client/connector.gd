@@ -19,10 +19,14 @@ const FINAL: Array[String] = [
 const UDP_PATIENCE_S := 2.0
 ## Seconds for ENet's or WebSocket's own handshake and the game server's answer.
 const JOIN_TIMEOUT_S := 5.0
+## Seconds between two pings of a WebSocket; one that is not answered by the next ends it. The
+## system finds a way that died in silence after minutes. Of Godot 4.5; not on the Web.
+const WEB_HEARTBEAT_S := 5.0
 ## Times another local port is tried if somebody took ours between two sockets.
 const MAX_PORTS := 3
 
 var http: MusterHttp = null
+var web_heartbeat_s := WEB_HEARTBEAT_S
 var door: EdgeDoor = null
 var admission: Admission = null
 
@@ -174,6 +178,9 @@ func _open_web(
 		return connection
 	connection.peer = peer
 	await _join(connection, api, deadline)
+	if connection.ok:
+		# By its name, which engines before it do not know.
+		peer.get_peer(MultiplayerPeer.TARGET_PEER_SERVER).set("heartbeat_interval", web_heartbeat_s)
 	if connection.code == MusterResult.CONNECTION_LOST:
 		await WebRefusal.explain(connection, endpoint.url, self, http.authority)
 	return connection

@@ -25,11 +25,15 @@ const Commands := preload("commands.gd")
 const FLEET_FILE := "res://fleet.toml"
 const ATTACHED_FILE := "res://.muster/attached-fleet.toml"
 
+## Seconds within which a server of the fleet has to stand in.
+const PLACE_TIMEOUT_S := 120.0
+
 var stack: LocalStack = null
 var state := State.NONE
 
 var _commands := Commands.new()
 var _fleet := ""
+var _waited_s := 0.0
 
 
 func _ready() -> void:
@@ -53,6 +57,7 @@ func attach() -> String:
 	file.store_string(attached)
 	file.close()
 	_apply(ATTACHED_FILE)
+	_waited_s = 0.0
 	_enter(State.WAITING)
 	return ""
 
@@ -111,8 +116,25 @@ static func name_in(text: String) -> String:
 	return ""
 
 
-func _process(_delta: float) -> void:
+func _process(delta: float) -> void:
 	if state == State.RUNNING and not _is_playing():
+		detach()
+	if state != State.WAITING:
+		return
+	_waited_s += delta
+	if _waited_s > PLACE_TIMEOUT_S and not _commands.is_running():
+		(
+			said
+			. emit(
+				(
+					(
+						"no server of %s stood in for the project in %d s; deploy the project first: its image"
+						% [_fleet, int(PLACE_TIMEOUT_S)]
+					)
+					+ " has to have this addon. `muster server ls --all` says what became of its servers"
+				)
+			)
+		)
 		detach()
 
 

@@ -13,6 +13,11 @@ const Attachment := preload("attachment.gd")
 const QUEUE_FILE := "res://queue.toml"
 const MAX_CLIENTS := 8
 const MAX_LOG_CHARS := 100_000
+## Width at which every word and button of it is seen, in pixels.
+const WIDTH := 360
+## Width of the list's columns of words, in pixels.
+const STATE_WIDTH := 90
+const PLAYERS_WIDTH := 70
 
 var _stack := LocalStack.new()
 var _commands := Commands.new()
@@ -36,6 +41,7 @@ var _log_of := Label.new()
 
 func _init() -> void:
 	name = "Muster"
+	custom_minimum_size.x = WIDTH
 	for part: Node in [_stack, _commands, _servers, _attachment]:
 		add_child(part)
 	_servers.stack = _stack
@@ -101,7 +107,10 @@ func _add_server_part() -> void:
 	for column in 3:
 		_tree.set_column_title(column, titles[column])
 		_tree.set_column_title_alignment(column, HORIZONTAL_ALIGNMENT_LEFT)
-	_tree.set_column_expand_ratio(0, 3)
+	for column: int in [1, 2]:
+		_tree.set_column_expand(column, false)
+	_tree.set_column_custom_minimum_width(1, STATE_WIDTH)
+	_tree.set_column_custom_minimum_width(2, PLAYERS_WIDTH)
 	_tree.custom_minimum_size.y = 110
 	_tree.item_selected.connect(_on_selected)
 	add_child(_tree)
@@ -232,14 +241,17 @@ func _on_deployed(is_well: bool) -> void:
 
 
 func _on_listed(servers: Array[Dictionary], why: String) -> void:
+	_stack_status.text = why if why != "" else "up at " + _stack.url
+	_stack_status.tooltip_text = why
 	if why != "":
-		_stack_status.text = why
 		return
 	_attachment.look(servers)
 	_tree.clear()
 	var root := _tree.create_item()
 	for server in servers:
 		var id := Json.text(server, "id")
+		if Json.text(server, "state") == "stopped":
+			continue
 		var item := _tree.create_item(root)
 		item.set_text(0, "%s  …%s" % [Json.text(server, "fleet"), id.right(6)])
 		item.set_tooltip_text(0, "%s\n%s" % [id, Json.text(server, "explanation")])

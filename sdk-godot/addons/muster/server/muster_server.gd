@@ -42,6 +42,8 @@ const CALL_TIMEOUT_S := 5.0
 const SPARE_CONNECTIONS := 16
 ## Most connections ENet can hold.
 const MAX_CONNECTIONS := 4_095
+## Pause before an agent that did not answer is spoken to again, in seconds.
+const STAND_IN_RETRY_S := 0.5
 
 ## What Muster said by the environment.
 var environment: MusterEnvironment = MusterEnvironment.read()
@@ -121,10 +123,10 @@ func listen() -> MusterResult:
 	var web_port := _port(MusterSettings.WEB_PORT_NAME, MusterSettings.WEB_PORT)
 	if environment.is_stand_in:
 		# The game's own server is elsewhere; here it has nobody to serve.
-		var stand_in := StandIn.new()
-		add_child(stand_in)
 		_is_started = true
-		return stand_in.open(environment.node_host(), enet_port, web_port)
+		@warning_ignore("missing_await")
+		_stand_in(enet_port, web_port)
+		return result
 	var listening := Listening.new()
 	listening.open(enet_port, web_port, connections)
 	if not listening.ok:
@@ -233,6 +235,20 @@ func shutdown(exit_code := 0) -> void:
 	_agent.stop()
 	_events.stop()
 	get_tree().quit(exit_code)
+
+
+## Passes on to the server in the editor. The agent is spoken to first: a server that never speaks
+## to it is ready once its ports listen, and this one is when the editor's says so.
+func _stand_in(enet_port: int, web_port: int) -> void:
+	var state := await fetch_state()
+	while not state.ok:
+		await get_tree().create_timer(STAND_IN_RETRY_S).timeout
+		state = await fetch_state()
+	var stand_in := StandIn.new()
+	add_child(stand_in)
+	var opened := stand_in.open(environment.node_host(), enet_port, web_port)
+	if not opened.ok:
+		push_error(opened.message)
 
 
 func _port(name_setting: String, port_setting: String) -> int:

@@ -31,6 +31,12 @@ namespace Muster
         /// </summary>
         public TimeSpan SilenceTimeout { get; set; } = TimeSpan.FromSeconds(0.5);
 
+        /// <summary>
+        /// TCP and WebSocket: how long a message may wait for a server that takes nothing more; then the connection counts as
+        /// lost.
+        /// </summary>
+        public TimeSpan SendTimeout { get; set; } = TimeSpan.FromSeconds(10);
+
         /// <summary>WebSocket: largest message that is taken, in bytes.</summary>
         public int MaxMessageBytes { get; set; } = 1024 * 1024;
 
@@ -64,6 +70,8 @@ namespace Muster
         private ILink _link;
         // Whether the edge is as good as it was: the link was ended by this side.
         private volatile bool _isEdgeGood;
+        // Why this side has ended the link, if it has.
+        private volatile MusterException _stuck;
 
         private GameSession(MatchTicket ticket, ConnectOptions options)
         {
@@ -116,11 +124,15 @@ namespace Muster
             await _sending.WaitAsync(cancel);
             try
             {
-                await _link.SendAsync(message, cancel);
+                var sending = _link.SendAsync(message, cancel);
+                // Most are taken at once, and want no timer.
+                if (sending.IsCompleted) await sending;
+                else await _ticket.Api.Within(_options.SendTimeout).Run("sending", stop => sending, cancel);
             }
             catch (MusterException error) when (error.Code != MusterCodes.InvalidArgument)
             {
                 // The receiving side notices, too, and deals with it. A stream that takes nothing more ends by this.
+                if (error.Code == MusterCodes.Timeout) _stuck = Stuck(error);
                 _link.Dispose();
             }
             finally
@@ -260,6 +272,7 @@ namespace Muster
         private async Task<MusterException> Take()
         {
             var link = _link;
+            _stuck = null;
             try
             {
                 while (true)
@@ -275,7 +288,7 @@ namespace Muster
             }
             catch (MusterException error)
             {
-                return error;
+                return _stuck ?? error;
             }
             finally
             {
@@ -297,6 +310,11 @@ namespace Muster
             await Open(_options.Transport, deadline, _closed.Token);
             _isEdgeGood = false;
         }
+
+        private MusterException Stuck(MusterException error) => new MusterException(
+            MusterCodes.ConnectionLost,
+            $"The server took no message for {_options.SendTimeout.TotalSeconds:0.#} s. The way to it is gone, or it hangs: look at its log.",
+            error);
 
         private MusterException End() =>
             Error ?? new MusterException(MusterCodes.Closed, "The session was closed. Connect again from the ticket.");

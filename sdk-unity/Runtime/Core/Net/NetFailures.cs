@@ -65,6 +65,7 @@ namespace Muster.Net
                     return Deadline.TimedOut(what);
                 case SocketError.ConnectionReset:
                 case SocketError.ConnectionAborted:
+                case SocketError.OperationAborted:
                 case SocketError.Shutdown:
                     return Lost(what, socket.Message, error);
                 default:

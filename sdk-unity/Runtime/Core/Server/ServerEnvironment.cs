@@ -9,6 +9,12 @@ namespace Muster
     /// <summary>Who and where this server is.</summary>
     public sealed class ServerEnvironment
     {
+        /// <summary>
+        /// Set in a container that stands in for a server in the editor: <see cref="StandIn"/>. Names that begin with
+        /// <c>MUSTER_</c> are not for fleets to set.
+        /// </summary>
+        public const string StandInVariable = "STAND_IN_OF_MUSTER";
+
         private const string PortPrefix = "MUSTER_PORT_";
 
         private ServerEnvironment(Func<string, string> get, IEnumerable<string> names)
@@ -18,6 +24,7 @@ namespace Muster
             ServerId = get("MUSTER_SERVER_ID") ?? string.Empty;
             Namespace = get("MUSTER_NAMESPACE") ?? string.Empty;
             Region = get("MUSTER_REGION") ?? string.Empty;
+            IsStandIn = !string.IsNullOrEmpty(get(StandInVariable));
             var ports = new Dictionary<string, int>();
             foreach (var name in names)
             {
@@ -41,6 +48,12 @@ namespace Muster
         public string Region { get; }
         /// <summary>Ports to listen on, by the fleet's names for them.</summary>
         public IReadOnlyDictionary<string, int> Ports { get; }
+
+        /// <summary>Whether this process only passes on to a server in the editor of the node's machine.</summary>
+        public bool IsStandIn { get; }
+
+        /// <summary>The node's machine, as its containers reach it; empty outside of Muster.</summary>
+        public string NodeHost => Uri.TryCreate(SdkUrl, UriKind.Absolute, out var url) ? url.Host : string.Empty;
 
         /// <summary>Whether this process was started by Muster.</summary>
         public bool UnderMuster => SdkUrl.Length > 0;
