@@ -68,6 +68,7 @@ impl Task {
             }
         }
     }
+
     /// Gives back what is held by the aside at `key`, if it can be read now: all of it before the first turn, so that what
     /// comes from then on is behind it.
     async fn give_back(&self, key: &[u8]) -> Result<(), Unleased> {
