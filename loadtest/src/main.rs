@@ -6,6 +6,10 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
+/// As in `muster`, for benchmarks run parts of it in this process.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 /// Bots, the demo, and the benchmarks of Muster.
 #[derive(Parser)]
 #[command(name = "muster-loadtest", version, max_term_width = 110)]

@@ -15,8 +15,9 @@ pub(crate) const AFTER_FAILURE: Duration = Duration::from_secs(1);
 
 /// Shortest pause between two passes of a loop, in which changes gather.
 const MIN_PAUSE: Duration = Duration::from_millis(5);
-/// Longest pause between two passes, however long a pass takes.
-const MAX_PAUSE: Duration = Duration::from_millis(250);
+/// Longest pause between two passes, however long a pass takes: most of a long one is waiting for commits, in which
+/// others are at work.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
 
 /// As [`sleep`], after a pause as long as the pass that `began` then took: a loop that has much to do is
 /// at most half of its time at work, and does in one pass what would have been many.

@@ -52,6 +52,7 @@ pub fn all() -> Vec<Case<Driver>> {
         "udp.refused", "each refusal of the edge's is its code", ["udp"], sessions::udp_refused;
         "udp.unavailable", "not possible now is tried again", ["udp"], sessions::udp_unavailable;
         "udp.expired", "an expired token is read again", ["udp"], sessions::udp_expired;
+        "udp.clock", "a token that is over by this machine's clock is the edge's to judge", ["udp"], sessions::udp_clock;
         "udp.silent", "an edge that never answers ends by the deadline", ["udp"], sessions::udp_silent;
         "udp.rejoin", "a socket that is gone is replaced, with a new token", ["udp"], sessions::udp_rejoin;
         "ws.refused", "each status of an edge's is its code", ["ws_status"], sessions::ws_refused;

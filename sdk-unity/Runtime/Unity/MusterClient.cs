@@ -65,18 +65,21 @@ namespace Muster.Unity
         /// <summary>What went wrong, in words.</summary>
         public TextEvent Failed => failed;
 
-        /// <summary>Asks the settings' queue for a match, and waits for a seat.</summary>
+        /// <summary>Asks the settings' queue for a match, and waits for a seat; when the time is over, the search ends.</summary>
         public Task<Assignment> FindMatchAsync(string player, float timeoutSeconds = 120) =>
             FindAsync(() => Api.FindMatchAsync(new MatchRequest(Settings.Queue, player), null, _alive.Token), timeoutSeconds);
 
-        /// <summary>Asks by <paramref name="ask"/>, for a match, a lobby or a server, and waits for a seat.</summary>
+        /// <summary>
+        /// Asks by <paramref name="ask"/>, for a match, a lobby or a server, and waits for a seat; when the time is over, the
+        /// search ends.
+        /// </summary>
         public async Task<Assignment> FindAsync(Func<Task<MatchTicket>> ask, float timeoutSeconds = 120)
         {
             try
             {
                 Ticket = await ask();
                 Ticket.Progressed += now => progressed.Invoke(now.Explanation);
-                var seat = await Ticket.WaitAsync(TimeSpan.FromSeconds(timeoutSeconds), _alive.Token);
+                var seat = await WaitAsync(Ticket, timeoutSeconds);
                 matched.Invoke();
                 return seat;
             }
@@ -121,6 +124,36 @@ namespace Muster.Unity
             if (ticket != null) await ticket.CancelAsync(null, _alive.Token);
         }
 
+        // A ticket that nobody waits for would match others with nobody.
+        private async Task<Assignment> WaitAsync(MatchTicket ticket, float timeoutSeconds)
+        {
+            MusterException late;
+            try
+            {
+                return await ticket.WaitAsync(TimeSpan.FromSeconds(timeoutSeconds), _alive.Token);
+            }
+            catch (MusterException error) when (error.Code == MusterCodes.Timeout)
+            {
+                late = error;
+            }
+            await WithdrawAsync(ticket);
+            throw new MusterException(MusterCodes.Timeout,
+                $"No match was found in {timeoutSeconds:0} s, and the search was ended: {ticket.Current.Explanation}", late);
+        }
+
+        private static async Task WithdrawAsync(MatchTicket ticket)
+        {
+            try
+            {
+                await ticket.CancelAsync();
+            }
+            catch (MusterException error)
+            {
+                // It expires by itself.
+                Debug.LogWarning($"Muster: a search could not be ended ({error.Code}). {error.Message}");
+            }
+        }
+
         private void RequireTicket()
         {
             if (Ticket == null)
@@ -133,10 +166,12 @@ namespace Muster.Unity
             if (!isPaused && Session != null && Session.State == SessionState.Connected) Session.Reconnect();
         }
 
-        private void OnDestroy()
+        // The engine's end of an object has no Task to be awaited.
+        private async void OnDestroy()
         {
             _alive.Cancel();
             Session?.Dispose();
+            if (Ticket != null && !Ticket.Current.IsOver) await WithdrawAsync(Ticket);
             _api?.Dispose();
         }
     }

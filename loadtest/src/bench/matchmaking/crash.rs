@@ -70,8 +70,7 @@ pub(super) async fn run(options: &BenchOptions, steps: &mut Steps) -> anyhow::Re
     let (warm, max) = SERVERS;
     let mut fleet = stand_in::fleet(NAME, &[REGION], warm, max);
     fleet.timeouts.idle_s = 10;
-    stack.apply_fleet(&fleet).await?;
-    steps.run("warm_crash", "crash: servers to ready, by a stand-in", stack.wait_for_warm(NAME)).await?;
+    steps.run("warm_crash", "crash: servers to ready, by a stand-in", stack.apply_fleet(&fleet)).await?;
     stack.apply_queue(&population::open_queue(NAME, NAME)).await?;
 
     let ledger = Arc::new(Mutex::new(Ledger::default()));

@@ -92,6 +92,20 @@ pub(super) async fn udp_expired(driver: &Driver) -> anyhow::Result<()> {
     driver.fails("refused_expired", "connect", LONG, connect("udp")).await.map(drop)
 }
 
+pub(super) async fn udp_clock(driver: &Driver) -> anyhow::Result<()> {
+    let edge = EdgePort::start(|_, _| Some(Answer::Accepted)).await?;
+    let mut endpoint = edge.endpoint("v4.public.good");
+    // As a client sees a good one whose clock is ahead by more than a token's time.
+    endpoint["token_expires_at_ms"] = json!(1);
+    let (ticket, _) = watch::channel(assigned(vec![endpoint]));
+    let host = seated(driver, &ticket).await?;
+    let asked = host.requests().len();
+    driver.ok("connect", LONG, connect("udp")).await?;
+    echoes(driver, "hello").await?;
+    ensure!(host.requests().len() == asked, "the ticket was read again, by this machine's clock");
+    driver.ok("session.close", LONG, json!({"session": "s"})).await.map(drop)
+}
+
 pub(super) async fn udp_silent(driver: &Driver) -> anyhow::Result<()> {
     let edge = EdgePort::start(|_, _| None).await?;
     let (ticket, _) = watch::channel(assigned(vec![edge.endpoint("v4.public.good")]));
