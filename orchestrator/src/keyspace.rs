@@ -3,6 +3,13 @@
 //! Keys are tuples in FoundationDB's encoding, which sorts as the tuples do. The numbers of [`Prefix`]
 //! are part of the stored format: they are added to, never changed or used again. This module makes
 //! keys and ranges and takes ids out of them; it reads and writes nothing.
+//!
+//! What is spread over a cluster and what is not: the engine's rows lie under their shards, 64 of them. Rows here do
+//! not. Ids begin with the time they were made, and so do timers and news, so that the newest rows of a kind lie side by side:
+//! on a cluster each kind is written at one place that moves on, and kinds are at different places. A counter is one key. So
+//! what one storage server takes bounds how many tickets an installation takes a second, and more servers do not
+//! raise it. To spread timers alone would not: the record of the same ticket is written at one place as well. See
+//! ARCHITECTURE.md for what it would take.
 
 mod builds;
 mod fleets;

@@ -48,7 +48,7 @@ pub(crate) async fn run(json: bool, command: Command) -> anyhow::Result<()> {
 
 async fn open(place: &Place) -> anyhow::Result<Database> {
     let file = place.data_dir.join(STORE_FILE);
-    if place.store == StoreLocation::Embedded && !file.is_file() {
+    if place.store == StoreLocation::Embedded && !file.exists() {
         bail!("there is no store at {}; give the orchestrator's --data-dir", file.display());
     }
     Ok(Database::open_location(&place.store, &file, OpenOptions::default()).await?)

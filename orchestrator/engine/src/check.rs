@@ -31,6 +31,12 @@ pub struct Check {
     zones_needed: BTreeSet<Vec<u8>>,
     zones: BTreeSet<Vec<u8>>,
     unreadable: Vec<(Vec<u8>, String)>,
+    /// Workflows that cannot be read, or could not when they were set aside: what follows from their records need not be
+    /// there.
+    aside: BTreeSet<Address>,
+    /// Rows that are held, of workflows and of nobody, and the namespaces that are said to have some of nobody's.
+    held: Vec<Vec<u8>>,
+    of_nobody: BTreeSet<(ShardIndex, String)>,
 }
 
 impl Check {
@@ -38,13 +44,25 @@ impl Check {
     pub fn note(&mut self, key: &[u8], value: &Bytes) {
         if let Err(reason) = value_words(key, value) {
             self.unreadable.push((key.to_vec(), format!("cannot be read: {reason}")));
-            return;
+            match RowKind::of(key) {
+                // They count, whatever they say.
+                Some(RowKind::Inbox | RowKind::Parked | RowKind::Held) => {}
+                Some(RowKind::State) => return self.aside.extend(keyspace::split_address(key)),
+                _ => return,
+            }
         }
         match RowKind::of(key) {
             Some(RowKind::State) => self.workflow(key, value),
+            Some(RowKind::Aside) if value == keyspace::UNREADABLE => match keyspace::split_nobody(key) {
+                Some(zone) => {
+                    self.of_nobody.insert(zone);
+                }
+                None => self.aside.extend(keyspace::split_address(key)),
+            },
             Some(RowKind::Timer | RowKind::Aside | RowKind::Awake) => {
                 self.found.insert(key.to_vec());
             }
+            Some(RowKind::Held) => self.holds(key),
             Some(RowKind::Parked) => {
                 let whose = key[..key.len().saturating_sub(8)].to_vec();
                 if let Some(address) = keyspace::split_address(&whose) {
@@ -70,14 +88,19 @@ impl Check {
         }
     }
 
+    fn holds(&mut self, key: &[u8]) {
+        self.held.push(key.to_vec());
+        if let Some((shard, namespace)) = keyspace::held_of(key) {
+            self.waits(shard, &namespace);
+        }
+    }
+
     fn waits(&mut self, shard: ShardIndex, namespace: &str) {
         *self.there.entry(keyspace::waiting(shard, namespace)).or_default() += 1;
     }
 
     fn workflow(&mut self, key: &[u8], value: &Bytes) {
-        let (Some(address), Ok(record)) =
-            (keyspace::split_address(key), WorkflowRecord::decode(value.clone()))
-        else {
+        let (Some(address), Ok(record)) = (keyspace::split_address(key), WorkflowRecord::read(value)) else {
             return;
         };
         let timers = record.timers.iter().map(|timer| keyspace::timer(&address, timer.due_ms, &timer.name));
@@ -94,14 +117,24 @@ impl Check {
     }
 
     /// Rows that do not agree, and what is wrong with each.
-    pub fn findings(self) -> Vec<(Vec<u8>, String)> {
-        let mut findings = self.unreadable;
-        for key in self.expected.difference(&self.found) {
+    pub fn findings(mut self) -> Vec<(Vec<u8>, String)> {
+        let mut findings = std::mem::take(&mut self.unreadable);
+        for key in self.expected.difference(&self.found).filter(|key| !self.is_aside(key)) {
             findings
                 .push((key.clone(), "is missing, though its workflow's record says it is there".to_owned()));
         }
-        for key in self.found.difference(&self.expected) {
+        for key in self.found.difference(&self.expected).filter(|key| !self.is_aside(key)) {
             findings.push((key.clone(), "is there, though its workflow's record does not say so".to_owned()));
+        }
+        for key in &self.held {
+            let is_aside = match keyspace::held_for(key) {
+                Some(address) => self.aside.contains(&address),
+                None => keyspace::split_nobody(key).is_some_and(|zone| self.of_nobody.contains(&zone)),
+            };
+            if !is_aside {
+                let what = "is held, though whose it is is not set aside, and nobody will give it back";
+                findings.push((key.clone(), what.to_owned()));
+            }
         }
         // The other way round is no fault: a zone is pointed at for a while after its last row was taken.
         for key in self.zones_needed.difference(&self.zones) {
@@ -115,13 +148,20 @@ impl Check {
                 findings.push((key.clone(), format!("it says that {counted} signals wait, and {there} do")));
             }
         }
-        for key in self.parked.keys().chain(self.waiting.keys()).collect::<BTreeSet<_>>() {
+        let parked = self.parked.keys().chain(self.waiting.keys()).collect::<BTreeSet<_>>();
+        for key in parked.into_iter().filter(|key| !self.is_aside(key)) {
             let (says, are) = (self.parked.get(key).unwrap_or(&0), self.waiting.get(key).unwrap_or(&0));
             if says != are {
                 findings.push((key.clone(), format!("{are} signals wait, and the record says {says}")));
             }
         }
         findings
+    }
+
+    /// Whether the row at `key` follows from the record of a workflow that is set aside as unreadable.
+    fn is_aside(&self, key: &[u8]) -> bool {
+        let timer = || keyspace::split_timer(key).map(|(_, address, _)| address);
+        keyspace::split_address(key).or_else(timer).is_some_and(|address| self.aside.contains(&address))
     }
 }
 
@@ -177,7 +217,7 @@ fn value_words(key: &[u8], value: &Bytes) -> Result<String, String> {
     Ok(match RowKind::of(key) {
         None => return Err("no kind of row this version knows".to_owned()),
         Some(RowKind::State) => {
-            let record: WorkflowRecord = read(value)?;
+            let record = WorkflowRecord::read(value)?;
             let at = format!("version {} revision {}", record.version, record.revision);
             format!(
                 "{} {at}, {} bytes of state, {}",
@@ -186,7 +226,8 @@ fn value_words(key: &[u8], value: &Bytes) -> Result<String, String> {
                 record.reason
             )
         }
-        Some(RowKind::Inbox | RowKind::Parked) => {
+        Some(RowKind::Held) if keyspace::held_of(key).is_none() => "nudged".to_owned(),
+        Some(RowKind::Inbox | RowKind::Parked | RowKind::Held) => {
             let envelope: Envelope = read(value)?;
             let whose = envelope.address.clone().and_then(|address| Address::try_from(address).ok());
             let whose = whose.map(|address| format!(" for {address}")).unwrap_or_default();

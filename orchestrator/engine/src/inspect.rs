@@ -24,6 +24,17 @@ pub struct Workflow {
 }
 
 impl Workflow {
+    /// The workflow at `address` as its record in `row` says. One that this release cannot read stands as blocked, with
+    /// why: what comes for it is held until a release that can read it runs.
+    fn of(address: Address, row: &Bytes) -> Self {
+        let record = WorkflowRecord::read(row).unwrap_or_else(|reason| WorkflowRecord {
+            status: Status::Blocked.into(),
+            reason: format!("{reason}; nothing of it is lost, start a release that can read it"),
+            ..WorkflowRecord::default()
+        });
+        Self { address, record }
+    }
+
     /// What it waits for at `now_ms`, in words.
     pub fn waits_for(&self, now_ms: u64) -> String {
         let record = &self.record;
@@ -66,8 +77,7 @@ pub async fn workers(tx: &mut Transaction) -> Result<BTreeSet<WorkerId>, StoreEr
 /// The store's.
 pub async fn show(tx: &mut Transaction, address: &Address) -> Result<Option<Workflow>, StoreError> {
     let row = tx.get(&keyspace::state(address)).await?;
-    let record = row.and_then(|row| WorkflowRecord::decode(row).ok());
-    Ok(record.map(|record| Workflow { address: address.clone(), record }))
+    Ok(row.map(|row| Workflow::of(address.clone(), &row)))
 }
 
 /// The steps of the workflow at `address` so far, if it is of the steps style: number and record.
@@ -83,7 +93,12 @@ pub async fn journal(db: &Database, address: &Address) -> Result<Vec<(u32, Journ
         .await?;
     let step = |(key, row): (Bytes, Bytes)| {
         let number = key.get(key.len().checked_sub(4)?..)?.try_into().ok()?;
-        Some((u32::from_be_bytes(number), JournalRecord::decode(row).ok()?))
+        let entry = JournalRecord::decode(row).unwrap_or_else(|error| JournalRecord {
+            what: "unreadable".to_owned(),
+            failed: Some(format!("what became of it cannot be read: {error}")),
+            ..JournalRecord::default()
+        });
+        Some((u32::from_be_bytes(number), entry))
     };
     Ok(rows.into_iter().filter_map(step).collect())
 }
@@ -123,13 +138,10 @@ pub async fn list(
                 })
                 .await?;
             for (key, row) in &rows {
-                let (Some(address), Ok(record)) =
-                    (keyspace::split_address(key), WorkflowRecord::decode(row.clone()))
-                else {
-                    continue;
-                };
-                if filter.status.is_none_or(|status| status == record.status()) {
-                    found.push(Workflow { address, record });
+                let Some(address) = keyspace::split_address(key) else { continue };
+                let workflow = Workflow::of(address, row);
+                if filter.status.is_none_or(|status| status == workflow.record.status()) {
+                    found.push(workflow);
                 }
                 if found.len() > limit {
                     found.truncate(limit);
@@ -157,9 +169,7 @@ pub async fn set_aside(tx: &mut Transaction, limit: usize) -> Result<Vec<Workflo
         let rows = tx.snapshot_get_range(&range.begin, &range.end, limit - found.len(), false).await?;
         for address in rows.iter().filter_map(|(key, _)| keyspace::split_address(key)) {
             let row = tx.snapshot_get(&keyspace::state(&address)).await?;
-            // One whose record cannot be read stands as nothing that is known.
-            let record = row.and_then(|row| WorkflowRecord::decode(row).ok()).unwrap_or_default();
-            found.push(Workflow { address, record });
+            found.extend(row.map(|row| Workflow::of(address, &row)));
         }
         if found.len() >= limit {
             break;
@@ -183,9 +193,8 @@ pub async fn count(db: &Database) -> Result<std::collections::BTreeMap<Status, u
                 })
                 .await?;
             for (_, row) in &rows {
-                if let Ok(record) = WorkflowRecord::decode(row.clone()) {
-                    *counts.entry(record.status()).or_default() += 1;
-                }
+                let status = WorkflowRecord::read(row).map_or(Status::Blocked, |record| record.status());
+                *counts.entry(status).or_default() += 1;
             }
             match rows.last() {
                 Some((key, _)) if rows.len() == MAX_PAGE => range = range.after(key),

@@ -46,7 +46,7 @@ row_kinds! {
     Journal = 8,
     /// An answer.
     Reply = 9,
-    /// That a workflow is dead or blocked.
+    /// That a workflow is dead or blocked, or cannot be read.
     Aside = 10,
     /// What waits with a workflow.
     Parked = 11,
@@ -58,6 +58,8 @@ row_kinds! {
     Nudge = 14,
     /// How many signals wait for the workflows of a namespace, in its inbox and with them.
     Waiting = 15,
+    /// What came for a workflow that cannot be read.
+    Held = 16,
 }
 
 impl RowKind {
@@ -151,9 +153,7 @@ pub(crate) fn zone_of(key: &[u8]) -> Option<Vec<u8>> {
 
 /// The shard and namespace of an [`inbox_row`].
 pub(crate) fn inbox_of(key: &[u8]) -> Option<(ShardIndex, String)> {
-    let stamped = VERSIONSTAMP_BYTES + size_of::<u64>();
-    let (_, _, shard, namespace) =
-        unpack::<(u16, u16, u16, String)>(key.get(..key.len().checked_sub(stamped)?)?).ok()?;
+    let (_, _, shard, namespace) = unpack::<(u16, u16, u16, String)>(without_stamp(key)?).ok()?;
     Some((ShardIndex::try_from(shard).ok()?, namespace))
 }
 
@@ -277,12 +277,30 @@ pub(crate) fn replies_before(bucket: u64) -> KeyRange {
     }
 }
 
-/// Says that a workflow is dead or blocked; its value is the [`crate::Status`] in one byte.
+/// Says that a workflow is dead or blocked, its value the [`crate::Status`] in one byte, or that its record cannot be
+/// read, its value [`UNREADABLE`].
 pub(crate) fn aside(address: &Address) -> Vec<u8> {
     of_workflow(RowKind::Aside, address)
 }
 
-/// The workflows of a shard that are dead or blocked.
+/// Value of an [`aside`] of a workflow whose record cannot be read; no [`crate::Status`] has this number.
+pub(crate) const UNREADABLE: &[u8] = &[u8::MAX];
+
+/// Says that a namespace has signals in a shard of which not even their workflow can be read, its value
+/// [`UNREADABLE`]. They are [`held_for_nobody`].
+pub(crate) fn aside_of_nobody(shard: ShardIndex, namespace: &str) -> Vec<u8> {
+    of_nobody(RowKind::Aside, shard, namespace)
+}
+
+/// Shard and namespace of an [`aside_of_nobody`], or of a row of [`held_for_nobody`].
+pub(crate) fn split_nobody(key: &[u8]) -> Option<(ShardIndex, String)> {
+    let key = if RowKind::of(key) == Some(RowKind::Held) { without_stamp(key)? } else { key };
+    let (_, _, shard, namespace, kind, name) = unpack::<(u16, u16, u16, String, String, String)>(key).ok()?;
+    let shard = ShardIndex::try_from(shard).ok()?;
+    (kind.is_empty() && name.is_empty()).then_some((shard, namespace))
+}
+
+/// The workflows of a shard that are dead or blocked, or cannot be read.
 pub(crate) fn asides(shard: ShardIndex) -> KeyRange {
     KeyRange::under(pack(&(ROOT, RowKind::Aside as u16, u16::from(shard))))
 }
@@ -304,6 +322,62 @@ pub(crate) fn parked_row(address: &Address, number: u64) -> Vec<u8> {
     key
 }
 
+/// All that is held for a workflow that cannot be read, in the order it came.
+pub(crate) fn held(address: &Address) -> KeyRange {
+    KeyRange::under(of_workflow(RowKind::Held, address))
+}
+
+/// All that is held of a namespace in a shard.
+pub(crate) fn held_in(shard: ShardIndex, namespace: &str) -> KeyRange {
+    KeyRange::under(pack(&(ROOT, RowKind::Held as u16, u16::from(shard), namespace)))
+}
+
+/// What is held of a namespace's signals of which not even their workflow can be read.
+pub(crate) fn held_for_nobody(shard: ShardIndex, namespace: &str) -> KeyRange {
+    KeyRange::under(of_nobody(RowKind::Held, shard, namespace))
+}
+
+/// Where the row of an inbox at `key` is held: its versionstamp and order go along, so that it is put back in its place.
+/// `None` if `key` is none of an inbox.
+pub(crate) fn held_row(address: Option<&Address>, key: &[u8]) -> Option<Vec<u8>> {
+    let (shard, namespace) = inbox_of(key)?;
+    let mut held = match address {
+        Some(address) => of_workflow(RowKind::Held, address),
+        None => of_nobody(RowKind::Held, shard, &namespace),
+    };
+    held.extend_from_slice(&key[key.len() - STAMPED..]);
+    Some(held)
+}
+
+/// The row of an inbox that [`held_row`] holds at `key`; `None` for a nudge.
+pub(crate) fn inbox_of_held(key: &[u8]) -> Option<Vec<u8>> {
+    let (shard, namespace) = held_of(key)?;
+    let mut inbox = inbox(shard, &namespace).begin;
+    inbox.extend_from_slice(&key[key.len() - STAMPED..]);
+    Some(inbox)
+}
+
+/// Shard and namespace of a [`held_row`]; `None` for a nudge.
+pub(crate) fn held_of(key: &[u8]) -> Option<(ShardIndex, String)> {
+    // Only a nudge is a tuple to its end.
+    if split_address(key).is_some() {
+        return None;
+    }
+    let (_, _, shard, namespace, _, _) =
+        unpack::<(u16, u16, u16, String, String, String)>(without_stamp(key)?).ok()?;
+    Some((ShardIndex::try_from(shard).ok()?, namespace))
+}
+
+/// The workflow for which the row at `key` is held; `None` if it is nobody's.
+pub(crate) fn held_for(key: &[u8]) -> Option<Address> {
+    split_address(key).or_else(|| split_address(without_stamp(key)?))
+}
+
+/// Says that a workflow that cannot be read is to look at its matters once it can.
+pub(crate) fn held_nudge(address: &Address) -> Vec<u8> {
+    of_workflow(RowKind::Held, address)
+}
+
 /// Says that a workflow of the steps style is awake.
 pub(crate) fn awake(address: &Address) -> Vec<u8> {
     of_workflow(RowKind::Awake, address)
@@ -314,7 +388,7 @@ pub(crate) fn awakes(shard: ShardIndex) -> KeyRange {
     KeyRange::under(pack(&(ROOT, RowKind::Awake as u16, u16::from(shard))))
 }
 
-/// The workflow that a [`state`], [`nudge`], [`aside`] or [`awake`] key is of.
+/// The workflow that a [`state`], [`nudge`], [`aside`], [`awake`] or [`held_nudge`] key is of.
 pub(crate) fn split_address(key: &[u8]) -> Option<Address> {
     match unpack::<Vec<Element<'_>>>(key).ok()?.as_slice() {
         [_, _, _, Element::String(namespace), Element::String(kind), Element::String(key)] => {
@@ -322,6 +396,18 @@ pub(crate) fn split_address(key: &[u8]) -> Option<Address> {
         }
         _ => None,
     }
+}
+
+/// Bytes that a row of an inbox ends with: versionstamp and order.
+const STAMPED: usize = VERSIONSTAMP_BYTES + size_of::<u64>();
+
+fn without_stamp(key: &[u8]) -> Option<&[u8]> {
+    key.get(..key.len().checked_sub(STAMPED)?)
+}
+
+/// No workflow's kind is empty.
+fn of_nobody(kind: RowKind, shard: ShardIndex, namespace: &str) -> Vec<u8> {
+    pack(&(ROOT, kind as u16, u16::from(shard), namespace, "", ""))
 }
 
 fn of_workflow(kind: RowKind, address: &Address) -> Vec<u8> {
@@ -361,6 +447,26 @@ mod tests {
         let zone = inbox(1, "a");
         assert!(zone.begin < first && first < zone.end);
         assert!(inbox_row(1, "ab", 0).0 >= zone.end);
+    }
+
+    #[test]
+    fn what_is_held_goes_back_to_where_it_was() {
+        let duel = address("duel");
+        let (mut inbox, hole) = inbox_row(duel.shard(), duel.namespace(), 9);
+        inbox[hole] = 7;
+        for whose in [Some(&duel), None] {
+            let held = held_row(whose, &inbox).expect("a row of an inbox");
+            assert_eq!(RowKind::of(&held), Some(RowKind::Held));
+            assert_eq!(inbox_of_held(&held), Some(inbox.clone()));
+            assert_eq!(held_of(&held), Some((duel.shard(), duel.namespace().to_owned())));
+            assert_eq!(held_for(&held).as_ref(), whose);
+            assert_eq!(split_nobody(&held).is_some(), whose.is_none());
+        }
+        let nudged = held_nudge(&duel);
+        assert_eq!((inbox_of_held(&nudged), held_for(&nudged)), (None, Some(duel.clone())));
+        assert_eq!(split_nobody(&aside_of_nobody(3, "a")), Some((3, "a".to_owned())));
+        assert_eq!(split_nobody(&aside(&duel)), None);
+        assert_eq!(held_row(Some(&duel), &state(&duel)), None);
     }
 
     #[test]

@@ -21,6 +21,7 @@
 //! engine, members        workers: who lives, who does the work of which shard
 //!   shard                a shard's work, a batch at a time
 //!   steps                the steps style: who is awake, and what they have done
+//! held                   what cannot be read, and what comes for it meanwhile
 //! records, keyspace      what is stored, and where; check: whether it agrees
 //! ```
 //! It is not a queue for anything else, and it keeps no data of the caller's: a transition writes that
@@ -33,6 +34,7 @@ mod clock;
 mod context;
 mod engine;
 mod error;
+mod held;
 pub mod inspect;
 mod keyspace;
 mod kind;

@@ -36,6 +36,8 @@ pub const HANDLER_TIMEOUT: Duration = Duration::from_secs(2);
 pub const ZONES_PER_TURN: usize = 16;
 /// Signals that waited with their workflow, delivered in one turn.
 pub const PARKED_PER_TURN: usize = 64;
+/// Signals held for a workflow that could not be read, given back in one transaction: few enough that the largest fit.
+pub const HELD_PER_TURN: usize = 64;
 /// Longest time without a look at the store, in case a watch was lost; each is a random half to whole of it.
 pub const SLOW_POLL: Duration = Duration::from_mins(1);
 /// Longest sleep before the clock is read again, in case it was set.

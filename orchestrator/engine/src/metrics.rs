@@ -7,6 +7,7 @@ use metrics::{Unit, counter, describe_counter, describe_gauge, describe_histogra
 const TRANSITIONS: &str = "muster_engine_transitions_total";
 const FAILURES: &str = "muster_engine_failures_total";
 const DEAD: &str = "muster_engine_dead_letters_total";
+const UNREADABLE: &str = "muster_engine_unreadable_total";
 const REFUSED: &str = "muster_engine_refused_signals_total";
 const FULL: &str = "muster_engine_full_inboxes_total";
 const TURN_SECONDS: &str = "muster_engine_turn_seconds";
@@ -21,6 +22,11 @@ pub(crate) fn describe() {
     describe_counter!(TRANSITIONS, Unit::Count, "Transitions of workflows made durable, by kind");
     describe_counter!(FAILURES, Unit::Count, "Transitions that failed and are tried again, by kind");
     describe_counter!(DEAD, Unit::Count, "Workflows that failed too often and were set aside, by kind");
+    describe_counter!(
+        UNREADABLE,
+        Unit::Count,
+        "Workflows, and signals of nobody knows which, set aside because this release cannot read them, by kind"
+    );
     describe_counter!(REFUSED, Unit::Count, "Signals to workflows that are not there, by kind");
     describe_counter!(FULL, Unit::Count, "Signals not sent because too many wait already, by kind");
     describe_histogram!(TURN_SECONDS, Unit::Seconds, "Time of one turn of a shard, its commit included");
@@ -41,6 +47,11 @@ pub(crate) fn failed(kind: &str) {
 
 pub(crate) fn died(kind: &str) {
     counter!(DEAD, "kind" => kind.to_owned()).increment(1);
+}
+
+/// `kind` is empty for signals of nobody knows which.
+pub(crate) fn unreadable(kind: &str) {
+    counter!(UNREADABLE, "kind" => kind.to_owned()).increment(1);
 }
 
 pub(crate) fn refused(kind: &str) {

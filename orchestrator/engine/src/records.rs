@@ -1,6 +1,14 @@
 //! What the engine keeps in the store, as prost messages: fields are added, never renumbered.
+//!
+//! An older worker that rewrites a record drops the fields it does not know. What keeps that from happening to workflows is
+//! that work goes to the newest release and never back: so whoever adds a field here, or to a state, raises the
+//! version of a kind, of which a release is the sum. What is written beside workflows, in inboxes and as replies, is never
+//! rewritten; a lease or worker record is, by every release.
 
 use bytes::Bytes;
+use prost::Message as _;
+
+use crate::address::Address;
 
 /// An address as it is stored.
 #[derive(Clone, PartialEq, Eq, Hash, prost::Message)]
@@ -153,6 +161,23 @@ pub struct WorkflowRecord {
     pub nudged: bool,
 }
 
+impl WorkflowRecord {
+    /// The record that `row` is.
+    ///
+    /// # Errors
+    /// Why it cannot be read, in words.
+    pub(crate) fn read(row: &Bytes) -> Result<Self, String> {
+        let record =
+            Self::decode(row.clone()).map_err(|error| format!("its record cannot be read: {error}"))?;
+        match Status::try_from(record.status) {
+            Ok(_) => Ok(record),
+            Err(_) => {
+                Err(format!("its record stands at {}, which only a newer release knows", record.status))
+            }
+        }
+    }
+}
+
 /// What comes to a workflow.
 #[derive(Clone, PartialEq, prost::Message)]
 pub(crate) struct Envelope {
@@ -177,6 +202,15 @@ pub(crate) struct Envelope {
     /// Of a signal: a workflow that is not there is started first, with an empty input.
     #[prost(bool, tag = "7")]
     pub create: bool,
+}
+
+impl Envelope {
+    /// The envelope that `row` is, and for whom; `None` if that cannot be read.
+    pub(crate) fn whose(row: &Bytes) -> Option<(Self, Address)> {
+        let envelope = Self::decode(row.clone()).ok()?;
+        let address = Address::try_from(envelope.address.clone()?).ok()?;
+        Some((envelope, address))
+    }
 }
 
 /// What an [`Envelope`] holds.

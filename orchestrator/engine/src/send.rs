@@ -11,7 +11,7 @@ use bytes::Bytes;
 use muster_store::{StoreError, Transaction};
 use prost::Message;
 
-use crate::address::Address;
+use crate::address::{Address, ShardIndex};
 use crate::error::{Full, Invalid, SendError};
 use crate::keyspace;
 use crate::kind::Kind;
@@ -137,7 +137,8 @@ async fn waiting(tx: &mut Transaction, address: &Address) -> Result<u64, StoreEr
 /// that nobody can send any more.
 async fn any_waits(tx: &mut Transaction, address: &Address) -> Result<bool, StoreError> {
     let (shard, namespace) = (address.shard(), address.namespace());
-    for range in [keyspace::inbox(shard, namespace), keyspace::parked_in(shard, namespace)] {
+    let inbox = keyspace::inbox(shard, namespace);
+    for range in [inbox, keyspace::parked_in(shard, namespace), keyspace::held_in(shard, namespace)] {
         if !tx.snapshot_get_range(&range.begin, &range.end, 1, false).await?.is_empty() {
             return Ok(true);
         }
@@ -148,6 +149,13 @@ async fn any_waits(tx: &mut Transaction, address: &Address) -> Result<bool, Stor
 /// Notes that `change` more signals wait where the workflow at `address` lives, or fewer.
 pub(crate) fn count_waiting(tx: &mut Transaction, address: &Address, change: i64) {
     tx.atomic_add(&keyspace::waiting(address.shard(), address.namespace()), change);
+}
+
+/// Puts a row that was taken out of an inbox back where it was. It has been counted all the while.
+pub(crate) fn put_back(tx: &mut Transaction, (shard, namespace): (ShardIndex, &str), key: &[u8], row: &[u8]) {
+    tx.set(key, row);
+    tx.set(&keyspace::zone(shard, namespace), b"");
+    tx.atomic_add(&keyspace::bell(shard), 1);
 }
 
 /// Puts `envelope` into the inbox of the workflow at `address`.

@@ -5,6 +5,7 @@
 //! batch       one turn: takes what came and what is due, in one transaction
 //!   deliver   one event to one workflow
 //!   working   a workflow as the turn leaves it
+//! unblock     who can go on now that this worker has the shard
 //! penalty     what becomes of a workflow whose transition failed
 //! cache       states of machines, kept while the shard is leased
 //! ```
@@ -16,6 +17,7 @@ mod cache;
 mod deliver;
 mod penalty;
 mod task;
+mod unblock;
 mod working;
 
 use std::sync::{Arc, Mutex, PoisonError};

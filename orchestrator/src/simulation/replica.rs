@@ -249,8 +249,12 @@ async fn tell_agent(db: &Database, node: NodeId, to: &mpsc::Sender<DesiredServer
         };
         match told.advance(desired) {
             agents::Next::ReadAgain => continue,
-            agents::Next::Say(message) if to.send(message).await.is_err() => return,
-            agents::Next::Say(_) | agents::Next::Wait => {}
+            agents::Next::Say(message) => {
+                if to.send(message).await.is_err() {
+                    return;
+                }
+            }
+            agents::Next::Wait => {}
         }
         if changed.changed().await.is_err() {
             return;

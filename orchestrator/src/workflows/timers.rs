@@ -9,14 +9,16 @@ use muster_store::{Bytes, Transaction};
 
 use crate::keyspace::{self, Timer};
 use crate::matchmaking::{Fate, dissolve, lapse};
-use crate::records::{MatchRecord, TicketRecord, TicketState};
+use crate::records::{EdgePortRecord, MatchRecord, TicketRecord, TicketState};
 use crate::seats;
-use crate::state::{StateError, fleets, matches, nodes, ports, servers, tickets, timers, workflows};
+use crate::state::{StateError, fleets, kv, matches, nodes, ports, servers, tickets, timers, workflows};
 
 /// The timer of the next look.
 const TIMER: &str = "look";
 /// How long after it is due something may be noticed, in milliseconds.
 const TICK_MS: u64 = 500;
+/// For how long something is put off whose record cannot be read, in milliseconds.
+const PUT_OFF_MS: u64 = 60_000;
 /// What is done in one transaction.
 const BATCH: usize = 64;
 /// Most tickets that are over and kept, in one namespace; beyond, they are removed as they end.
@@ -69,6 +71,16 @@ async fn fire(tx: &mut Transaction, key: &Bytes, retention_ms: u64, now_ms: u64)
         tracing::warn!(?key, "a timer of an unknown kind is dropped");
         return Ok(());
     };
+    // One record that cannot be read must not keep all others from their time, and nothing may be done by half.
+    match read(tx, &timer).await {
+        Ok(()) => {}
+        Err(StateError::Store(error)) => return Err(error.into()),
+        Err(error @ (StateError::Corrupt { .. } | StateError::Newer { .. })) => {
+            tracing::error!(?timer, %error, "what is due is put off");
+            timers::set(tx, now_ms + PUT_OFF_MS, &timer);
+            return Ok(());
+        }
+    }
     let keeps = Keeps { due_ms, now_ms, retention_ms, timer: &timer };
     match &timer {
         Timer::TicketExpiry(ticket) => crate::tickets::expire(tx, *ticket, now_ms).await,
@@ -110,6 +122,27 @@ async fn fire(tx: &mut Transaction, key: &Bytes, retention_ms: u64, now_ms: u64)
             Ok(())
         }
     }
+}
+
+/// Reads what `timer` is of, before anything is done.
+async fn read(tx: &mut Transaction, timer: &Timer) -> Result<(), StateError> {
+    match timer {
+        Timer::TicketExpiry(ticket) | Timer::TicketRemoval(ticket) => {
+            tickets::load(tx, *ticket).await?;
+        }
+        Timer::MatchDeadline(match_id) | Timer::MatchRemoval(match_id) | Timer::SeatRelease(match_id, _) => {
+            let Some(record) = matches::load(tx, *match_id).await? else { return Ok(()) };
+            for ticket in record.tickets() {
+                tickets::load(tx, ticket).await?;
+            }
+        }
+        Timer::PortRelease(region, protocol, port) => {
+            kv::load::<EdgePortRecord>(tx, &keyspace::edge_port(region, *protocol, *port)).await?;
+        }
+        // These are handed on to workflows of their own.
+        Timer::DrainDeadline(_) | Timer::ServerRemoval(_) | Timer::NodeLoss(_) | Timer::FleetRetry(..) => {}
+    }
+    Ok(())
 }
 
 /// A removal that may not be due yet: removals are set for the end itself, and moved on from there.
@@ -165,4 +198,41 @@ async fn remove_match(
     }
     matches::remove(tx, &record);
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use muster_protocol::id::TicketId;
+    use muster_store::StoreError;
+
+    use super::*;
+    use crate::world::World;
+
+    async fn write(world: &World, ticket: TicketId, record: &[u8]) {
+        let written = world.db.run("test", async |mut tx| {
+            tx.set(&keyspace::ticket(ticket), record);
+            Ok::<_, StoreError>(())
+        });
+        written.await.expect("written");
+    }
+
+    #[tokio::test]
+    async fn a_record_that_cannot_be_read_keeps_nothing_else_from_its_time() {
+        let world = World::with_region().await;
+        world.apply_fleet("sha256:one", &[("eu", 1, 5)]).await;
+        world.apply_queue(2).await;
+        let damaged = world.ticket("ada").await;
+        let well = world.ticket("bob").await;
+        let row = world.db.read("test", async |mut tx| tx.get(&keyspace::ticket(damaged)).await).await;
+        let row = row.expect("read").expect("there");
+        write(&world, damaged, b"\xff").await;
+        world.pass_time(600_000);
+        world.fire_timers().await;
+        assert_eq!(world.see(well).await.record.state(), TicketState::Expired);
+        // Its own time comes once it can be read.
+        write(&world, damaged, &row).await;
+        world.pass_time(PUT_OFF_MS);
+        world.fire_timers().await;
+        assert_eq!(world.see(damaged).await.record.state(), TicketState::Expired);
+    }
 }

@@ -11,7 +11,7 @@ const MAX_STUCK: usize = 20;
 /// What is wrong with the store, and whether an orchestrator of this machine has it open.
 pub(super) async fn check(config: &Config) -> (Verdict, bool) {
     let file = config.data_dir.join(STORE_FILE);
-    if config.store.0 == StoreLocation::Embedded && !file.is_file() {
+    if config.store.0 == StoreLocation::Embedded && !file.exists() {
         let words = format!("{} is not there yet; the orchestrator makes it", file.display());
         return (Verdict::Skipped(words), false);
     }

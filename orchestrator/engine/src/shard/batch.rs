@@ -14,6 +14,7 @@ use tokio::time::Instant;
 use crate::address::Address;
 use crate::context::NUDGE;
 use crate::error::Failure;
+use crate::held;
 use crate::keyspace;
 use crate::limits::{BATCH_TIME, PARKED_PER_TURN, ZONES_PER_TURN};
 use crate::records::{Envelope, EnvelopeKind, Status, WorkflowRecord};
@@ -77,6 +78,8 @@ pub(super) struct Done {
     pub(super) transitions: BTreeMap<String, u64>,
     /// Workflows of the steps style that are to be woken, or to look again.
     pub(super) wake: Vec<Address>,
+    /// What was met for the first time that cannot be read, and was set aside.
+    pub(super) unreadable: Vec<Unreadable>,
     /// Something is left that could be taken now.
     pub(super) more: bool,
     /// When the next timer is due.
@@ -85,6 +88,13 @@ pub(super) struct Done {
     pub(super) empty_zones: Vec<String>,
     /// Zone after which the next turn goes on; `None` if it begins anew.
     pub(super) zone: Option<String>,
+}
+
+/// What cannot be read.
+pub(super) struct Unreadable {
+    /// The workflow; `None` if not even that can be read of a signal.
+    pub(super) whose: Option<Address>,
+    pub(super) reason: String,
 }
 
 /// A turn under way.
@@ -114,7 +124,7 @@ impl<'a> Batch<'a> {
     pub(super) async fn unblock_all(mut self, blocked: &[Address]) -> Result<Done, TurnError> {
         self.turn.shared.fence(&mut self.tx, self.turn.lease).await?;
         for address in blocked {
-            let mut working = self.take(address).await?;
+            let Some(mut working) = self.take(address).await? else { continue };
             self.unblock(address, &mut working);
             self.put(address.clone(), working);
         }
@@ -165,7 +175,8 @@ impl<'a> Batch<'a> {
     }
 
     async fn timer(&mut self, address: Address, name: &str, due_ms: u64) -> Result<(), TurnError> {
-        let mut working = self.take(&address).await?;
+        // It is set anew, as the record says, once that can be read.
+        let Some(mut working) = self.take(&address).await? else { return Ok(()) };
         // One that was moved or cancelled while this transaction did not see it is none.
         if working.take_timer(name, due_ms) {
             working.touch(self.now_ms);
@@ -234,7 +245,10 @@ impl<'a> Batch<'a> {
             self.tx.clear(key);
             self.done.taken += 1;
             let Some(address) = keyspace::split_address(key) else { continue };
-            let mut working = self.take(&address).await?;
+            let Some(mut working) = self.take(&address).await? else {
+                held::hold_nudge(&mut self.tx, &address);
+                continue;
+            };
             self.nudge(&address, &mut working).await?;
             self.put(address, working);
         }
@@ -252,14 +266,20 @@ impl<'a> Batch<'a> {
             }
             self.tx.clear(&key);
             self.done.taken += 1;
-            taken += 1;
-            let envelope = Envelope::decode(row).ok();
-            let address = envelope.as_ref().and_then(|envelope| envelope.address.clone());
-            let Some((envelope, Ok(address))) = envelope.zip(address.map(Address::try_from)) else {
-                tracing::warn!(?key, "a signal that is none is dropped");
+            let Some((envelope, address)) = Envelope::whose(&row) else {
+                self.hold_for_nobody(namespace, &key, &row).await?;
                 continue;
             };
-            let mut working = self.take(&address).await?;
+            let Some(mut working) = self.take(&address).await? else {
+                // A retry has been tried with this.
+                if envelope.kind == EnvelopeKind::Retry as i32 {
+                    taken += 1;
+                } else {
+                    held::hold(&mut self.tx, &address, &key, &row);
+                }
+                continue;
+            };
+            taken += 1;
             self.receive(&address, &mut working, envelope).await?;
             self.put(address, working);
         }
@@ -269,22 +289,40 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
+    async fn hold_for_nobody(&mut self, namespace: &str, key: &[u8], row: &[u8]) -> Result<(), TurnError> {
+        let zone = (self.turn.lease.shard, namespace);
+        if held::hold_for_nobody(&mut self.tx, zone, key, row).await? {
+            let reason = format!("a signal to a workflow of {namespace} cannot be read");
+            self.done.unreadable.push(Unreadable { whose: None, reason });
+        }
+        Ok(())
+    }
+
     /// Delivers what waits with a workflow, as far as it can take it.
     pub(super) async fn drain(&mut self, address: &Address, working: &mut Working) -> Result<(), TurnError> {
         let range = keyspace::parked(address);
         let rows = self.tx.get_range(&range.begin, &range.end, PARKED_PER_TURN, false).await?;
         for (key, row) in rows {
-            if !working.takes() {
+            if !self.drains(address, working) {
                 return Ok(());
             }
+            let envelope = match Envelope::decode(row) {
+                Ok(envelope) => envelope,
+                Err(error) => {
+                    let reason =
+                        format!("what waits with it cannot be read ({error}); start a newer release");
+                    working.stand(&mut self.tx, address, Status::Blocked, &reason);
+                    working.touch(self.now_ms);
+                    return Ok(());
+                }
+            };
             self.tx.clear(&key);
             send::count_waiting(&mut self.tx, address, -1);
             working.record.parked = working.record.parked.saturating_sub(1);
             self.done.taken += 1;
-            let Ok(envelope) = Envelope::decode(row) else { continue };
             self.deliver(address, working, envelope).await?;
         }
-        if working.record.parked > 0 && working.takes() {
+        if working.record.parked > 0 && self.drains(address, working) {
             working.set_own_timer(&mut self.tx, address, DRAIN, self.now_ms);
             self.done.more = true;
         } else if working.record.nudged {
@@ -293,14 +331,15 @@ impl<'a> Batch<'a> {
         Ok(())
     }
 
-    /// The workflow at `address`, as this turn has left it so far.
-    async fn take(&mut self, address: &Address) -> Result<Working, TurnError> {
+    /// The workflow at `address`, as this turn has left it so far; `None` if its record cannot be read, with which it is
+    /// set aside.
+    async fn take(&mut self, address: &Address) -> Result<Option<Working>, TurnError> {
         *self.turn.at_work.lock().unwrap_or_else(PoisonError::into_inner) = Some(address.clone());
         if let Some(working) = self.done.working.remove(address) {
-            return Ok(working);
+            return Ok(Some(working));
         }
         if let Some(working) = self.turn.cache.get(address) {
-            return Ok(working);
+            return Ok(Some(working));
         }
         let key = keyspace::state(address);
         // Machines are changed by turns alone; steps commit beside them.
@@ -309,12 +348,16 @@ impl<'a> Batch<'a> {
         } else {
             self.tx.get(&key).await?
         };
-        let Some(row) = row else { return Ok(Working::absent(self.now_ms)) };
-        let record = WorkflowRecord::decode(row).map_err(|error| {
-            let unreadable = Failure::Final(format!("its record cannot be read: {error}"));
-            TurnError::failed(address, "read", unreadable)
-        })?;
-        Ok(Working::stored(record))
+        let Some(row) = row else { return Ok(Some(Working::absent(self.now_ms))) };
+        match WorkflowRecord::read(&row) {
+            Ok(record) => Ok(Some(Working::stored(record))),
+            Err(reason) => {
+                if held::set_aside(&mut self.tx, address).await? {
+                    self.done.unreadable.push(Unreadable { whose: Some(address.clone()), reason });
+                }
+                Ok(None)
+            }
+        }
     }
 
     fn put(&mut self, address: Address, working: Working) {

@@ -11,19 +11,26 @@ use futures_util::FutureExt;
 use crate::address::Address;
 use crate::context::{Context, answer_with, refusal};
 use crate::error::Failure;
+use crate::held;
 use crate::keyspace;
 use crate::kind::ReplyTo;
 use crate::limits::{HANDLER_TIMEOUT, NUDGE_GATHER};
 use crate::metrics;
 use crate::records::{Envelope, EnvelopeKind, Status};
 use crate::registry::{AnyMachine, Code, RawEvent, Registered};
-use crate::send;
+use crate::send::{self, Control};
 use crate::shard::batch::{Batch, TurnError};
 use crate::shard::working::{DRAIN, Working};
 
 impl Batch<'_> {
     fn code(&self, address: &Address) -> Option<&Registered> {
         self.turn.shared.registry.get(address.kind())
+    }
+
+    /// Whether what waits with the workflow is delivered to it. A job reads that itself while it is under way.
+    pub(super) fn drains(&self, address: &Address, working: &Working) -> bool {
+        let is_under_way = working.is_there() && working.record.started;
+        working.takes() && (self.is_machine(address) || !is_under_way)
     }
 
     pub(super) fn is_machine(&self, address: &Address) -> bool {
@@ -41,6 +48,7 @@ impl Batch<'_> {
             Ok(EnvelopeKind::Pause) => self.pause(address, working),
             Ok(EnvelopeKind::Resume) => self.resume(address, working, &[Status::Paused]),
             Ok(EnvelopeKind::Retry) => {
+                self.give_back(address, working).await?;
                 self.resume(address, working, &[Status::Failing, Status::Dead, Status::Blocked]);
             }
             Ok(EnvelopeKind::Cancel) if self.is_stuck_job(address, working) => {
@@ -75,12 +83,25 @@ impl Batch<'_> {
         working.stand(&mut self.tx, address, Status::Running, "");
         working.record.attempts = 0;
         working.note(self.now_ms, "resumed".to_owned(), "");
-        if self.is_machine(address) {
+        if self.drains(address, working) {
             working.set_own_timer(&mut self.tx, address, DRAIN, self.now_ms);
             self.done.more = true;
         } else {
             self.wake(address, working);
         }
+    }
+
+    /// Lets a workflow whose record can be read again have what was held from it.
+    async fn give_back(&mut self, address: &Address, working: &mut Working) -> Result<(), TurnError> {
+        if working.removed {
+            return Ok(());
+        }
+        if held::give_back(&mut self.tx, address, &working.record).await? {
+            send::control(&mut self.tx, address, Control::Retry);
+        } else if working.record.awake {
+            self.wake(address, working);
+        }
+        Ok(())
     }
 
     /// Delivers `envelope`, or lets it wait behind what waits already.

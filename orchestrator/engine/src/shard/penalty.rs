@@ -4,7 +4,6 @@
 //! A transaction of its own: the one that failed wrote nothing.
 
 use muster_store::StoreError;
-use prost::Message;
 
 use crate::address::Address;
 use crate::error::Failure;
@@ -14,17 +13,6 @@ use crate::records::{Status, WorkflowRecord};
 use crate::shard::working::{RETRY, Working};
 use crate::shard::{Lease, Shared, Unleased};
 
-/// What became of a failure.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Noted {
-    /// It is tried again.
-    Failing,
-    /// It is set aside.
-    Dead,
-    /// Its record cannot be read, and was left as it is.
-    Unreadable,
-}
-
 /// Notes that `event` failed.
 pub(super) async fn note_failure(
     shared: &Shared,
@@ -32,20 +20,17 @@ pub(super) async fn note_failure(
     address: &Address,
     event: &str,
     failure: &Failure,
-) -> Result<Noted, Unleased> {
+) -> Result<(), Unleased> {
     let reason = failure.to_string();
-    let noted = shared
+    let status = shared
         .db
         .run("engine_penalty", async |mut tx| {
             shared.fence(&mut tx, lease).await?;
             let now_ms = shared.clock.now_ms();
             let row = tx.get(&keyspace::state(address)).await?;
-            let mut working = match row.map(WorkflowRecord::decode) {
-                // A record that cannot be read is left as it is, for whoever can.
-                Some(Err(_)) => {
-                    tx.set(&keyspace::aside(address), &[Status::Dead as u8]);
-                    return Ok(Noted::Unreadable);
-                }
+            let mut working = match row.as_ref().map(WorkflowRecord::read) {
+                // The next turn meets it anew, and sets it aside.
+                Some(Err(_)) => return Ok(Status::Blocked),
                 Some(Ok(record)) => Working::stored(record),
                 None => Working::absent(now_ms),
             };
@@ -63,17 +48,17 @@ pub(super) async fn note_failure(
                 working.set_own_timer(&mut tx, address, RETRY, now_ms + pause);
             }
             working.write(&mut tx, address).map_err(|failure| too_large(&failure))?;
-            Ok::<_, Unleased>(if pause.is_none() { Noted::Dead } else { Noted::Failing })
+            Ok::<_, Unleased>(status)
         })
         .await?;
     metrics::failed(address.kind());
-    if noted == Noted::Failing {
-        tracing::warn!(workflow = %address, event, reason, "transition failed; it is tried again");
-    } else {
+    if status == Status::Dead {
         metrics::died(address.kind());
         tracing::error!(workflow = %address, event, reason, "workflow set aside; muster workflow retry tries it again");
+    } else {
+        tracing::warn!(workflow = %address, event, reason, "transition failed; it is tried again");
     }
-    Ok(noted)
+    Ok(())
 }
 
 /// A record whose state has not been touched is no larger than it was.

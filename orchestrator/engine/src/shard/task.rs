@@ -16,14 +16,11 @@ use tokio_util::sync::CancellationToken;
 use crate::address::Address;
 use crate::error::Failure;
 use crate::keyspace::{self, KeyRange};
-use crate::limits::{
-    BATCH, CACHE_BYTES_PER_SHARD, CLOCK_POLL, MAX_PAGE, SLOW_POLL, STORE_PAUSE, ZONE_LINGER,
-};
+use crate::limits::{BATCH, CACHE_BYTES_PER_SHARD, CLOCK_POLL, SLOW_POLL, STORE_PAUSE, ZONE_LINGER};
 use crate::metrics;
-use crate::records::Status;
-use crate::shard::batch::{Batch, Done, Turn, TurnError};
+use crate::shard::batch::{Batch, Done, Turn, TurnError, Unreadable};
 use crate::shard::cache::Cache;
-use crate::shard::penalty::{Noted, note_failure};
+use crate::shard::penalty::note_failure;
 use crate::shard::{Lease, Shared, Unleased};
 use crate::steps::Awake;
 
@@ -51,10 +48,10 @@ pub(crate) async fn run(shared: Arc<Shared>, lease: Lease, stop: CancellationTok
     }
 }
 
-struct Task {
-    shared: Arc<Shared>,
-    lease: Lease,
-    cache: Cache,
+pub(super) struct Task {
+    pub(super) shared: Arc<Shared>,
+    pub(super) lease: Lease,
+    pub(super) cache: Cache,
     awake: Awake,
     /// Zone after which the next turn goes on.
     zone: Option<String>,
@@ -154,15 +151,15 @@ impl Task {
         }
     }
 
-    async fn blame(&mut self, address: &Address, event: &str, failure: &Failure) -> Result<(), Unleased> {
+    pub(super) async fn blame(
+        &mut self,
+        address: &Address,
+        event: &str,
+        failure: &Failure,
+    ) -> Result<(), Unleased> {
         // The failure is noted in the store alone: what is in memory knows nothing of it.
         self.cache.forget(address);
-        let noted = note_failure(&self.shared, self.lease, address, event, failure).await?;
-        if noted == Noted::Unreadable {
-            // What came for it stays where it is, and is met again by the next turn.
-            tokio::time::sleep(STORE_PAUSE).await;
-        }
-        Ok(())
+        note_failure(&self.shared, self.lease, address, event, failure).await
     }
 
     /// Takes over what was committed. Returns whether nothing is left to do: what the turn itself sent rings the bell.
@@ -174,6 +171,15 @@ impl Task {
         }
         for (kind, count) in &done.transitions {
             metrics::transitions(kind, *count);
+        }
+        for Unreadable { whose, reason } in &done.unreadable {
+            metrics::unreadable(whose.as_ref().map_or("", Address::kind));
+            let whose = whose.as_ref().map(ToString::to_string);
+            tracing::error!(
+                workflow = whose,
+                reason,
+                "set aside with all that comes for it; start a release that can read it"
+            );
         }
         if done.taken > 0 {
             metrics::turn(done.taken, began.elapsed());
@@ -239,7 +245,8 @@ impl Task {
                     if empty(keyspace::inbox(lease.shard, &zone)).await?
                         && empty(keyspace::nudges(lease.shard, &zone)).await?
                     {
-                        let nothing_waits = empty(keyspace::parked_in(lease.shard, &zone)).await?;
+                        let nothing_waits = empty(keyspace::parked_in(lease.shard, &zone)).await?
+                            && empty(keyspace::held_in(lease.shard, &zone)).await?;
                         tx.clear(&keyspace::zone(lease.shard, &zone));
                         if nothing_waits {
                             tx.clear(&keyspace::waiting(lease.shard, &zone));
@@ -251,56 +258,6 @@ impl Task {
             self.empty_since.remove(&zone);
         }
         Ok(())
-    }
-
-    /// Lets workflows that an earlier owner of the shard had no code for go on, if this one has it.
-    async fn unblock(&mut self) -> Result<(), Unleased> {
-        let (shared, lease) = (self.shared.clone(), self.lease);
-        let range = keyspace::asides(lease.shard);
-        let mut after: Option<Vec<u8>> = None;
-        loop {
-            let page = range.clone();
-            let page = if let Some(after) = &after { page.after(after) } else { page };
-            let rows = shared
-                .db
-                .read("engine_asides", async |mut tx| {
-                    tx.snapshot_get_range(&page.begin, &page.end, MAX_PAGE, false).await
-                })
-                .await?;
-            let blocked: Vec<Address> = rows
-                .iter()
-                .filter(|(_, status)| status.as_ref() == [Status::Blocked as u8])
-                .filter_map(|(key, _)| keyspace::split_address(key))
-                .collect();
-            for chunk in blocked.chunks(BATCH) {
-                let (at_work, cache) = (Mutex::new(None), &self.cache);
-                let freed = shared
-                    .db
-                    .run("engine_unblock", async |tx: Transaction| {
-                        let turn = Turn {
-                            shared: &shared,
-                            lease,
-                            cache,
-                            after_zone: None,
-                            limit: 1,
-                            at_work: &at_work,
-                        };
-                        Batch::new(turn, tx).unblock_all(chunk).await
-                    })
-                    .await;
-                match freed {
-                    Ok(_) => {}
-                    Err(TurnError::Unleased(error)) => return Err(error),
-                    Err(TurnError::Failed(failed)) => {
-                        self.blame(&failed.address, &failed.event, &failed.failure).await?;
-                    }
-                }
-            }
-            match rows.last() {
-                Some((key, _)) if rows.len() == MAX_PAGE => after = Some(key.to_vec()),
-                _ => return Ok(()),
-            }
-        }
     }
 }
 

@@ -275,6 +275,12 @@ impl StepContext {
                 }
                 change.working.record.receiving = false;
                 if let Some((key, row)) = rows.into_iter().next() {
+                    Envelope::decode(row.clone()).map_err(|error| {
+                        Exit::Dead(format!(
+                            "a signal that waits with it cannot be read ({error}); run a release that can, then muster \
+                             workflow retry"
+                        ))
+                    })?;
                     change.tx.clear(&key);
                     count_waiting(&mut change.tx, address, -1);
                     change.working.record.parked = change.working.record.parked.saturating_sub(1);

@@ -24,6 +24,9 @@ pub(crate) enum Exit {
     /// It cannot go on until somebody looks at it.
     #[error("{0}")]
     Dead(String),
+    /// Its record cannot be read.
+    #[error("{0}")]
+    Unreadable(String),
     /// The lease is lost.
     #[error("another worker has the lease")]
     Unleased,
@@ -65,8 +68,15 @@ impl Journal {
         self.shared
             .db
             .read("engine_step_read", async |mut tx| {
-                let entry = tx.get(&step).await?.and_then(|row| JournalRecord::decode(row).ok());
-                let record = tx.get(&record).await?.and_then(|row| WorkflowRecord::decode(row).ok());
+                let entry = tx.get(&step).await?.map(JournalRecord::decode).transpose();
+                // It may have been done: to do it again would be worse than to wait.
+                let entry = entry.map_err(|error| {
+                    Exit::Dead(format!(
+                        "what became of step {number} cannot be read ({error}); run a release that can, then muster workflow retry"
+                    ))
+                })?;
+                let record = tx.get(&record).await?.as_ref().map(WorkflowRecord::read).transpose();
+                let record = record.map_err(Exit::Unreadable)?;
                 Ok::<_, Exit>((entry, record.is_some_and(|record| record.cancelling)))
             })
             .await
@@ -94,9 +104,8 @@ impl Journal {
                 self.shared.fence(&mut tx, self.lease).await?;
                 let now_ms = self.shared.clock.now_ms();
                 let row = tx.get(&key).await?;
-                let Some(record) = row.and_then(|row| WorkflowRecord::decode(row).ok()) else {
-                    return Err(Exit::Stopped);
-                };
+                let record = row.as_ref().map(WorkflowRecord::read).transpose().map_err(Exit::Unreadable)?;
+                let Some(record) = record else { return Err(Exit::Stopped) };
                 if record.status() != Status::Running {
                     return Err(Exit::Stopped);
                 }

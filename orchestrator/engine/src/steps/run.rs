@@ -7,12 +7,13 @@ use std::sync::Arc;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use muster_store::StoreError;
-use prost::Message;
 use tokio::sync::mpsc;
 
 use crate::address::Address;
+use crate::held;
 use crate::keyspace;
 use crate::limits::STORE_PAUSE;
+use crate::metrics;
 use crate::records::{JournalRecord, Status, WorkflowRecord};
 use crate::registry::Code;
 use crate::shard::{Lease, Shared, panic_text};
@@ -32,10 +33,16 @@ pub(crate) async fn run(shared: Arc<Shared>, lease: Lease, address: Address) {
             Exit::Asleep | Exit::Stopped | Exit::Unleased | Exit::Store(StoreError::Closed) => return,
             Exit::Dead(reason) => match set_aside(&journal, &reason).await {
                 Ok(()) => {
-                    crate::metrics::died(journal.address.kind());
+                    metrics::died(journal.address.kind());
                     tracing::error!(workflow = %journal.address, reason, "workflow set aside");
                     return;
                 }
+                Err(error) => {
+                    tracing::warn!(workflow = %journal.address, %error, "cannot set workflow aside");
+                }
+            },
+            Exit::Unreadable(reason) => match set_aside_unread(&journal, &reason).await {
+                Ok(()) | Err(Exit::Unleased) => return,
                 Err(error) => {
                     tracing::warn!(workflow = %journal.address, %error, "cannot set workflow aside");
                 }
@@ -103,7 +110,7 @@ async fn load(journal: &Journal) -> Result<Option<WorkflowRecord>, Exit> {
     let key = keyspace::state(&journal.address);
     let row =
         journal.shared.db.read("engine_load", async |mut tx| Ok::<_, Exit>(tx.get(&key).await?)).await?;
-    let record = row.and_then(|row| WorkflowRecord::decode(row).ok());
+    let record = row.as_ref().map(WorkflowRecord::read).transpose().map_err(Exit::Unreadable)?;
     Ok(record.filter(|record| record.started && record.status() == Status::Running))
 }
 
@@ -175,6 +182,25 @@ async fn finish(
             Ok((change, ()))
         })
         .await
+}
+
+/// Sets one aside whose record cannot be read, unless it can be read meanwhile.
+async fn set_aside_unread(journal: &Journal, reason: &str) -> Result<(), Exit> {
+    let (shared, address) = (&*journal.shared, &journal.address);
+    let is_new = shared
+        .db
+        .run("engine_set_aside_unread", async |mut tx| {
+            shared.fence(&mut tx, journal.lease).await?;
+            let row = tx.get(&keyspace::state(address)).await?;
+            let is_unreadable = row.as_ref().is_some_and(|row| WorkflowRecord::read(row).is_err());
+            Ok::<_, Exit>(is_unreadable && held::set_aside(&mut tx, address).await?)
+        })
+        .await?;
+    if is_new {
+        metrics::unreadable(address.kind());
+        tracing::error!(workflow = %address, reason, "set aside with all that comes for it; start a release that can read it");
+    }
+    Ok(())
 }
 
 async fn set_aside(journal: &Journal, reason: &str) -> Result<(), Exit> {

@@ -14,6 +14,7 @@ mod rows;
 mod steps;
 mod support;
 mod timers;
+mod unreadable;
 mod waiting;
 mod workers;
 mod zones;

@@ -306,3 +306,18 @@ async fn a_newer_release_goes_on_with_what_an_older_one_began() {
     assert_eq!(seen(&outside), ["reserve n/job/j#1.1", "book n/job/j#1.5"]);
     drop((older, newer));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_job_that_was_started_while_there_was_no_code_begins_once_there_is() {
+    let (db, outside) = (Database::memory(8), Outside::default());
+    let without = Engine::start(db.clone(), Registry::new(), options(1));
+    begin(&db, "x").await;
+    go(&db).await;
+    let both = async || look(&db, &job()).await.is_some_and(|it| it.record.parked == 2);
+    until("both wait", both).await;
+    assert_eq!(status(&db).await, Some(Status::Blocked));
+    without.stop().await;
+    let _worker = worker(&db, 2, &outside);
+    until("it is over", async || status(&db).await == Some(Status::Finished)).await;
+    assert_eq!(seen(&outside), ["reserve n/job/j#1.1", "book n/job/j#1.5"]);
+}

@@ -6,12 +6,13 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use foundationdb_tuple::pack;
 use futures_util::FutureExt;
 use muster_engine::{
-    Address, Clock, Engine, Kind, Options, Registry, Status, StepContext, StepError, StepPolicy, Steps,
-    TokioClock, check, inspect, nudge,
+    Address, Clock, Control, Engine, Kind, Options, Registry, Status, StepContext, StepError, StepPolicy,
+    Steps, TokioClock, check, control, inspect, nudge,
 };
-use muster_store::{CommitFaults, Database, Transaction};
+use muster_store::{Bytes, CommitFaults, Database, StoreError, Transaction};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 use tokio::time::Instant;
@@ -28,6 +29,8 @@ const REST: Duration = Duration::from_mins(30);
 const WORKERS: usize = 3;
 /// Accounts that send each other money.
 const ACCOUNTS: u64 = 10;
+/// A record that nobody can read.
+const GARBAGE: &[u8] = b"\xff\xff";
 /// Row that jobs add to, each once.
 const JOBS: &[u8] = b"jobs";
 
@@ -115,6 +118,8 @@ pub(crate) struct World {
     timers: BTreeMap<u64, Vec<String>>,
     truth: usize,
     jobs: u64,
+    /// A workflow whose record nobody can read now, its key, and what it said.
+    damaged: Option<(Address, Vec<u8>, Bytes)>,
     broken: Vec<String>,
 }
 
@@ -135,6 +140,7 @@ impl World {
             timers: BTreeMap::new(),
             truth: 0,
             jobs: 0,
+            damaged: None,
             broken: Vec::new(),
         };
         world.begin().await;
@@ -218,7 +224,8 @@ impl World {
                 self.hire();
                 leaving.stop().await;
             }
-            93..95 => {
+            93..94 => self.damage_or_mend().await,
+            94..96 => {
                 let jump = self.random.random_range(-20_000..20_000);
                 self.clock.offset_ms.fetch_add(jump, Ordering::Relaxed);
             }
@@ -229,9 +236,49 @@ impl World {
         }
     }
 
+    /// Has a record be one that nobody can read; or has it be readable again, and says retry.
+    async fn damage_or_mend(&mut self) {
+        if let Some((address, key, record)) = self.damaged.take() {
+            self.db
+                .run("mend", async |mut tx: Transaction| {
+                    // A worker that had it in memory all the while has written it meanwhile.
+                    if tx.get(&key).await?.is_some_and(|row| row == GARBAGE) {
+                        tx.set(&key, &record);
+                    }
+                    control(&mut tx, &address, Control::Retry);
+                    Ok::<_, StoreError>(())
+                })
+                .await
+                .expect("committed");
+            return;
+        }
+        let jobs = self.jobs.max(1);
+        let address = match self.random.random_bool(0.5) {
+            true => account(&self.random.random_range(0..ACCOUNTS).to_string()),
+            false => job(self.random.random_range(1..=jobs)),
+        };
+        let shard = u16::from(address.shard());
+        let key = pack(&(100u16, 1u16, shard, address.namespace(), address.kind(), address.key()));
+        let record = self
+            .db
+            .run("damage", async |mut tx: Transaction| {
+                let record = tx.get(&key).await?;
+                if record.is_some() {
+                    tx.set(&key, GARBAGE);
+                }
+                Ok::<_, StoreError>(record)
+            })
+            .await
+            .expect("committed");
+        self.damaged = record.map(|record| (address, key, record));
+    }
+
     /// Without faults, everything that was begun ends.
     async fn come_to_rest(&mut self) {
         self.db.set_commit_faults(CommitFaults::default());
+        if self.damaged.is_some() {
+            self.damage_or_mend().await;
+        }
         let end = Instant::now() + REST;
         loop {
             if self.is_at_rest().await {
