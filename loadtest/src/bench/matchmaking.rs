@@ -1,15 +1,16 @@
-//! Matchmaking: its pure core, the whole of it over the embedded store, through the API, and while it is killed.
+//! Matchmaking: its pure core, the whole of it through the API, while it is killed, and below the API.
 //!
-//! In the first nothing is written. In the second tickets enter durably by the call that the API makes, and matches
-//! are committed with seats and servers. In the third clients ask over HTTP and wait for their answer. In the last the
-//! orchestrator is killed again and again meanwhile. The load comes
-//! from the same machine, and takes its part of the cores.
+//! In the first nothing is written. In the second clients ask over HTTP and wait for their answer, in the third the
+//! orchestrator is killed again and again meanwhile. In the last tickets enter durably by the call that the API makes,
+//! and matches are committed with seats and servers. The load comes from the same machine, and takes its part of the
+//! cores.
 
 mod core;
 mod crash;
 mod durable;
 mod http;
 mod population;
+mod quality;
 mod stage;
 
 use super::BenchOptions;
@@ -21,17 +22,17 @@ use crate::harness::steps::Steps;
 pub enum Part {
     /// The pure core
     Core,
-    /// The whole below HTTP
-    Durable,
     /// Through the public API
     Http,
     /// While the orchestrator is killed
     Crash,
+    /// The whole below HTTP
+    Durable,
 }
 
 impl Part {
     /// All, in the order in which they are measured.
-    pub const ALL: [Self; 4] = [Self::Core, Self::Durable, Self::Http, Self::Crash];
+    pub const ALL: [Self; 4] = [Self::Core, Self::Http, Self::Crash, Self::Durable];
 }
 
 /// Runs the benchmark, of it the `parts` asked for.
@@ -58,13 +59,9 @@ async fn measure(
     let asked = |part| parts.contains(&part);
     if asked(Part::Core) {
         figures.extend(core::run(steps).await?);
+        figures.extend(quality::run(steps).await?);
     }
-    // Each on an orchestrator of its own: a hundred thousand tickets that are left over are work.
-    if asked(Part::Durable) {
-        let mut stage = stage::Stage::start(&options.out.join("run-matchmaking-durable"), steps).await?;
-        figures.extend(durable::run(&mut stage, steps).await?);
-        stage.stop().await?;
-    }
+    // Each on an orchestrator of its own, and last the one that leaves the disk the most to do.
     if asked(Part::Http) {
         let mut stage = stage::Stage::start(&options.out.join("run-matchmaking-http"), steps).await?;
         figures.extend(http::run(&mut stage, steps).await?);
@@ -72,6 +69,11 @@ async fn measure(
     }
     if asked(Part::Crash) {
         figures.extend(crash::run(options, steps).await?);
+    }
+    if asked(Part::Durable) {
+        let mut stage = stage::Stage::start(&options.out.join("run-matchmaking-durable"), steps).await?;
+        figures.extend(durable::run(&mut stage, steps).await?);
+        stage.stop().await?;
     }
     Ok(())
 }
