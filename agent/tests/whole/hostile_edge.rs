@@ -63,12 +63,9 @@ async fn send_back(game: UdpSocket) {
     }
 }
 
-fn data(flow: FlowId, fragment: Option<Fragment>) -> Header {
-    Header::Data { flow, open: None, fragment }
-}
-
-fn part(packet: u16, index: u8, count: u8) -> Option<Fragment> {
-    Some(Fragment { packet, index, count })
+/// The header of a packet's part of a number and place, of so many.
+fn part(flow: FlowId, packet: u16, (index, count): (u8, u8)) -> Header {
+    Header::Data { flow, open: None, fragment: Some(Fragment { packet, index, count }) }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -109,13 +106,13 @@ async fn parts_that_never_become_packets_cost_no_other_edge_its_own() {
     hostile.echo(own, Some(world.open), b"hello").await;
     let began = Instant::now();
     for number in 0.. {
-        player.datagram(data(flow, part(number, 0, 2)), b"first ");
+        player.datagram(part(flow, number, (0, 2)), b"first ");
         // More than are kept of one edge.
         for packet in 0..=MAX_PARTIAL_PACKETS {
-            hostile.datagram(data(own, part(packet as u16, 0, 2)), b"never whole");
+            hostile.datagram(part(own, packet as u16, (0, 2)), b"never whole");
         }
         hostile.echo(own, None, b"all of it has been read").await;
-        player.datagram(data(flow, part(number, 1, 2)), b"second");
+        player.datagram(part(flow, number, (1, 2)), b"second");
         if player.packet(flow).await.as_deref() == Some(b"first second") {
             return;
         }
@@ -135,15 +132,15 @@ async fn replayed_contradictory_and_oversize_parts_are_no_packets() {
         let number = |of: u16| u16::from(attempt) * 3 + of;
         // Each part twice, the second one first.
         for index in [1, 1, 0, 0] {
-            edge.datagram(data(flow, part(number(0), index, 2)), &[attempt, index]);
+            edge.datagram(part(flow, number(0), (index, 2)), &[attempt, index]);
         }
         // A packet whose parts do not agree how many they are.
-        edge.datagram(data(flow, part(number(1), 0, 2)), b"a");
-        edge.datagram(data(flow, part(number(1), 1, 3)), b"b");
-        edge.datagram(data(flow, part(number(1), 1, 2)), b"c");
+        edge.datagram(part(flow, number(1), (0, 2)), b"a");
+        edge.datagram(part(flow, number(1), (1, 3)), b"b");
+        edge.datagram(part(flow, number(1), (1, 2)), b"c");
         // More bytes than a packet can have.
         for index in 0..u8::MAX {
-            edge.datagram(data(flow, part(number(2), index, u8::MAX)), &[0; 1_000]);
+            edge.datagram(part(flow, number(2), (index, u8::MAX)), &[0; 1_000]);
         }
         edge.datagram(data(flow, None), b"end");
         while let Some(packet) = edge.packet(flow).await {

@@ -58,13 +58,14 @@ async fn answer(app: &App, send: SendStream, receive: RecvStream) {
             }
             Err(refused) => refuse(writer, refused).await,
         },
-        Some(Body::EdgeId(edge)) => match edge.parse::<EdgeId>().ok().and_then(|id| app.links.edge(id)) {
-            Some(status) => send_reports(writer, status.reports).await,
-            None => {
+        Some(Body::EdgeId(edge)) => {
+            if let Some(status) = edge.parse::<EdgeId>().ok().and_then(|id| app.links.edge(id)) {
+                send_reports(writer, status.reports).await;
+            } else {
                 let detail = format!("the edge {edge} has just lost its link; ask again once it is back");
                 refuse(writer, ServerFailure { code: "edge_not_connected".to_owned(), detail }).await;
             }
-        },
+        }
         None => {
             let detail = "it is of an older version that does not know this request; upgrade it".to_owned();
             refuse(writer, ServerFailure { code: "request_unknown".to_owned(), detail }).await;

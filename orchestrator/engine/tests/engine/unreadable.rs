@@ -91,7 +91,7 @@ async fn is_blocked_with_why(db: &Database) {
     assert!(found.waits_for(0).contains("cannot be read"), "{}", found.waits_for(0));
     let filter = inspect::Filter { status: Some(Status::Blocked), ..inspect::Filter::default() };
     let (listed, _) = inspect::list(db, "bank", &filter, None, 10).await.expect("read");
-    assert_eq!(listed, [found.clone()]);
+    assert_eq!(listed, std::slice::from_ref(&found));
     let aside = db.read("aside", async |mut tx| inspect::set_aside(&mut tx, 10).await).await.expect("read");
     assert_eq!(aside, [found]);
     let told = findings(db).await;

@@ -254,10 +254,10 @@ impl World {
         }
         let jobs = self.jobs.max(1);
         let address = if self.random.random_bool(0.5) {
-                account(&self.random.random_range(0..ACCOUNTS).to_string())
-            } else {
-                job(self.random.random_range(1..=jobs))
-            };
+            account(&self.random.random_range(0..ACCOUNTS).to_string())
+        } else {
+            job(self.random.random_range(1..=jobs))
+        };
         let shard = u16::from(address.shard());
         let key = pack(&(100u16, 1u16, shard, address.namespace(), address.kind(), address.key()));
         let record = self

@@ -151,8 +151,8 @@ mod tests {
         EdgeRecord { id: Some(EdgeId::new().into()), region: "eu".into(), ..Default::default() }
     }
 
-    fn heard(at_ms: u64, report: EdgeReport) -> Option<Arc<HeardReport>> {
-        Some(HeardReport { at_ms, report: Some(report) }.into())
+    fn heard(at_ms: u64, report: EdgeReport) -> Arc<HeardReport> {
+        HeardReport { at_ms, report: Some(report) }.into()
     }
 
     fn server(id: ServerId, packets: u64) -> wire::ServerTraffic {
@@ -183,7 +183,7 @@ mod tests {
             tunnels: vec![tunnel(1_400, 12)],
             ..Default::default()
         };
-        let reports = Reports { latest: heard(12_000, latest), earlier: heard(10_000, earlier) };
+        let reports = Reports { latest: Some(heard(12_000, latest)), earlier: Some(heard(10_000, earlier)) };
         let traffic = edge_traffic(&record(), &reports);
         assert_eq!((traffic.at_ms, traffic.over_ms, traffic.servers_routed), (12_000, 2_000, 3));
         let rates: Vec<_> =
@@ -199,7 +199,7 @@ mod tests {
     fn an_edge_that_started_anew_counts_from_nothing() {
         let id = ServerId::new();
         let of = |packets| EdgeReport { servers: vec![server(id, packets)], ..Default::default() };
-        let reports = Reports { latest: heard(3_000, of(40)), earlier: heard(1_000, of(9_000)) };
+        let reports = Reports { latest: Some(heard(3_000, of(40))), earlier: Some(heard(1_000, of(9_000))) };
         let traffic = edge_traffic(&record(), &reports);
         assert_eq!(traffic.servers[0].traffic.packets_to_servers_per_s, 20);
     }
@@ -209,7 +209,7 @@ mod tests {
         let reports = Reports { latest: None, earlier: None };
         assert_eq!(edge_traffic(&record(), &reports).at_ms, 0);
         let one = EdgeReport { servers: vec![server(ServerId::new(), 40)], ..Default::default() };
-        let reports = Reports { latest: heard(3_000, one), earlier: None };
+        let reports = Reports { latest: Some(heard(3_000, one)), earlier: None };
         let traffic = edge_traffic(&record(), &reports);
         assert_eq!((traffic.over_ms, traffic.total.packets_to_servers_per_s, traffic.total.flows), (0, 0, 1));
     }
@@ -220,7 +220,10 @@ mod tests {
             servers: (0..80).map(|packets| server(ServerId::new(), packets)).collect(),
             ..Default::default()
         };
-        let reports = Reports { latest: heard(2_000, latest), earlier: heard(1_000, EdgeReport::default()) };
+        let reports = Reports {
+            latest: Some(heard(2_000, latest)),
+            earlier: Some(heard(1_000, EdgeReport::default())),
+        };
         let traffic = edge_traffic(&record(), &reports);
         assert_eq!(
             (traffic.servers.len(), traffic.servers_routed, traffic.total.flows),
