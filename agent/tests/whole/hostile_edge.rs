@@ -142,7 +142,7 @@ async fn replayed_contradictory_and_oversize_parts_are_no_packets() {
         for index in 0..u8::MAX {
             edge.datagram(part(flow, number(2), (index, u8::MAX)), &[0; 1_000]);
         }
-        edge.datagram(data(flow, None), b"end");
+        edge.datagram(Header::Data { flow, open: None, fragment: None }, b"end");
         while let Some(packet) = edge.packet(flow).await {
             if packet == b"end"[..] {
                 break;

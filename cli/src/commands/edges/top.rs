@@ -83,7 +83,11 @@ fn print(text: &str, redraw: bool) -> anyhow::Result<()> {
         return output::line(text);
     }
     // Home; each line up to its end, then whatever is below: without clearing first, nothing flickers.
-    let lines: String = text.lines().map(|line| format!("{line}\x1b[K\n")).collect();
+    let mut lines = String::with_capacity(text.len());
+    for line in text.lines() {
+        lines.push_str(line);
+        lines.push_str("\x1b[K\n");
+    }
     let mut stdout = std::io::stdout().lock();
     write!(stdout, "\x1b[H{lines}\x1b[J")?;
     Ok(stdout.flush()?)

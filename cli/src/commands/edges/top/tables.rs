@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
+use std::fmt::Write as _;
 
 use muster_protocol::api::{EdgeTraffic, ServerTraffic, Traffic};
 use muster_protocol::id::ServerId;
@@ -30,7 +31,7 @@ fn summary(look: &Look) -> String {
     }
     let mut text = format!("{} connected, {} not", edges_in_words(look.edges.len()), look.silent);
     if look.passed_over > 0 {
-        text += &format!(", {} not asked: narrow it with --region", look.passed_over);
+        let _ = write!(text, ", {} not asked: narrow it with --region", look.passed_over);
     }
     text
 }
@@ -157,7 +158,9 @@ mod tests {
             mtu: 1_452,
         };
         let mut total = Traffic::default();
-        servers.iter().for_each(|server| add(&mut total, &server.traffic));
+        for server in servers {
+            add(&mut total, &server.traffic);
+        }
         EdgeTraffic {
             edge: EdgeId::new(),
             name: name.into(),
