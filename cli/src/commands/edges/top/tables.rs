@@ -158,7 +158,7 @@ mod tests {
             mtu: 1_452,
         };
         let mut total = Traffic::default();
-        for server in servers {
+        for server in &servers {
             add(&mut total, &server.traffic);
         }
         EdgeTraffic {
