@@ -37,6 +37,8 @@ pub(crate) struct Group {
     pub(crate) players: usize,
     /// That a match of them would have.
     pub(crate) quality: f64,
+    /// The worst round trip of a member to the place, in milliseconds.
+    pub(crate) worst_ms: u32,
 }
 
 /// A group that grows.
@@ -267,7 +269,7 @@ impl<'a> Groups<'a> {
         may_be.then(|| {
             let mut members = members.to_vec();
             members.sort_unstable();
-            Group { place, members, players, quality }
+            Group { place, members, players, quality, worst_ms }
         })
     }
 }

@@ -4,6 +4,8 @@
 //! Of few neighbours every group is looked at. Of many, runs of neighbours by number, those who wait longest and the
 //! largest parties first are; where none of these is a match, groups are tried one after the other up to a bound.
 
+use std::cmp::Reverse;
+
 use crate::balance::balance;
 use crate::form::Room;
 use crate::groups::{Able, Group, Groups};
@@ -184,15 +186,17 @@ impl<'a> Search<'a> {
         levels
     }
 
-    /// The best of `groups` that can be divided into teams and is allowed: the largest, of these by quality, and of
-    /// these one that need not wait for its server.
+    /// The best of `groups` that can be divided into teams and is allowed: the largest, of these by quality, of these the
+    /// one whose worst member is nearest, of these one that need not wait for its server, and of these where there is most
+    /// room.
     fn best_of(&mut self, places: &[Place], groups: &mut Vec<Group>, tries: usize) -> Option<Proposal> {
-        let is_cold = |group: &Group| self.rooms[places[group.place].room].warm == 0;
+        let rank = |group: &'_ Group| {
+            let room = &self.rooms[places[group.place].room];
+            (group.worst_ms, room.warm == 0, Reverse(room.capacity), group.place)
+        };
         groups.sort_unstable_by(|one, other| {
             let worth = other.players.cmp(&one.players).then(other.quality.total_cmp(&one.quality));
-            worth.then_with(|| {
-                (is_cold(one), one.place, &one.members).cmp(&(is_cold(other), other.place, &other.members))
-            })
+            worth.then_with(|| rank(one).cmp(&rank(other)).then_with(|| one.members.cmp(&other.members)))
         });
         groups.dedup_by(|one, other| one.place == other.place && one.members == other.members);
         for (tried, group) in groups.iter().enumerate() {

@@ -222,6 +222,32 @@ fn of_all_that_are_due_those_of_high_priority_are_served_first() {
     assert_eq!(pool.form(NOW_MS + 300, &offers(1), usize::MAX).len(), 1, "then the others");
 }
 
+/// The region of four who are so far from "eu" and "us", where there is so much room.
+fn region_of_four(rules: &str, latencies: [(&str, u32); 2], capacities: [(&str, u32); 2]) -> String {
+    let queue = queue(rules);
+    let mut pool = Pool::new(queue.clone());
+    for key in 1..=4 {
+        let latencies_ms = latencies.map(|(region, ms)| (region.to_owned(), ms)).into();
+        pool.insert(Ticket { latencies_ms, ..of_four(&queue, key, &[], None) }).expect("admitted");
+    }
+    let offers = capacities.map(|(region, capacity)| Offer { region: region.into(), warm: 1, capacity });
+    let mut made = pool.form(NOW_MS, &offers, usize::MAX);
+    assert_eq!(made.len(), 1);
+    made.remove(0).region
+}
+
+#[test]
+fn of_regions_as_good_the_nearer_is_chosen_then_the_one_with_more_room() {
+    let here = [("eu", 80), ("us", 30)];
+    assert_eq!(region_of_four(FOURS, here, [("eu", 9), ("us", 1)]), "us", "latency is part of quality");
+    // By weights that say nothing of latency both are as good.
+    let deaf = format!("weights = {{ skill = 1.0, latency = 0.0, wait = 0.0 }}\n{FOURS}");
+    assert_eq!(region_of_four(&deaf, here, [("eu", 9), ("us", 1)]), "us");
+    let both = [("eu", 50), ("us", 50)];
+    assert_eq!(region_of_four(FOURS, both, [("eu", 1), ("us", 9)]), "us");
+    assert_eq!(region_of_four(FOURS, both, [("eu", 9), ("us", 1)]), "eu");
+}
+
 #[test]
 fn those_far_apart_find_each_other_behind_many_who_take_nobody() {
     let queue = queue(FOURS);

@@ -32,7 +32,7 @@ const TICK: Duration = Duration::from_secs(5);
 /// Most matches formed in one pass.
 const MAX_MATCHES_PER_PASS: usize = 2_000;
 /// Matches committed at the same time: they share the store's group commit.
-const CONCURRENT_COMMITS: usize = 64;
+const CONCURRENT_COMMITS: usize = 256;
 /// Expected waits are written again after this, if they changed.
 const STATUS_EVERY_MS: u64 = 10_000;
 /// Tickets that have waited longest, of which it is told if no region is near enough to them.
