@@ -226,3 +226,75 @@ impl Search<'_> {
         if self.has_gap { spread(averages.map(|(sum, size)| sum / *size as f64)) } else { 0.0 }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rand::rngs::StdRng;
+    use rand::{RngExt, SeedableRng};
+
+    use super::*;
+    use crate::testing::{player, queue};
+    use muster_protocol::api::Value;
+
+    const NOW_MS: u64 = 1_000_000;
+
+    fn gap(members: &[&Ticket], sums: &[f64], teams: &[usize]) -> Option<f64> {
+        let (mut players, mut sum) = ([0usize; 2], [0.0; 2]);
+        for (at, team) in teams.iter().enumerate() {
+            players[*team] += members[at].players.len();
+            sum[*team] += sums[at];
+        }
+        (players == [3, 3]).then(|| (sum[0] / 3.0 - sum[1] / 3.0).abs())
+    }
+
+    #[test]
+    fn no_division_is_fairer() {
+        let queue = queue(
+            r#"
+            name = "threes"
+            fleet = "arena"
+            [attributes]
+            skill = { kind = "number", default = 0 }
+            [[teams]]
+            name = "side"
+            count = 2
+            min = 3
+            max = 3
+            [[rules]]
+            name = "fair"
+            kind = "gap"
+            attribute = "skill"
+            most = 100000
+            "#,
+        );
+        for seed in 0..300 {
+            let mut random = StdRng::seed_from_u64(seed);
+            let sizes: &[usize] = [&[1, 1, 1, 1, 1, 1][..], &[2, 1, 1, 1, 1], &[2, 2, 1, 1], &[3, 1, 1, 1]]
+                [random.random_range(0..4)];
+            let (mut tickets, mut sums) = (Vec::new(), Vec::new());
+            for (key, size) in sizes.iter().enumerate() {
+                let skills: Vec<f64> = (0..*size).map(|_| random.random_range(0.0..1_000.0)).collect();
+                let named = |(at, skill): (usize, &f64)| {
+                    player(&queue, format!("p{key}-{at}"), &[("skill", Value::Number(*skill))])
+                };
+                let players = skills.iter().enumerate().map(named).collect();
+                tickets.push(Ticket::new(key as u128, players, NOW_MS));
+                sums.push(skills.iter().sum::<f64>());
+            }
+            let members: Vec<&Ticket> = tickets.iter().collect();
+            let fairest = (0u32..1 << members.len())
+                .filter_map(|sides| {
+                    let teams: Vec<usize> = (0..members.len()).map(|at| (sides >> at & 1) as usize).collect();
+                    gap(&members, &sums, &teams)
+                })
+                .fold(f64::INFINITY, f64::min);
+            let found = balance(&queue, &members, NOW_MS, &mut { MAX_TRIED });
+            let teams = found.teams.expect("they can be divided");
+            let ours = gap(&members, &sums, &teams).expect("three a side");
+            assert!(
+                found.is_whole && (ours - fairest).abs() < 1e-6,
+                "seed {seed}: {ours}, {fairest} is possible"
+            );
+        }
+    }
+}

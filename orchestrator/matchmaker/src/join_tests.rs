@@ -236,3 +236,29 @@ fn of_many_near_the_best_fill_the_seats() {
     assert!(made.iter().flat_map(keys).all(|key| key % 50 <= 10), "within the limit: {made:?}");
     assert_eq!(made, fill());
 }
+
+#[test]
+fn of_openings_as_good_the_nearer_is_joined_and_a_far_one_is_no_better_than_a_near_match() {
+    let queue = queue(&DUEL.replace("latency = 0", "latency = 1"));
+    let newcomer = |key| Ticket {
+        latencies_ms: [("eu".to_owned(), 80), ("us".to_owned(), 20)].into(),
+        ..ticket(&queue, key, 0.0)
+    };
+    let offers = ["eu", "us"].map(|region| Offer { region: region.into(), warm: 9, capacity: 9 });
+    let far = || opening(7, Priority::Normal, vec![(ticket(&queue, 70, 0.0), 0)]);
+    let near =
+        Opening { region: "us".into(), ..opening(8, Priority::Normal, vec![(ticket(&queue, 80, 0.0), 0)]) };
+    let mut pool = Pool::new(queue.clone());
+    assert!(pool.open(far()) && pool.open(near));
+    pool.insert(newcomer(1)).expect("admitted");
+    let made = pool.form(NOW_MS, &offers, usize::MAX);
+    assert_eq!(made.iter().map(|made| made.joins).collect::<Vec<_>>(), [Some(8)]);
+    let mut pool = Pool::new(queue.clone());
+    assert!(pool.open(far()));
+    for key in [1, 2] {
+        pool.insert(newcomer(key)).expect("admitted");
+    }
+    let made = pool.form(NOW_MS, &offers, usize::MAX);
+    let made: Vec<_> = made.iter().map(|made| (made.joins, made.region.as_str(), keys(made))).collect();
+    assert_eq!(made, [(None, "us", vec![1, 2])]);
+}

@@ -67,3 +67,54 @@ fn near(distance: f64, limit: f64) -> f64 {
         (1.0 - distance / limit).max(0.0)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{player, queue};
+    use muster_protocol::api::Value;
+
+    const NOW_MS: u64 = 1_000_000;
+
+    #[test]
+    fn quality_is_what_is_written_of_it() {
+        let queue = queue(
+            r#"
+            name = "pairs"
+            fleet = "arena"
+            players = 2
+            weights = { skill = 5, latency = 3, wait = 2 }
+            [attributes]
+            skill = { kind = "number", default = 0 }
+            [[rules]]
+            name = "near"
+            kind = "spread"
+            attribute = "skill"
+            most = 100
+            expand = [{ after_s = 10, to = 200 }]
+            [[rules]]
+            name = "not laggy"
+            kind = "latency"
+            most = 80
+            expand = [{ after_s = 10, to = 160 }]
+            "#,
+        );
+        let ticket = |key, skill: f64, latency_ms, waited_ms| Ticket {
+            latencies_ms: [("eu".to_owned(), latency_ms)].into(),
+            ..Ticket::new(
+                key,
+                vec![player(&queue, format!("p{key}"), &[("skill", Value::Number(skill))])],
+                NOW_MS - waited_ms,
+            )
+        };
+        let (one, other) = (ticket(1, 10.0, 20, 30_000), ticket(2, 60.0, 40, 1_000));
+        // Apart 50 of 200, worst 40 of 160, oldest 30 of 60 s.
+        let expected = (5.0 * 0.75 + 3.0 * 0.75 + 2.0 * 0.5) / 10.0;
+        let quality = queue.quality(&[&one, &other], "eu", NOW_MS);
+        assert!((quality - expected).abs() < 1e-9, "{quality} is not {expected}");
+        let (far, old) = (ticket(3, 500.0, 900, 0), ticket(4, 10.0, 20, 90_000));
+        // Nothing is worse than 0, and no wait counts more than a minute.
+        let quality = queue.quality(&[&far, &old], "eu", NOW_MS);
+        assert!((quality - 0.2).abs() < 1e-9, "{quality} is not 0.2");
+    }
+}
