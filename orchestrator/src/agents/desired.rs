@@ -33,8 +33,9 @@ pub(crate) enum Next {
 
 impl Told {
     /// The servers it was told of, and need not be again.
-    pub(crate) fn known(&self) -> Generations {
-        self.servers.clone().unwrap_or_default()
+    pub(crate) fn known(&self) -> &Generations {
+        static NONE: Generations = Generations::new();
+        self.servers.as_ref().unwrap_or(&NONE)
     }
 
     /// What brings the agent from what it was told to `desired`, which has been read with what was [`Told::known`].

@@ -181,7 +181,7 @@ async fn tell(
     let mut told = Told::default();
     loop {
         let began = Instant::now();
-        let (desired, mut changed) = match read_desired(&app.db, node, &told.known()).await {
+        let (desired, mut changed) = match read_desired(&app.db, node, told.known()).await {
             Ok(read) => read,
             Err(StateError::Store(StoreError::Closed)) => return Err(Ended::ShuttingDown),
             Err(error) => {

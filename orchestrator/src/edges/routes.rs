@@ -4,6 +4,7 @@
 //! answer speaks of is remembered here until it comes.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
 
 use muster_protocol::edge::{Route, RouteFailure, RouteKey, RouteTable, RoutesApplied};
 use muster_protocol::id::ServerId;
@@ -23,7 +24,7 @@ pub(crate) struct Told {
     /// `None` until the first table.
     routes: Option<BTreeMap<Key, Route>>,
     /// What those are made from.
-    known: Routed,
+    known: Arc<Routed>,
     unanswered: VecDeque<(u64, BTreeSet<ServerId>)>,
 }
 
@@ -38,8 +39,8 @@ pub(crate) struct Answer {
 
 impl Told {
     /// What it has been told is made from: only what is not known by it need be read.
-    pub(crate) fn known(&self) -> Routed {
-        self.known.clone()
+    pub(crate) fn known(&self) -> Arc<Routed> {
+        Arc::clone(&self.known)
     }
 
     /// The table that brings the edge to the routes of `routed`, which count as told from now on; `None` if there is
@@ -47,7 +48,7 @@ impl Told {
     pub(crate) fn advance(&mut self, revision: u64, routed: Routed, read: Vec<Route>) -> Option<RouteTable> {
         let read: BTreeMap<Key, Route> =
             read.into_iter().filter_map(|route| Some((key_of(&route)?, route))).collect();
-        self.known = routed;
+        self.known = Arc::new(routed);
         let (table, wanted) = match self.routes.take() {
             None => {
                 let routes = read.values().cloned().collect();

@@ -243,7 +243,7 @@ async fn serve_agent(
 async fn tell_agent(db: &Database, node: NodeId, to: &mpsc::Sender<DesiredServers>) {
     let mut told = agents::Told::default();
     loop {
-        let Ok((desired, mut changed)) = agents::read_desired(db, node, &told.known()).await else {
+        let Ok((desired, mut changed)) = agents::read_desired(db, node, told.known()).await else {
             tokio::time::sleep(STORE_PAUSE).await;
             continue;
         };

@@ -6,12 +6,12 @@
 
 use std::time::{Duration, Instant};
 
-use muster_matchmaker::{Offer, Player, Pool, Queue, Ticket, TicketKey};
+use muster_matchmaker::{Player, Pool, Queue, Ticket, TicketKey};
 use muster_protocol::api::PartyMember;
 use rand::SeedableRng;
 use rand::rngs::StdRng;
 
-use super::population::{self, REGIONS};
+use super::population;
 use crate::bench::figures::Figure;
 use crate::harness::steps::Steps;
 
@@ -50,8 +50,7 @@ pub(super) async fn run(steps: &mut Steps) -> anyhow::Result<Vec<Figure>> {
 fn measure(waiting: TicketKey) -> anyhow::Result<Measured> {
     let queue = Queue::compile(&population::queue("five-a-side", "arena"))?;
     let mut random = StdRng::seed_from_u64(1);
-    let offers =
-        REGIONS.map(|region| Offer { region: region.to_owned(), warm: u32::MAX, capacity: u32::MAX });
+    let offers = population::offers();
     let before = resident_bytes();
     let (mut pool, mut key, mut now_ms) = (Pool::new(queue.clone()), 0, 1_000_000_000);
     while key < waiting {

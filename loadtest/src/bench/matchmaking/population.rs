@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use muster_matchmaker::Offer;
 use muster_protocol::api::{PartyMember, QueueSpec, TicketRequest, Value};
 use rand::RngExt;
 use rand::rngs::StdRng;
@@ -37,6 +38,11 @@ const RULES: &str = r#"
 "#;
 /// Regions, in a row: neighbours are nearer than others.
 pub(super) const REGIONS: [&str; 4] = ["eu", "us-east", "us-west", "asia"];
+
+/// Room for everybody in each of them.
+pub(super) fn offers() -> [Offer; REGIONS.len()] {
+    REGIONS.map(|region| Offer { region: region.to_owned(), warm: u32::MAX, capacity: u32::MAX })
+}
 
 /// The queue.
 pub(super) fn queue(name: &str, fleet: &str) -> QueueSpec {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use muster_matchmaker::{Offer, Player, Pool, Queue, Ticket, TicketKey};
+use muster_matchmaker::{Player, Pool, Queue, Ticket, TicketKey};
 use muster_protocol::api::{QueueSpec, Value};
 use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
@@ -41,7 +41,7 @@ fn measure() -> anyhow::Result<(f64, f64)> {
         for ticket in &tickets {
             pool.insert(ticket.clone())?;
         }
-        let made = pool.form(NOW_MS, &offers(), usize::MAX);
+        let made = pool.form(NOW_MS, &population::offers(), usize::MAX);
         let made = made.into_iter().map(|made| made.quality).max_by(f64::total_cmp);
         let Some(possible) = best_of_all(&queue, &tickets) else {
             anyhow::ensure!(made.is_none(), "pool {seed}: a match is formed that is none");
@@ -63,10 +63,6 @@ fn queue() -> QueueSpec {
         (team.min, team.max) = (TEAM, TEAM);
     }
     spec
-}
-
-fn offers() -> [Offer; REGIONS.len()] {
-    REGIONS.map(|region| Offer { region: region.to_owned(), warm: u32::MAX, capacity: u32::MAX })
 }
 
 fn ticket(queue: &Queue, key: TicketKey, random: &mut StdRng) -> Ticket {
