@@ -105,8 +105,11 @@ QUILKIN_VERSION=0.10.0
 setup_quilkin() {
     setup_toolchain
     if have quilkin || [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/quilkin" ]; then return 0; fi
+    # One of its dependencies does without these instructions on no machine.
+    local flags=''
+    [ "$(uname -m)" != x86_64 ] || flags='-C target-feature=+aes,+sse2'
     say "building quilkin $QUILKIN_VERSION, which takes a quarter of an hour on two cores (log: target/setup/quilkin.log)"
-    run_logged "$REPO_ROOT/target/setup/quilkin.log" cargo install quilkin --version "$QUILKIN_VERSION" --locked
+    RUSTFLAGS="$flags" run_logged "$REPO_ROOT/target/setup/quilkin.log" cargo install quilkin --version "$QUILKIN_VERSION" --locked
 }
 
 setup_godot() { "$REPO_ROOT/scripts/godot-root.sh"; }

@@ -21,7 +21,7 @@ const REQUESTS_PER_S: u32 = 100;
 
 /// A bound beacon.
 pub(crate) struct Beacon {
-    socket: UdpSocket,
+    socket: UdpSocket<tokio::net::UdpSocket>,
     // The beacon's own limit, and those of the operator.
     guards: [Guard; 2],
     metrics: Metrics,
@@ -39,7 +39,8 @@ impl Beacon {
     ) -> io::Result<Self> {
         let own = Arc::new(ArcSwap::from_pointee(Limits::of_address(REQUESTS_PER_S)));
         let guards = [own, limits].map(|limits| Guard::new(limits, Instant::now()));
-        Ok(Self { socket: UdpSocket::new(socket)?, guards, metrics })
+        let socket = UdpSocket::of_players(tokio::net::UdpSocket::from_std(socket)?)?;
+        Ok(Self { socket, guards, metrics })
     }
 
     /// Where it listens.
@@ -51,7 +52,7 @@ impl Beacon {
     pub(crate) async fn run(mut self) {
         let mut batch = Batch::new();
         loop {
-            if let Err(error) = self.socket.readable().await {
+            if let Err(error) = self.socket.io.readable().await {
                 error!(%error, "the beacon's socket is lost");
                 return;
             }

@@ -132,8 +132,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
         limits: limits.clone(),
         traffic: traffic.clone(),
         metrics: metrics.clone(),
-    })
-    .await?;
+    })?;
     let tls = PlayerTls::new(&config, &identity)?;
     let streams = Arc::new(StreamSetup {
         tunnels: StreamTunnels::new(

@@ -173,16 +173,38 @@ impl Metrics {
         self.tunnel_lost.increment(lost);
     }
 
-    /// One UDP packet of `bytes` to its server.
-    pub(crate) fn to_server(&self, bytes: usize) {
-        self.packets_to_server.increment(1);
-        self.bytes_to_server.increment(bytes as u64);
+    /// UDP packets to their servers.
+    pub(crate) fn to_server(&self, passed: Passed) {
+        self.packets_to_server.increment(passed.packets);
+        self.bytes_to_server.increment(passed.bytes);
     }
 
-    /// One UDP packet of `bytes` to its client.
-    pub(crate) fn to_client(&self, bytes: usize) {
-        self.packets_to_client.increment(1);
-        self.bytes_to_client.increment(bytes as u64);
+    /// UDP packets to their clients.
+    pub(crate) fn to_client(&self, passed: Passed) {
+        self.packets_to_client.increment(passed.packets);
+        self.bytes_to_client.increment(passed.bytes);
+    }
+}
+
+/// Packets, or pieces of streams, that went on.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Passed {
+    /// How many.
+    pub(crate) packets: u64,
+    /// Bytes of payload in all of them.
+    pub(crate) bytes: u64,
+}
+
+impl Passed {
+    /// One of `bytes`.
+    pub(crate) fn one(bytes: usize) -> Self {
+        Self { packets: 1, bytes: bytes as u64 }
+    }
+
+    /// One of `bytes` more.
+    pub(crate) fn note(&mut self, bytes: usize) {
+        self.packets += 1;
+        self.bytes += bytes as u64;
     }
 }
 

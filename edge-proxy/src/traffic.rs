@@ -12,6 +12,7 @@ use muster_protocol::edge::{EdgeReport, ServerTraffic, TunnelTraffic};
 use muster_protocol::id::ServerId;
 
 use crate::drops::DropCounts;
+use crate::metrics::Passed;
 
 /// Counters of one server.
 #[derive(Debug, Default)]
@@ -35,16 +36,16 @@ impl Counters {
         self.flows.fetch_sub(1, Relaxed);
     }
 
-    /// `bytes` of payload in one packet, or one piece of a stream, went to the server.
-    pub(crate) fn to_server(&self, bytes: usize) {
-        self.packets_to_server.fetch_add(1, Relaxed);
-        self.bytes_to_server.fetch_add(bytes as u64, Relaxed);
+    /// Packets, or pieces of streams, went to the server.
+    pub(crate) fn to_server(&self, passed: Passed) {
+        self.packets_to_server.fetch_add(passed.packets, Relaxed);
+        self.bytes_to_server.fetch_add(passed.bytes, Relaxed);
     }
 
-    /// `bytes` of payload in one packet, or one piece of a stream, came from the server.
-    pub(crate) fn to_client(&self, bytes: usize) {
-        self.packets_to_clients.fetch_add(1, Relaxed);
-        self.bytes_to_clients.fetch_add(bytes as u64, Relaxed);
+    /// Packets, or pieces of streams, came from the server.
+    pub(crate) fn to_client(&self, passed: Passed) {
+        self.packets_to_clients.fetch_add(passed.packets, Relaxed);
+        self.bytes_to_clients.fetch_add(passed.bytes, Relaxed);
     }
 
     /// Something to the server, or from it, went no further.
@@ -144,9 +145,9 @@ mod tests {
         let (traffic, a, b) = (Traffic::default(), ServerId::new(), ServerId::new());
         let counters = traffic.of(a);
         counters.flow_opened();
-        counters.to_server(100);
-        counters.to_server(50);
-        traffic.of(b).to_client(7);
+        counters.to_server(Passed::one(100));
+        counters.to_server(Passed::one(50));
+        traffic.of(b).to_client(Passed::one(7));
         let report = traffic.report();
         let of = |id: ServerId| report.servers.iter().find(|s| s.server_id == id.to_string()).unwrap();
         assert_eq!((of(a).flows, of(a).packets_to_server, of(a).bytes_to_server), (1, 2, 150));

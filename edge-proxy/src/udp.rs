@@ -2,7 +2,7 @@
 //!
 //! A worker is one thread that owns its sockets, its tunnel connections and its table of flows, so that
 //! nothing is shared and nothing locked on a packet's way. `hot_loop` is that way, top to bottom;
-//! `forward` decides and does no I/O; `worker` is the thread, and `tasks` are what runs on it.
+//! `forward` decides and does no I/O; `turns` is the thread, and `worker` what the rest of the edge has of it.
 
 mod admission;
 mod claims;
@@ -15,7 +15,7 @@ mod hot_loop;
 mod kept;
 mod kept_file;
 mod port;
-mod tasks;
+mod turns;
 mod worker;
 
 pub(crate) use admission::source_network;

@@ -87,22 +87,39 @@ fn open(
     server: Option<quinn::ServerConfig>,
     config: EndpointConfig,
 ) -> io::Result<Endpoint> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    let socket = new_socket(address)?;
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
-    // Less than asked for is no reason not to run.
-    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
-    let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
-    socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;
     Endpoint::new(config, server, socket.into(), Arc::new(TokioRuntime))
 }
 
-/// Connects to the first of `addresses` (`host:port`) that answers as `server_name`.
+/// A UDP socket on `address` for who drives QUIC by themselves: with the same buffers, and not blocking. A v6 wildcard
+/// leaves v4 alone.
 ///
-/// Each resolved address gets `timeout`. They are tried in order, but one that has not answered within
-/// [`STAGGER`] does not keep the next waiting: whichever answers first is taken, the others are let go.
+/// # Errors
+/// What the system says of the socket, such as an address family that this machine has not.
+pub fn udp_socket(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
+    let socket = new_socket(address)?;
+    if address.is_ipv6() {
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    Ok(socket.into())
+}
+
+fn new_socket(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    // Less than asked for is no reason not to run.
+    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
+    let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
+    socket.set_nonblocking(true)?;
+    Ok(socket)
+}
+
+/// Connects to the first of `addresses` (`host:port`) that answers as `server_name`; tried as [`dial_each`] does, `timeout`
+/// for each.
 ///
 /// # Errors
 /// [`DialError`] of the last address to fail.
@@ -113,6 +130,25 @@ pub async fn dial(
     server_name: &str,
     timeout: Duration,
 ) -> Result<Connection, DialError> {
+    dial_each(addresses, |address| {
+        let (endpoint, config, name) = (endpoint.clone(), config.clone(), server_name.to_owned());
+        async move { dial_address(&endpoint, config, address, &name, timeout).await }
+    })
+    .await
+}
+
+/// The first of `addresses` (`host:port`) that `attempt` succeeds at.
+///
+/// They are tried in order, but one that has not answered within [`STAGGER`] does not keep the next waiting: whichever
+/// answers first is taken, the others are let go. How long an attempt may take is its own to say.
+///
+/// # Errors
+/// [`DialError`] of the last address to fail.
+pub async fn dial_each<C, A>(addresses: &[String], attempt: impl Fn(SocketAddr) -> A) -> Result<C, DialError>
+where
+    C: Send + 'static,
+    A: Future<Output = Result<C, DialError>> + Send + 'static,
+{
     let mut last = DialError::NoAddress;
     // Dropped with this future, and the attempts with it.
     let mut attempts = JoinSet::new();
@@ -125,8 +161,7 @@ pub async fn dial(
             last = DialError::Unresolved(text.clone());
         }
         for address in resolved {
-            let (endpoint, config, name) = (endpoint.clone(), config.clone(), server_name.to_owned());
-            attempts.spawn(async move { dial_one(&endpoint, config, address, &name, timeout).await });
+            attempts.spawn(attempt(address));
             match tokio::time::timeout(STAGGER, attempts.join_next()).await {
                 Ok(Some(Ok(Ok(connection)))) => return Ok(connection),
                 Ok(Some(Ok(Err(error)))) => last = error,
@@ -145,7 +180,11 @@ pub async fn dial(
     Err(last)
 }
 
-async fn dial_one(
+/// Connects to `address`, which has `timeout` to answer as `server_name`.
+///
+/// # Errors
+/// [`DialError`], which names the address.
+pub async fn dial_address(
     endpoint: &Endpoint,
     config: quinn::ClientConfig,
     address: SocketAddr,

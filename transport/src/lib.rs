@@ -18,7 +18,7 @@ mod tls;
 
 pub use backoff::Backoff;
 pub use congestion::FixedWindow;
-pub use endpoint::{DialError, STAGGER, bind, dial, listen};
+pub use endpoint::{DialError, STAGGER, bind, dial, dial_address, dial_each, listen, udp_socket};
 pub use framed::{FrameIoError, FrameReader, FrameWriter};
 pub use identity::{Identity, IdentityError};
 pub use join::{JoinError, JoinToken, JoinTokenError, authority_fingerprint, join};

@@ -11,6 +11,6 @@ pub(super) fn set_reuse_port(_socket: &Socket) -> io::Result<()> {
 }
 
 /// Replies larger than the path's MTU are dropped here: fragmenting them is left to Linux.
-pub(crate) fn allow_fragmentation<S>(_socket: &S) -> io::Result<()> {
+pub(crate) fn allow_fragmentation(_socket: &Socket) -> io::Result<()> {
     Ok(())
 }

@@ -14,6 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::connection::ClientStream;
 use super::frames::{FrameError, Frames};
+use crate::metrics::Passed;
 use crate::traffic::Counters;
 use crate::tunnel::TunnelStream;
 
@@ -57,7 +58,7 @@ pub(super) async fn splice<S: ClientStream>(
     let activity = Activity::new();
     let carrying = async {
         if !first_back.is_empty() {
-            counters.to_client(first_back.len());
+            counters.to_client(Passed::one(first_back.len()));
             writer.write_all(&first_back).await.map_err(SpliceError::Client)?;
         }
         tokio::try_join!(
@@ -87,7 +88,7 @@ async fn to_server<S: ClientStream>(
 ) -> Result<(), SpliceError> {
     if !first.is_empty() {
         send.write_all(first).await?;
-        counters.to_server(first.len());
+        counters.to_server(Passed::one(first.len()));
     }
     let mut buffer = vec![0; CLIENT_BUFFER_BYTES];
     loop {
@@ -102,7 +103,7 @@ async fn to_server<S: ClientStream>(
             frames.pass(&buffer[..read])?;
         }
         send.write_all(&buffer[..read]).await?;
-        counters.to_server(read);
+        counters.to_server(Passed::one(read));
         activity.note();
     }
 }
@@ -117,7 +118,7 @@ async fn to_client<S: ClientStream>(
         activity.note();
         writer.write_all(&chunk.bytes).await.map_err(SpliceError::Client)?;
         writer.flush().await.map_err(SpliceError::Client)?;
-        counters.to_client(chunk.bytes.len());
+        counters.to_client(Passed::one(chunk.bytes.len()));
         activity.note();
     }
     activity.note();

@@ -28,11 +28,6 @@ impl<T> Agents<T> {
         self.kept.get(node).map(|kept| &kept.tunnel)
     }
 
-    /// All tunnels.
-    pub(crate) fn tunnels(&self) -> impl Iterator<Item = &T> {
-        self.kept.values().map(|kept| &kept.tunnel)
-    }
-
     /// Keeps tunnels to exactly the agents of `wanted`; `start` makes one that is new.
     pub(crate) fn follow(
         &mut self,

@@ -5,12 +5,12 @@ use std::time::Duration;
 use std::{future, io};
 
 use muster_protocol::id::NodeId;
-use muster_transport::{Backoff, Role, bind, dial, server_name};
+use muster_transport::{Backoff, DialError, Role, bind, dial_address, dial_each, server_name};
 use tokio::sync::watch;
 use tracing::{debug, info};
 
 /// How long one address of an agent may take to answer.
-const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
+pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Waits between attempts. Players wait too, so the cap is low.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
@@ -21,35 +21,65 @@ pub(crate) fn client_endpoint() -> io::Result<quinn::Endpoint> {
     bind(any(Ipv6Addr::UNSPECIFIED.into()), None).or_else(|_| bind(any(Ipv4Addr::UNSPECIFIED.into()), None))
 }
 
+/// A way of connecting.
+pub(crate) trait Connect: Send + Sync + 'static {
+    /// What comes of it.
+    type Connection: Send + 'static;
+
+    /// A connection to `address`, which shows the certificate of `name`, within [`DIAL_TIMEOUT`].
+    fn attempt(
+        &self,
+        address: SocketAddr,
+        name: String,
+    ) -> impl Future<Output = Result<Self::Connection, DialError>> + Send + 'static;
+}
+
+/// Connections of quinn's own making.
+pub(crate) struct ByEndpoint {
+    pub(crate) endpoint: quinn::Endpoint,
+    pub(crate) config: quinn::ClientConfig,
+}
+
+impl Connect for ByEndpoint {
+    type Connection = quinn::Connection;
+
+    fn attempt(
+        &self,
+        address: SocketAddr,
+        name: String,
+    ) -> impl Future<Output = Result<quinn::Connection, DialError>> + Send + 'static {
+        let (endpoint, config) = (self.endpoint.clone(), self.config.clone());
+        async move { dial_address(&endpoint, config, address, &name, DIAL_TIMEOUT).await }
+    }
+}
+
 /// Dials one agent.
-pub(crate) struct Dialer {
-    endpoint: quinn::Endpoint,
-    config: quinn::ClientConfig,
+pub(crate) struct Dialer<C> {
+    connect: C,
     node: NodeId,
     addresses: watch::Receiver<Vec<String>>,
     backoff: Backoff,
 }
 
-impl Dialer {
+impl<C: Connect> Dialer<C> {
     /// A dialler of `node`'s agent at whatever `addresses` says at the time.
-    pub(crate) fn new(
-        endpoint: quinn::Endpoint,
-        config: quinn::ClientConfig,
-        node: NodeId,
-        addresses: watch::Receiver<Vec<String>>,
-    ) -> Self {
-        Self { endpoint, config, node, addresses, backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT) }
+    pub(crate) fn new(connect: C, node: NodeId, addresses: watch::Receiver<Vec<String>>) -> Self {
+        Self { connect, node, addresses, backoff: Backoff::new(FIRST_WAIT, LONGEST_WAIT) }
     }
 
     /// A connection to the agent, which has shown this node's certificate. Tries until there is one.
-    pub(crate) async fn connect(&mut self) -> quinn::Connection {
+    pub(crate) async fn connect(&mut self) -> C::Connection {
         let name = server_name(Role::Agent, &self.node.to_string());
         loop {
             let addresses = self.addresses.borrow_and_update().clone();
-            match dial(&self.endpoint, self.config.clone(), &addresses, &name, DIAL_TIMEOUT).await {
-                Ok(connection) => {
+            let attempt = |address| {
+                let attempt = self.connect.attempt(address, name.clone());
+                async move { attempt.await.map(|connection| (address, connection)) }
+            };
+            match dial_each(&addresses, attempt).await {
+                Ok((address, connection)) => {
                     self.backoff.reset();
-                    info!(node = %self.node, address = %connection.remote_address(), "tunnel is up");
+                    info!(node = %self.node, %address, "tunnel is up");
                     return connection;
                 }
                 Err(error) => debug!(node = %self.node, %error, "tunnel is not up yet"),

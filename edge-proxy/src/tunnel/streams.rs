@@ -12,7 +12,7 @@ use tokio::sync::watch;
 use tracing::info;
 
 use super::agents::Agents;
-use super::dialer::Dialer;
+use super::dialer::{ByEndpoint, Dialer};
 use crate::metrics::{Metrics, Standing};
 
 /// How long a player's connection waits for its tunnel stream, a redial of the agent included.
@@ -66,7 +66,8 @@ impl StreamTunnels {
     pub(crate) fn follow(&self, wanted: &BTreeMap<NodeId, Vec<String>>) {
         let mut agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner);
         agents.follow(wanted, |node, addresses| {
-            let dialer = Dialer::new(self.endpoint.clone(), self.config.clone(), node, addresses);
+            let connect = ByEndpoint { endpoint: self.endpoint.clone(), config: self.config.clone() };
+            let dialer = Dialer::new(connect, node, addresses);
             let (sender, current) = watch::channel(None);
             let task = tokio::spawn(keep_up(dialer, sender, self.metrics.clone()));
             (current, task.abort_handle())
@@ -109,7 +110,11 @@ async fn ask(mut current: Current, node: NodeId, open: &StreamOpen) -> Result<Tu
 }
 
 /// Dials whenever no connection stands, and says which one does.
-async fn keep_up(mut dialer: Dialer, current: watch::Sender<Option<quinn::Connection>>, metrics: Metrics) {
+async fn keep_up(
+    mut dialer: Dialer<ByEndpoint>,
+    current: watch::Sender<Option<quinn::Connection>>,
+    metrics: Metrics,
+) {
     loop {
         let connection = dialer.connect().await;
         let _standing = Standing::new(&metrics.stream_tunnels);

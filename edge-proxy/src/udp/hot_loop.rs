@@ -1,19 +1,14 @@
 //! The way of a UDP packet, top to bottom.
 //!
 //! In: receive a batch, decide on each packet, append it to the agent's tunnel; what was appended leaves
-//! when the turn ends. Back: take what the tunnel has brought, decide on each, send it to its client.
+//! when the turn ends. Back: take what the tunnels have brought, decide on each, send it to its client.
 //! Every callee returns a value; nothing here waits, locks, or calls back.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
-use std::rc::Rc;
+use std::io;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-use std::{io, iter};
+use std::time::Instant;
 
-use bytes::Bytes;
-use futures_util::FutureExt;
-use muster_protocol::fragment::Rejoiner;
 use muster_protocol::preface::{Answer, encode_answer};
 
 use super::forward::{Arrival, Forwarder, Reply, Verdict};
@@ -22,53 +17,45 @@ use super::port::{Batch, Packet, UdpSocket};
 use crate::clock::Now;
 use crate::drops::DropReason;
 use crate::latency::{Latest, Pace};
-use crate::metrics::Metrics;
+use crate::metrics::{Metrics, Passed};
 use crate::traffic::Counters;
-use crate::tunnel::DatagramTunnel;
-
-/// Datagrams taken off one tunnel per turn, so that no agent can keep the others waiting.
-const DATAGRAMS_PER_TURN: usize = 64;
+use crate::tunnel::{DatagramTunnels, TunnelId};
 
 /// An open UDP port.
 pub(crate) struct Port {
-    /// Its number.
-    pub(crate) number: u16,
     /// Its socket.
-    pub(crate) socket: UdpSocket,
+    pub(crate) socket: UdpSocket<mio::net::UdpSocket>,
     /// The tunnel to its server's agent.
-    pub(crate) tunnel: Rc<DatagramTunnel>,
+    pub(crate) tunnel: TunnelId,
     /// Its server's counters.
     pub(crate) counters: Arc<Counters>,
 }
 
-/// A turn inwards that went well.
-pub(crate) struct TurnIn {
-    /// Whether there may be more packets.
-    pub(crate) more: bool,
-    /// When it began, if it is to be measured: [`HotLoop::note_sent`] is told when its packets have left.
-    pub(crate) measured: Option<Instant>,
-}
-
-impl Port {
-    fn deliver(&self, client: SocketAddr, local_ip: Option<IpAddr>, payload: &[u8]) -> io::Result<()> {
-        self.socket.send(client, local_ip, payload)?;
-        self.counters.to_client(payload.len());
-        Ok(())
-    }
+/// A turn inwards whose packets have not left yet, and is measured.
+#[derive(Clone, Copy)]
+struct Measured {
+    began: Instant,
+    appended: Instant,
+    tunnel: TunnelId,
+    // Which of the tunnel's datagrams its last was.
+    count: u64,
 }
 
 /// One worker's packets.
 pub(crate) struct HotLoop {
     /// What decides.
     pub(crate) forwarder: Forwarder,
-    /// The ports replies leave from.
-    pub(crate) ports: HashMap<u16, Rc<Port>>,
+    /// The ports replies leave from, by number.
+    pub(crate) ports: HashMap<u16, Port>,
+    /// The tunnels to agents.
+    pub(crate) tunnels: DatagramTunnels,
     kept: KeptFile,
     // Another edge takes over, or has: flows and their file are left as they are.
     frozen: bool,
     batch: Batch,
     pace_in: Pace,
     pace_out: Pace,
+    measured: Option<Measured>,
     // What was added to packets, either way.
     added: Latest,
     metrics: Metrics,
@@ -76,11 +63,25 @@ pub(crate) struct HotLoop {
 
 impl HotLoop {
     /// A loop without ports.
-    pub(crate) fn new(forwarder: Forwarder, metrics: Metrics, now: Instant) -> Self {
-        let (ports, kept, batch) = (HashMap::new(), KeptFile::none(), Batch::new());
-        let [pace_in, pace_out] = [Pace::new(now), Pace::new(now)];
-        let added = Latest::new();
-        Self { forwarder, ports, kept, frozen: false, batch, pace_in, pace_out, added, metrics }
+    pub(crate) fn new(
+        forwarder: Forwarder,
+        tunnels: DatagramTunnels,
+        metrics: Metrics,
+        now: Instant,
+    ) -> Self {
+        Self {
+            forwarder,
+            ports: HashMap::new(),
+            tunnels,
+            kept: KeptFile::none(),
+            frozen: false,
+            batch: Batch::new(),
+            pace_in: Pace::new(now),
+            pace_out: Pace::new(now),
+            measured: None,
+            added: Latest::new(),
+            metrics,
+        }
     }
 
     /// Keeps proven flows in `file` from now on.
@@ -111,101 +112,112 @@ impl HotLoop {
         self.kept = KeptFile::none();
     }
 
-    /// One turn inwards: a batch of `port`'s packets to its agent.
+    /// One turn inwards: a batch of port `number`'s packets to its agent. Says whether there may be more.
     ///
     /// # Errors
     /// `WouldBlock` if there was none; otherwise what the system says of the socket.
-    pub(crate) fn turn_in(&mut self, port: &Port) -> io::Result<TurnIn> {
-        let more = port.socket.receive(&mut self.batch)?;
-        let now = Now::read();
-        let connection = port.tunnel.connection_number();
-        let mut appended = false;
-        for packet in self.batch.packets() {
-            let arrival = Arrival {
-                port: port.number,
-                connection,
-                client: packet.client,
-                local_ip: packet.local_ip,
-                packet: packet.payload,
-            };
-            match self.forwarder.client_packet(now, &arrival) {
+    pub(crate) fn turn_in(&mut self, now: Now, number: u16) -> io::Result<bool> {
+        let Self { forwarder, ports, tunnels, kept, batch, metrics, .. } = self;
+        let Some(port) = ports.get(&number) else { return Ok(false) };
+        let Some((tunnel, quic)) = tunnels.get(port.tunnel) else { return Ok(false) };
+        let more = port.socket.receive(batch)?;
+        let (connection, mut passed) = (tunnel.connection_number(), Passed::default());
+        let drop = |reason| {
+            metrics.drop(reason);
+            port.counters.dropped();
+        };
+        for packet in batch.packets() {
+            let Packet { client, local_ip, payload } = packet;
+            let arrival = Arrival { port: number, connection, client, local_ip, packet: payload };
+            match forwarder.client_packet(now, &arrival) {
                 Verdict::Forward(header) => {
-                    let number_split = || self.forwarder.next_split(header.flow());
-                    match port.tunnel.append(header, packet.payload, number_split) {
-                        Ok(()) => {
-                            appended = true;
-                            port.counters.to_server(packet.payload.len());
-                            self.metrics.to_server(packet.payload.len());
-                        }
-                        Err(reason) => self.drop(port, reason),
+                    match tunnel.append(quic, header, payload, || forwarder.next_split(header.flow())) {
+                        Ok(()) => passed.note(payload.len()),
+                        Err(reason) => drop(reason),
                     }
                 }
                 Verdict::Accept => {
                     // First what is promised is written. The signature's check took many times as long.
-                    self.kept.write(&self.forwarder.take_writes());
+                    kept.write(&forwarder.take_writes());
                     answer(port, &packet, Answer::Accepted);
                 }
                 Verdict::Refuse(refusal, reason) => {
-                    self.drop(port, reason);
+                    drop(reason);
                     answer(port, &packet, Answer::Refused(refusal));
                 }
-                Verdict::Drop(reason) => self.drop(port, reason),
+                Verdict::Drop(reason) => drop(reason),
             }
         }
         // What a claim began, before its packets leave.
-        self.kept.write(&self.forwarder.take_writes());
-        let measured = (appended && self.pace_in.is_due(now.instant)).then_some(now.instant);
-        Ok(TurnIn { more, measured })
+        kept.write(&forwarder.take_writes());
+        port.counters.to_server(passed);
+        metrics.to_server(passed);
+        if passed.packets > 0 && self.measured.is_none() && self.pace_in.is_due(now.instant) {
+            let (began, appended) = (now.instant, Instant::now());
+            self.measured = Some(Measured { began, appended, tunnel: port.tunnel, count: tunnel.appended() });
+        }
+        Ok(more)
     }
 
-    /// What a measured turn appended has left the tunnel after `added` since it came, and `queued` since it was
-    /// appended.
-    pub(crate) fn note_sent(&mut self, added: Duration, queued: Duration) {
-        self.added.push(added);
-        self.metrics.added_to_server(added);
-        self.metrics.tunnel_queue.record(queued);
+    /// One turn outwards: a batch of what tunnel socket `index` has, to its clients. Says whether there may be more.
+    ///
+    /// # Errors
+    /// `WouldBlock` if there was none; otherwise what the system says of the socket.
+    pub(crate) fn turn_out(&mut self, now: Instant, index: usize) -> io::Result<bool> {
+        let Self { forwarder, ports, tunnels, batch, metrics, .. } = self;
+        let more = tunnels.quic.receive(now, index, batch)?;
+        let mut passed = Passed::default();
+        while let Some((tunnel, datagram)) = tunnels.take() {
+            let (node, number) = (tunnel.node(), tunnel.connection_number());
+            match forwarder.agent_datagram(now, node, number, &mut tunnel.rejoiner, datagram) {
+                Reply::Deliver { port, client, local_ip, payload } => match ports.get(&port) {
+                    None => metrics.drop(DropReason::UnknownFlow),
+                    Some(port) => {
+                        if port.socket.send(client, local_ip, &payload).is_ok() {
+                            passed.note(payload.len());
+                            port.counters.to_client(Passed::one(payload.len()));
+                        } else {
+                            metrics.drop(DropReason::ClientSend);
+                            port.counters.dropped();
+                        }
+                    }
+                },
+                Reply::Nothing => {}
+                Reply::Drop(reason) => metrics.drop(reason),
+            }
+        }
+        metrics.to_client(passed);
+        if passed.packets > 0 && self.pace_out.is_due(now) {
+            let added = now.elapsed();
+            self.added.push(added);
+            self.metrics.added_to_client(added);
+        }
+        Ok(more)
+    }
+
+    /// The end of a turn: all that was appended in it leaves, and who waits for connections is told of them.
+    pub(crate) fn flush(&mut self, now: Instant) {
+        self.tunnels.quic.flush(now);
+        self.tunnels.tell(now);
+        let Some(measured) = self.measured else { return };
+        let Some((tunnel, quic)) = self.tunnels.get(measured.tunnel) else {
+            self.measured = None;
+            return;
+        };
+        if tunnel.has_sent(quic, measured.count) {
+            let left = Instant::now();
+            let (added, queued) = (left - measured.began, left - measured.appended);
+            tunnel.note_queued(queued);
+            self.measured = None;
+            self.added.push(added);
+            self.metrics.added_to_server(added);
+            self.metrics.tunnel_queue.record(queued);
+        }
     }
 
     /// What the edge adds to a packet, either way: the percentiles 50 and 99 of those measured last, microseconds.
     pub(crate) fn added(&self) -> [u32; 2] {
         [50, 99].map(|percent| self.added.percentile(percent))
-    }
-
-    fn drop(&self, port: &Port, reason: DropReason) {
-        self.metrics.drop(reason);
-        port.counters.dropped();
-    }
-
-    /// One turn outwards: `first` and what else `connection` has brought, to its clients.
-    pub(crate) fn turn_out(
-        &mut self,
-        tunnel: &DatagramTunnel,
-        connection: &quinn::Connection,
-        rejoiner: &mut Rejoiner,
-        first: Bytes,
-    ) {
-        let now = Instant::now();
-        let number = tunnel.connection_number();
-        let others = iter::from_fn(|| connection.read_datagram().now_or_never()?.ok());
-        for datagram in iter::once(first).chain(others).take(DATAGRAMS_PER_TURN) {
-            match self.forwarder.agent_datagram(now, tunnel.node(), number, rejoiner, datagram) {
-                Reply::Deliver { port, client, local_ip, payload } => match self.ports.get(&port) {
-                    None => self.metrics.drop(DropReason::UnknownFlow),
-                    Some(port) => match port.deliver(client, local_ip, &payload) {
-                        Ok(()) => self.metrics.to_client(payload.len()),
-                        Err(_) => self.drop(port, DropReason::ClientSend),
-                    },
-                },
-                Reply::Nothing => {}
-                Reply::Drop(reason) => self.metrics.drop(reason),
-            }
-        }
-        self.metrics.drop_many(DropReason::PartsMissing, rejoiner.take_given_up());
-        if self.pace_out.is_due(now) {
-            let added = now.elapsed();
-            self.added.push(added);
-            self.metrics.added_to_client(added);
-        }
     }
 
     /// What is done every 50 ms: idle flows go, what is kept is brought up to date, and gauges are set.
@@ -216,6 +228,18 @@ impl HotLoop {
         self.metrics.flows.set(self.forwarder.flows() as f64);
         self.metrics.rebinds.increment(self.forwarder.take_rebinds());
         self.metrics.restored.increment(self.forwarder.take_restored());
+        self.metrics.drop_many(DropReason::PartsMissing, self.tunnels.expire(now.instant));
+        self.tell_agents();
+    }
+
+    /// Says CLOSE for the flows that went.
+    pub(crate) fn tell_agents(&mut self) {
+        for (node, flow) in self.forwarder.take_gone() {
+            let place = self.tunnels.find(node);
+            if let Some((tunnel, quic)) = place.and_then(|place| self.tunnels.get(place)) {
+                tunnel.close(quic, flow);
+            }
+        }
     }
 }
 

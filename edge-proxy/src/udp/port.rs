@@ -1,9 +1,11 @@
-//! A UDP port's socket: batches in, packets out. No decisions.
+//! A UDP socket: batches in, packets out. No decisions.
+//!
+//! Whoever waits for packets does so by a runtime or by a loop of its own: [`Readiness`] is what both have in common.
 
 use std::io::{self, IoSliceMut};
 use std::net::{IpAddr, SocketAddr};
 
-use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use socket2::SockRef;
 use tokio::io::Interest;
 
@@ -12,9 +14,58 @@ use crate::sockets::allow_fragmentation;
 /// Room per receive: the largest UDP payload, or as many smaller ones as the kernel glues together.
 const RECEIVE_BYTES: usize = 65_535;
 
+/// A socket whose owner is told when it has become readable or writable.
+pub(crate) trait Readiness {
+    /// The socket itself, for batches.
+    fn socket(&self) -> UdpSockRef<'_>;
+    /// The socket itself, for everything else.
+    fn plain(&self) -> SockRef<'_>;
+    /// Receives by `io`, so that the owner is told again after a `WouldBlock`.
+    fn receive_by<R>(&self, io: impl FnMut() -> io::Result<R>) -> io::Result<R>;
+    /// Sends by `io`, likewise.
+    fn send_by<R>(&self, io: impl FnMut() -> io::Result<R>) -> io::Result<R>;
+}
+
+impl Readiness for tokio::net::UdpSocket {
+    fn socket(&self) -> UdpSockRef<'_> {
+        self.into()
+    }
+
+    fn plain(&self) -> SockRef<'_> {
+        self.into()
+    }
+
+    fn receive_by<R>(&self, io: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+        self.try_io(Interest::READABLE, io)
+    }
+
+    fn send_by<R>(&self, io: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+        self.try_io(Interest::WRITABLE, io)
+    }
+}
+
+impl Readiness for mio::net::UdpSocket {
+    fn socket(&self) -> UdpSockRef<'_> {
+        self.into()
+    }
+
+    fn plain(&self) -> SockRef<'_> {
+        self.into()
+    }
+
+    fn receive_by<R>(&self, io: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+        self.try_io(io)
+    }
+
+    fn send_by<R>(&self, io: impl FnMut() -> io::Result<R>) -> io::Result<R> {
+        self.try_io(io)
+    }
+}
+
 /// A socket that receives many packets per system call and answers from the address it was spoken to on.
-pub(crate) struct UdpSocket {
-    io: tokio::net::UdpSocket,
+pub(crate) struct UdpSocket<S> {
+    /// What its owner waits on.
+    pub(crate) io: S,
     state: UdpSocketState,
 }
 
@@ -23,6 +74,21 @@ pub(crate) struct Batch {
     storage: Vec<u8>,
     metas: [RecvMeta; BATCH_SIZE],
     filled: usize,
+}
+
+/// Packets that the system has glued together: all of one sender, and of one length but for the last.
+#[derive(Debug)]
+pub(crate) struct Glued<'a> {
+    /// Who sent them.
+    pub(crate) from: SocketAddr,
+    /// Our address they were sent to.
+    pub(crate) local_ip: Option<IpAddr>,
+    /// What the path said of its load.
+    pub(crate) ecn: Option<EcnCodepoint>,
+    /// Bytes of each but the last; at least 1.
+    pub(crate) stride: usize,
+    /// Their payloads, one behind the other.
+    pub(crate) bytes: &'a [u8],
 }
 
 /// One packet of a batch.
@@ -36,27 +102,45 @@ pub(crate) struct Packet<'a> {
     pub(crate) payload: &'a [u8],
 }
 
-impl UdpSocket {
-    /// Takes over a bound socket. Must be called within the runtime that is to drive it.
-    pub(crate) fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
-        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        allow_fragmentation(&socket)?;
-        Ok(Self { io: tokio::net::UdpSocket::from_std(socket)?, state })
+impl<S: Readiness> UdpSocket<S> {
+    /// A players' port: packets that are larger than the path are fragmented, as game servers' own sockets do it.
+    ///
+    /// # Errors
+    /// What the system says of the socket.
+    pub(crate) fn of_players(io: S) -> io::Result<Self> {
+        let socket = Self::of_quic(io)?;
+        allow_fragmentation(&socket.io.plain())?;
+        Ok(socket)
+    }
+
+    /// For QUIC, which finds out what fits the path and is never fragmented.
+    ///
+    /// # Errors
+    /// What the system says of the socket.
+    pub(crate) fn of_quic(io: S) -> io::Result<Self> {
+        let state = UdpSocketState::new(io.socket())?;
+        Ok(Self { io, state })
     }
 
     /// Where it listens.
     pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.io.local_addr()
+        let address = self.io.plain().local_addr()?;
+        address.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
     }
 
     /// The same socket once more, for another process.
     pub(crate) fn another(&self) -> io::Result<std::net::UdpSocket> {
-        Ok(SockRef::from(&self.io).try_clone()?.into())
+        Ok(self.io.plain().try_clone()?.into())
     }
 
-    /// Waits until there may be packets.
-    pub(crate) async fn readable(&self) -> io::Result<()> {
-        self.io.readable().await
+    /// Whether the system may fragment what is sent.
+    pub(crate) fn may_fragment(&self) -> bool {
+        self.state.may_fragment()
+    }
+
+    /// Packets that one send may have glued together.
+    pub(crate) fn most_segments(&self) -> usize {
+        self.state.max_gso_segments()
     }
 
     /// Receives what is there into `batch`; says whether there may be more.
@@ -68,8 +152,8 @@ impl UdpSocket {
         let mut rooms = batch.storage.chunks_exact_mut(RECEIVE_BYTES);
         let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
             std::array::from_fn(|_| IoSliceMut::new(rooms.next().expect("storage is BATCH_SIZE rooms long")));
-        let more = self.io.try_io(Interest::READABLE, || {
-            batch.filled = self.state.recv(UdpSockRef::from(&self.io), &mut slices, &mut batch.metas)?;
+        let more = self.io.receive_by(|| {
+            batch.filled = self.state.recv(self.io.socket(), &mut slices, &mut batch.metas)?;
             // A batch that is not full has emptied the socket: saying so here saves asking once more.
             if batch.filled < BATCH_SIZE { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
         });
@@ -89,14 +173,21 @@ impl UdpSocket {
         local_ip: Option<IpAddr>,
         payload: &[u8],
     ) -> io::Result<()> {
-        let transmit = Transmit {
+        self.transmit(&Transmit {
             destination: client,
             ecn: None,
             contents: payload,
             segment_size: None,
             src_ip: local_ip,
-        };
-        self.io.try_io(Interest::WRITABLE, || self.state.try_send(UdpSockRef::from(&self.io), &transmit))
+        })
+    }
+
+    /// Sends what QUIC has to send.
+    ///
+    /// # Errors
+    /// What the system says; `WouldBlock` if its buffer is full.
+    pub(crate) fn transmit(&self, transmit: &Transmit<'_>) -> io::Result<()> {
+        self.io.send_by(|| self.state.try_send(self.io.socket(), transmit))
     }
 }
 
@@ -110,17 +201,27 @@ impl Batch {
         }
     }
 
+    /// What the last receive brought, as the system gave it.
+    pub(crate) fn glued(&self) -> impl Iterator<Item = Glued<'_>> {
+        let rooms = self.storage.chunks_exact(RECEIVE_BYTES);
+        self.metas[..self.filled].iter().zip(rooms).map(|(meta, room)| Glued {
+            from: meta.addr,
+            local_ip: meta.dst_ip,
+            ecn: meta.ecn,
+            // An empty packet has stride 0, and is a packet all the same.
+            stride: meta.stride.max(1),
+            bytes: &room[..meta.len],
+        })
+    }
+
     /// What the last receive brought, packet by packet.
     pub(crate) fn packets(&self) -> impl Iterator<Item = Packet<'_>> {
-        let rooms = self.storage.chunks_exact(RECEIVE_BYTES);
-        self.metas[..self.filled].iter().zip(rooms).flat_map(|(meta, room)| {
-            // An empty packet has stride 0, and is a packet all the same.
-            let stride = meta.stride.max(1);
-            let count = meta.len.div_ceil(stride).max(1);
+        self.glued().flat_map(|Glued { from, local_ip, stride, bytes, .. }| {
+            let count = bytes.len().div_ceil(stride).max(1);
             (0..count).map(move |index| Packet {
-                client: meta.addr,
-                local_ip: meta.dst_ip,
-                payload: &room[index * stride..meta.len.min((index + 1) * stride)],
+                client: from,
+                local_ip,
+                payload: &bytes[index * stride..bytes.len().min((index + 1) * stride)],
             })
         })
     }

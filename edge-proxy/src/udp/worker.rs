@@ -1,49 +1,34 @@
-//! The worker: a thread with a runtime of its own, on which `tasks` give the hot loop its turns.
+//! The worker, as the rest of the edge sees it: what it is told, and the tasks that find agents for it.
 //!
-//! Sockets, tunnel connections and their QUIC drivers all run on this thread, so a packet changes hands
-//! without waking another. Everything arrives by messages; nothing is shared but counters and keys.
+//! The thread itself is `turns`'. Everything reaches it by messages; nothing is shared but counters and keys. What takes
+//! patience, names or a clock of its own, such as dialling, is done here, on the edge's runtime.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::rc::Rc;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
+use mio::Waker;
 use muster_protocol::id::NodeId;
-use tokio::runtime::{Builder, LocalOptions};
+use muster_transport::DialError;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::{AbortHandle, JoinHandle, spawn_local};
-use tokio::time::MissedTickBehavior;
-use tracing::error;
+use tracing::{error, info};
 
-use super::forward::Forwarder;
-use super::hot_loop::{HotLoop, Port};
-use super::kept::KeptFlows;
-use super::kept_file::KeptFile;
-use super::port::UdpSocket;
-use super::tasks::{keep_up, serve_port};
-use crate::clock::Now;
-use crate::drops::DropReason;
+use super::turns;
 use crate::handover::Players;
-use crate::limits::{Guard, Limits};
-use crate::metrics::Metrics;
+use crate::limits::Limits;
+use crate::metrics::{Metrics, Standing};
 use crate::routes::Route;
-use crate::traffic::{Counters, Traffic, Tunnels};
+use crate::traffic::{Counters, Traffic};
 use crate::trust::Trust;
-use crate::tunnel::{Agents, DatagramTunnel, Dialer, client_endpoint};
+use crate::tunnel::{Agents, Caller, Connect, ConnectionId, DIAL_TIMEOUT, Dialer, Reached};
 
 /// Commands that wait; their sender waits when there are more.
-const COMMANDS: usize = 1_024;
-/// How often a part of the flows is looked over for idle ones.
-const SWEEP_EVERY: Duration = Duration::from_millis(50);
-/// How often it is looked at how the tunnels are.
-const TUNNELS_EVERY: Duration = Duration::from_secs(1);
-/// How long ending connections get to say so.
-const FAREWELL: Duration = Duration::from_millis(200);
+pub(super) const COMMANDS: usize = 1_024;
 
 /// What a worker is made with.
 pub(crate) struct WorkerSetup {
@@ -66,46 +51,73 @@ pub(crate) struct WorkerSetup {
 }
 
 /// The sockets of ports, each once more, and what is not on disk.
-type Frozen = (BTreeMap<u16, std::net::UdpSocket>, Players);
+pub(super) type Frozen = (BTreeMap<u16, std::net::UdpSocket>, Players);
 
-enum Command {
+/// What a worker is told.
+pub(super) enum Command {
+    /// Go on with the flows of the process before.
     TakeUp(Players),
-    Agents(BTreeMap<NodeId, Vec<String>>),
+    /// Keep tunnels to these agents and no others.
+    Agents(BTreeSet<NodeId>),
+    /// Dial this address, which has to show the certificate of that name.
+    Dial { address: SocketAddr, name: String, caller: Caller },
+    /// This connection carries the tunnel to that node from now on.
+    Carry { node: NodeId, id: ConnectionId },
+    /// Serve a port.
     Open { route: Arc<Route>, counters: Arc<Counters>, socket: std::net::UdpSocket },
+    /// Serve it no more.
     Close { port: u16, closed: oneshot::Sender<()> },
+    /// Read no more.
     Freeze(oneshot::Sender<Frozen>),
+    /// Read again.
     Resume,
+    /// Leave flows and sockets to another edge.
     Release,
+    /// End.
+    End,
 }
 
-/// A running worker, as the rest of the edge sees it.
+/// A running worker.
 pub(crate) struct UdpWorker {
-    commands: mpsc::Sender<Command>,
-    reached: watch::Receiver<usize>,
+    told: Told,
+    // Touched when routes change, never per packet.
+    agents: Mutex<Agents<()>>,
+    standing: watch::Sender<usize>,
+    metrics: Metrics,
     thread: thread::JoinHandle<()>,
+}
+
+/// Tells the worker, and wakes it.
+#[derive(Clone)]
+struct Told {
+    commands: mpsc::Sender<Command>,
+    waker: Arc<Waker>,
+}
+
+impl Told {
+    async fn send(&self, command: Command) {
+        if self.commands.send(command).await.is_err() {
+            error!("the UDP worker has ended; restart the edge");
+        }
+        if let Err(error) = self.waker.wake() {
+            error!(%error, "the UDP worker cannot be woken; it looks by itself in a moment");
+        }
+    }
 }
 
 impl UdpWorker {
     /// Starts the worker's thread.
     ///
     /// # Errors
-    /// What the system says of the thread, its runtime, or the tunnel's socket.
-    pub(crate) async fn start(setup: WorkerSetup) -> io::Result<Self> {
+    /// What the system says of the thread, or of the tunnel's sockets.
+    pub(crate) fn start(setup: WorkerSetup) -> io::Result<Self> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
-        let (started, ready) = oneshot::channel();
-        let (standing, reached) = watch::channel(0);
-        let thread = thread::Builder::new().name("edge-udp".to_owned()).spawn(move || {
-            let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-            match runtime {
-                Ok(runtime) => runtime.block_on(run(setup, inbox, standing, started)),
-                Err(error) => {
-                    // The starter is told; that it has gone away already is nobody's loss.
-                    let _ = started.send(Err(error));
-                }
-            }
-        })?;
-        ready.await.map_err(|_| io::Error::other("the UDP worker ended before it began"))??;
-        Ok(Self { commands, reached, thread })
+        let metrics = setup.metrics.clone();
+        let (turns, waker) = turns::prepare(setup, inbox)?;
+        let thread = thread::Builder::new().name("edge-udp".to_owned()).spawn(|| turns.run())?;
+        let told = Told { commands, waker: Arc::new(waker) };
+        let (standing, _) = watch::channel(0);
+        Ok(Self { told, agents: Mutex::new(Agents::new()), standing, metrics, thread })
     }
 
     /// Goes on with the flows of the process before, those on disk and those among `players`, as soon as their ports
@@ -115,9 +127,9 @@ impl UdpWorker {
     }
 
     /// Waits until tunnels to `agents` agents stand.
-    pub(crate) async fn reached(&mut self, agents: usize) {
-        // An error says that the worker is gone: nothing is to be waited for.
-        let _ = self.reached.wait_for(|standing| *standing >= agents).await;
+    pub(crate) async fn reached(&self, agents: usize) {
+        // It ends with the worker, whose sender this is.
+        let _ = self.standing.subscribe().wait_for(|standing| *standing >= agents).await;
     }
 
     /// Reads no more, and leaves flows as they are. Answers still go to clients. Returns what another edge needs to
@@ -139,9 +151,15 @@ impl UdpWorker {
         self.send(Command::Release).await;
     }
 
-    /// Keeps tunnels to exactly these agents.
+    /// Keeps tunnels to exactly these agents. Ports that lead to others must have been closed.
     pub(crate) async fn follow(&self, agents: BTreeMap<NodeId, Vec<String>>) {
-        self.send(Command::Agents(agents)).await;
+        // First the tunnels are known, then dialled.
+        self.send(Command::Agents(agents.keys().copied().collect())).await;
+        self.agents.lock().unwrap_or_else(PoisonError::into_inner).follow(&agents, |node, addresses| {
+            let dialer = Dialer::new(self.told.clone(), node, addresses);
+            let counted = (self.metrics.clone(), self.standing.clone());
+            ((), tokio::spawn(keep_up(dialer, node, self.told.clone(), counted)).abort_handle())
+        });
     }
 
     /// Serves `route`, to whose node a tunnel is kept, on `socket`.
@@ -159,7 +177,7 @@ impl UdpWorker {
 
     /// Ends the worker. Its flows stand at the agents, for an edge that comes back.
     pub(crate) async fn shutdown(self) {
-        drop(self.commands);
+        self.send(Command::End).await;
         let joined = tokio::task::spawn_blocking(move || self.thread.join()).await;
         if !matches!(joined, Ok(Ok(()))) {
             error!("the UDP worker ended by a panic");
@@ -167,204 +185,63 @@ impl UdpWorker {
     }
 
     async fn send(&self, command: Command) {
-        if self.commands.send(command).await.is_err() {
-            error!("the UDP worker has ended; restart the edge");
+        self.told.send(command).await;
+    }
+}
+
+impl Connect for Told {
+    type Connection = Reached;
+
+    fn attempt(
+        &self,
+        address: SocketAddr,
+        name: String,
+    ) -> impl Future<Output = Result<Reached, DialError>> + Send + 'static {
+        let told = self.clone();
+        async move {
+            let (caller, answer) = oneshot::channel();
+            told.send(Command::Dial { address, name, caller }).await;
+            match tokio::time::timeout(DIAL_TIMEOUT, answer).await {
+                Ok(Ok(Ok(reached))) => Ok(reached),
+                Ok(Ok(Err(source))) => Err(DialError::Refused { address, source }),
+                // Not dialled at all, which the worker has said why; or no answer.
+                Ok(Err(_)) | Err(_) => Err(DialError::Timeout { address, seconds: DIAL_TIMEOUT.as_secs() }),
+            }
         }
     }
 }
 
-struct Worker {
-    hot_loop: Rc<RefCell<HotLoop>>,
-    agents: Agents<Rc<DatagramTunnel>>,
-    ports: HashMap<u16, JoinHandle<()>>,
-    endpoint: quinn::Endpoint,
-    setup: WorkerSetup,
-    standing: watch::Sender<usize>,
-}
-
-async fn run(
-    setup: WorkerSetup,
-    mut inbox: mpsc::Receiver<Command>,
-    standing: watch::Sender<usize>,
-    started: oneshot::Sender<io::Result<()>>,
+/// Keeps the tunnel to `node` up.
+async fn keep_up(
+    mut dialer: Dialer<Told>,
+    node: NodeId,
+    told: Told,
+    (metrics, standing): (Metrics, watch::Sender<usize>),
 ) {
-    let endpoint = match client_endpoint() {
-        Ok(endpoint) => endpoint,
-        Err(error) => {
-            // The starter is told; that it has gone away already is nobody's loss.
-            let _ = started.send(Err(error));
-            return;
-        }
-    };
-    let now = Now::read().instant;
-    let guard = Guard::new(setup.limits.clone(), now);
-    let forwarder = Forwarder::new(setup.trust.clone(), setup.max_flows, setup.idle, guard, now);
-    let mut worker = Worker {
-        hot_loop: Rc::new(RefCell::new(HotLoop::new(forwarder, setup.metrics.clone(), now))),
-        agents: Agents::new(),
-        ports: HashMap::new(),
-        endpoint,
-        setup,
-        standing,
-    };
-    if started.send(Ok(())).is_err() {
-        return;
-    }
-    let mut sweep = tokio::time::interval(SWEEP_EVERY);
-    let mut tunnels = tokio::time::interval(TUNNELS_EVERY);
-    for every in [&mut sweep, &mut tunnels] {
-        every.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    }
     loop {
-        tokio::select! {
-            command = inbox.recv() => match command {
-                Some(command) => worker.obey(command).await,
-                None => break,
-            },
-            _ = sweep.tick() => worker.sweep(),
-            _ = tunnels.tick() => worker.look_at_tunnels(),
+        let Reached { id, over } = dialer.connect().await;
+        told.send(Command::Carry { node, id }).await;
+        let _standing = (Standing::new(&metrics.datagram_tunnels), Counted::new(&standing));
+        match over.await {
+            Ok(reason) => info!(%node, %reason, "tunnel of datagrams is down"),
+            // The worker ends, or lets the tunnel go.
+            Err(_) => return,
         }
-    }
-    worker.end().await;
-}
-
-impl Worker {
-    async fn obey(&mut self, command: Command) {
-        match command {
-            Command::TakeUp(players) => self.take_up(players),
-            Command::Agents(wanted) => {
-                let (endpoint, client) = (self.endpoint.clone(), self.setup.client.clone());
-                let (hot_loop, metrics) = (self.hot_loop.clone(), self.setup.metrics.clone());
-                let standing = self.standing.clone();
-                self.agents.follow(&wanted, |node, addresses| {
-                    let tunnel = Rc::new(DatagramTunnel::new(node));
-                    let dialer = Dialer::new(endpoint.clone(), client.clone(), node, addresses);
-                    let counted = (metrics.clone(), standing.clone());
-                    let task = keep_up(dialer, tunnel.clone(), hot_loop.clone(), counted);
-                    (tunnel, start(task))
-                });
-            }
-            // That nobody waits for it any more is told by what comes next.
-            Command::Freeze(reply) => drop(reply.send(self.freeze().await)),
-            Command::Resume => self.resume(),
-            Command::Release => self.hot_loop.borrow_mut().release(),
-            Command::Open { route, counters, socket } => self.open(route, counters, socket),
-            Command::Close { port, closed } => {
-                if let Some(task) = self.ports.remove(&port) {
-                    task.abort();
-                    // Cancelled is what it is to be.
-                    let _ = task.await;
-                }
-                {
-                    let mut hot_loop = self.hot_loop.borrow_mut();
-                    hot_loop.ports.remove(&port);
-                    hot_loop.forwarder.close_port(port);
-                }
-                self.tell_agents();
-                // That nobody waits for it any more is fine.
-                let _ = closed.send(());
-            }
-        }
-    }
-
-    fn open(&mut self, route: Arc<Route>, counters: Arc<Counters>, socket: std::net::UdpSocket) {
-        let number = route.key.port;
-        let Some(tunnel) = self.agents.get(&route.node).cloned() else {
-            error!(port = number, node = %route.node, "no tunnel is kept to the route's node");
-            return;
-        };
-        let socket = match UdpSocket::new(socket) {
-            Ok(socket) => socket,
-            Err(error) => {
-                error!(port = number, %error, "the UDP socket cannot be used");
-                return;
-            }
-        };
-        let port = Rc::new(Port { number, socket, tunnel, counters: counters.clone() });
-        let mut hot_loop = self.hot_loop.borrow_mut();
-        hot_loop.forwarder.open_port(Now::read().instant, route, counters);
-        hot_loop.ports.insert(number, port.clone());
-        self.ports.insert(number, spawn_local(serve_port(self.hot_loop.clone(), port)));
-    }
-
-    fn take_up(&mut self, players: Players) {
-        let (now, WorkerSetup { state_dir, max_flows, idle, .. }) = (Now::read(), &self.setup);
-        let (file, found) = KeptFile::open(state_dir, *max_flows, *idle, now.unix_ms);
-        let kept = KeptFlows::new(found.key, *max_flows, found.slots);
-        let mut hot_loop = self.hot_loop.borrow_mut();
-        hot_loop.forwarder.take_up(now.instant, kept, players);
-        hot_loop.keep_in(file);
-    }
-
-    async fn freeze(&mut self) -> Frozen {
-        for (_, task) in self.ports.drain() {
-            task.abort();
-            // Cancelled is what it is to be.
-            let _ = task.await;
-        }
-        let (now, mut hot_loop) = (Now::read(), self.hot_loop.borrow_mut());
-        hot_loop.freeze(now);
-        let mut sockets = BTreeMap::new();
-        for port in hot_loop.ports.values() {
-            match port.socket.another() {
-                Ok(socket) => drop(sockets.insert(port.number, socket)),
-                Err(error) => error!(port = port.number, %error, "the UDP socket cannot be handed over"),
-            }
-        }
-        (sockets, hot_loop.forwarder.players(now.instant))
-    }
-
-    fn resume(&mut self) {
-        let mut hot_loop = self.hot_loop.borrow_mut();
-        hot_loop.thaw();
-        for port in hot_loop.ports.values() {
-            let task = spawn_local(serve_port(self.hot_loop.clone(), port.clone()));
-            self.ports.insert(port.number, task);
-        }
-    }
-
-    fn sweep(&mut self) {
-        if self.hot_loop.borrow().is_frozen() {
-            return;
-        }
-        self.hot_loop.borrow_mut().sweep(Now::read());
-        self.tell_agents();
-    }
-
-    /// Counts and tells how the tunnels are.
-    fn look_at_tunnels(&self) {
-        let metrics = &self.setup.metrics;
-        let conditions = self.agents.tunnels().filter_map(|tunnel| tunnel.condition());
-        let each = conditions.map(|condition| {
-            metrics.tunnel_rtt.record(condition.rtt);
-            metrics.tunnel_packets(condition.news.sent, condition.news.lost);
-            metrics.drop_many(DropReason::TunnelFull, condition.news.dropped);
-            condition.traffic
-        });
-        let each = each.collect();
-        let [added_p50_us, added_p99_us] = self.hot_loop.borrow().added();
-        self.setup.traffic.note_tunnels(Tunnels { each, added_p50_us, added_p99_us });
-    }
-
-    /// Says CLOSE for the flows that went.
-    fn tell_agents(&mut self) {
-        let gone = self.hot_loop.borrow_mut().forwarder.take_gone();
-        for (node, flow) in gone {
-            if let Some(tunnel) = self.agents.get(&node) {
-                tunnel.close(flow);
-            }
-        }
-    }
-
-    async fn end(self) {
-        self.ports.values().for_each(JoinHandle::abort);
-        drop(self.agents);
-        self.endpoint.close(0u32.into(), b"edge is shutting down");
-        // Agents that do not hear it notice by themselves.
-        let _ = tokio::time::timeout(FAREWELL, self.endpoint.wait_idle()).await;
     }
 }
 
-fn start(task: impl Future<Output = ()> + 'static) -> AbortHandle {
-    spawn_local(task).abort_handle()
+/// One agent more that is reached, for as long as it is held.
+struct Counted(watch::Sender<usize>);
+
+impl Counted {
+    fn new(standing: &watch::Sender<usize>) -> Self {
+        standing.send_modify(|agents| *agents += 1);
+        Self(standing.clone())
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.send_modify(|agents| *agents -= 1);
+    }
 }

@@ -1,0 +1,204 @@
+//! All datagram tunnels of a worker: which connections were dialled, which of them carry a tunnel, and who waits for them.
+//!
+//! Connections are asked for by tasks elsewhere, which know names, addresses and patience; here they are begun, told of,
+//! and ended as soon as nobody holds them any more.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::time::Instant;
+
+use bytes::Bytes;
+use muster_protocol::id::NodeId;
+use quinn_proto::{ClientConfig, ConnectError, ConnectionError};
+use tokio::sync::oneshot;
+
+use super::datagrams::{Condition, DatagramTunnel};
+use super::quic::{Change, ConnectionId, Quic};
+
+/// A connection that stands, for whoever asked for it. It ends when this is dropped.
+#[derive(Debug)]
+pub(crate) struct Reached {
+    /// Which one.
+    pub(crate) id: ConnectionId,
+    /// Says why it is over.
+    pub(crate) over: oneshot::Receiver<ConnectionError>,
+}
+
+/// Who is told what comes of dialling.
+pub(crate) type Caller = oneshot::Sender<Result<Reached, ConnectionError>>;
+
+/// One of a worker's tunnels.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct TunnelId(usize);
+
+enum Dialled {
+    Calling(Caller),
+    Stands { over: oneshot::Sender<ConnectionError>, tunnel: Option<TunnelId> },
+}
+
+/// The tunnels, and the connections under them.
+pub(crate) struct DatagramTunnels {
+    /// The connections.
+    pub(crate) quic: Quic,
+    dialled: HashMap<ConnectionId, Dialled>,
+    // A place stays its node's until the node is followed no more.
+    tunnels: Vec<Option<DatagramTunnel>>,
+}
+
+impl DatagramTunnels {
+    /// No tunnels yet.
+    pub(crate) fn new(quic: Quic) -> Self {
+        Self { quic, dialled: HashMap::new(), tunnels: Vec::new() }
+    }
+
+    /// Dials `address`, which has to show the certificate of `name`, and tells `caller`.
+    ///
+    /// # Errors
+    /// It cannot be dialled at all.
+    pub(crate) fn dial(
+        &mut self,
+        now: Instant,
+        config: ClientConfig,
+        (address, name): (SocketAddr, &str),
+        caller: Caller,
+    ) -> Result<(), ConnectError> {
+        let id = self.quic.connect(now, config, address, name)?;
+        self.dialled.insert(id, Dialled::Calling(caller));
+        Ok(())
+    }
+
+    /// From now on the connection `id` carries the tunnel to `node`.
+    pub(crate) fn carry(&mut self, now: Instant, node: NodeId, id: ConnectionId) {
+        let place = self.of_node(node);
+        let Some(Dialled::Stands { tunnel, .. }) = self.dialled.get_mut(&id) else { return };
+        *tunnel = Some(place);
+        let Some(tunnel) = self.tunnels.get_mut(place.0).and_then(Option::as_mut) else { return };
+        if let Some(before) = tunnel.connection() {
+            self.quic.close(now, before, "another carries the tunnel");
+            self.dialled.remove(&before);
+        }
+        tunnel.up(&mut self.quic, id);
+    }
+
+    /// The tunnel to `node`, if there is one, whether it stands or not.
+    pub(crate) fn find(&self, node: NodeId) -> Option<TunnelId> {
+        let is_it = |place: &Option<DatagramTunnel>| place.as_ref().is_some_and(|it| it.node() == node);
+        self.tunnels.iter().position(is_it).map(TunnelId)
+    }
+
+    /// The tunnel to `node`, made if there is none. It need not stand.
+    pub(crate) fn of_node(&mut self, node: NodeId) -> TunnelId {
+        if let Some(place) = self.find(node) {
+            return place;
+        }
+        let tunnel = Some(DatagramTunnel::new(node));
+        let free = self.tunnels.iter().position(Option::is_none);
+        let place = free.unwrap_or(self.tunnels.len());
+        match self.tunnels.get_mut(place) {
+            Some(free) => *free = tunnel,
+            None => self.tunnels.push(tunnel),
+        }
+        TunnelId(place)
+    }
+
+    /// Forgets all tunnels but those to nodes that `keep` says yes to; no port may lead to the others any more.
+    pub(crate) fn retain(&mut self, now: Instant, keep: impl Fn(&NodeId) -> bool) {
+        for place in &mut self.tunnels {
+            let Some(tunnel) = place.take_if(|tunnel| !keep(&tunnel.node())) else { continue };
+            if let Some(id) = tunnel.connection() {
+                self.quic.close(now, id, "no route leads here");
+                self.dialled.remove(&id);
+            }
+        }
+    }
+
+    /// The tunnel, if it is not forgotten, and the connections, which all that is done with it needs.
+    pub(crate) fn get(&mut self, id: TunnelId) -> Option<(&mut DatagramTunnel, &mut Quic)> {
+        Some((self.tunnels.get_mut(id.0)?.as_mut()?, &mut self.quic))
+    }
+
+    /// The next datagram that has come, and the tunnel that has brought it.
+    pub(crate) fn take(&mut self) -> Option<(&mut DatagramTunnel, Bytes)> {
+        let (place, datagram) = loop {
+            let (id, datagram) = self.quic.take()?;
+            // What comes on a connection that carries nothing is nobody's.
+            if let Some(Dialled::Stands { tunnel: Some(place), .. }) = self.dialled.get(&id) {
+                break (*place, datagram);
+            }
+        };
+        // A tunnel is not forgotten before its connection.
+        self.tunnels.get_mut(place.0)?.as_mut().map(|tunnel| (tunnel, datagram))
+    }
+
+    /// Tells who waits of what became of connections.
+    pub(crate) fn tell(&mut self, now: Instant) {
+        for change in self.quic.take_changes() {
+            match change {
+                Change::Connected(id) => self.connected(now, id),
+                Change::Lost(id, why) => match self.dialled.remove(&id) {
+                    // That nobody waits any more is fine.
+                    Some(Dialled::Calling(caller)) => drop(caller.send(Err(why))),
+                    Some(Dialled::Stands { over, tunnel }) => {
+                        if let Some(tunnel) = tunnel.and_then(|place| self.tunnels[place.0].as_mut())
+                            && tunnel.connection() == Some(id)
+                        {
+                            tunnel.down();
+                        }
+                        let _ = over.send(why);
+                    }
+                    None => {}
+                },
+            }
+        }
+    }
+
+    fn connected(&mut self, now: Instant, id: ConnectionId) {
+        let Some(Dialled::Calling(caller)) = self.dialled.remove(&id) else { return };
+        let (over, told) = oneshot::channel();
+        if caller.send(Ok(Reached { id, over: told })).is_ok() {
+            self.dialled.insert(id, Dialled::Stands { over, tunnel: None });
+        } else {
+            self.quic.close(now, id, "another was quicker");
+        }
+    }
+
+    /// Ends what nobody holds any more; call once a second.
+    pub(crate) fn end_unheld(&mut self, now: Instant) {
+        let (quic, tunnels) = (&mut self.quic, &mut self.tunnels);
+        self.dialled.retain(|id, dialled| {
+            let (held, tunnel) = match dialled {
+                Dialled::Calling(caller) => (!caller.is_closed(), None),
+                Dialled::Stands { over, tunnel } => (!over.is_closed(), *tunnel),
+            };
+            if !held {
+                quic.close(now, *id, "not needed");
+                if let Some(tunnel) = tunnel.and_then(|place| tunnels[place.0].as_mut())
+                    && tunnel.connection() == Some(*id)
+                {
+                    tunnel.down();
+                }
+            }
+            held
+        });
+    }
+
+    /// Gives up parts that came too long ago; says how many packets went with them.
+    pub(crate) fn expire(&mut self, now: Instant) -> u64 {
+        self.tunnels.iter_mut().flatten().map(|tunnel| tunnel.expire(now)).sum()
+    }
+
+    /// How those are that stand.
+    pub(crate) fn conditions(&mut self) -> impl Iterator<Item = Condition> {
+        let quic = &mut self.quic;
+        self.tunnels.iter_mut().flatten().filter_map(|tunnel| tunnel.condition(quic))
+    }
+
+    /// Ends all connections, and says so to the agents.
+    pub(crate) fn end(&mut self, now: Instant) {
+        for id in self.dialled.drain().map(|(id, _)| id) {
+            self.quic.close(now, id, "edge is shutting down");
+        }
+        self.quic.flush(now);
+        self.quic.abandon();
+    }
+}
