@@ -105,7 +105,7 @@ QUILKIN_VERSION=0.10.0
 setup_quilkin() {
     setup_toolchain
     if have quilkin || [ -x "${CARGO_HOME:-$HOME/.cargo}/bin/quilkin" ]; then return 0; fi
-    # One of its dependencies does without these instructions on no machine.
+    # One of its dependencies does not compile without these instructions.
     local flags=''
     [ "$(uname -m)" != x86_64 ] || flags='-C target-feature=+aes,+sse2'
     say "building quilkin $QUILKIN_VERSION, which takes a quarter of an hour on two cores (log: target/setup/quilkin.log)"

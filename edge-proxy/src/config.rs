@@ -4,6 +4,7 @@
 //! finds what contradicts itself before a socket is opened.
 
 use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ const DEFAULT_BEACON_PORT: u16 = 7403;
 const DEFAULT_PORT_FIRST: u16 = 20_000;
 /// Last port that routes may use, unless set.
 const DEFAULT_PORT_LAST: u16 = 20_999;
+
+/// Most threads that carry UDP.
+const MOST_UDP_WORKERS: u32 = 64;
 
 /// Everything an operator may set.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -54,6 +58,10 @@ pub struct Config {
     pub stream_idle_timeout_s: u32,
     /// UDP flows at once. The table is as large as its flows; each takes 250 to 380 bytes.
     pub max_flows: u32,
+    /// Threads that carry UDP; each server's players are one thread's. 0: as many as there are cores.
+    pub udp_workers: u32,
+    /// Keeps each of these threads on a core of its own (Linux).
+    pub pin_udp_workers: bool,
     /// TCP and WebSocket connections at once to one port.
     pub max_connections_per_port: u32,
     /// Longest payload of a WebSocket frame from a client, in bytes.
@@ -84,6 +92,8 @@ impl Default for Config {
             udp_idle_timeout_s: 60,
             stream_idle_timeout_s: 3_600,
             max_flows: 100_000,
+            udp_workers: 0,
+            pin_udp_workers: false,
             max_connections_per_port: 1_024,
             max_connections_per_address: 1_024,
             max_websocket_frame_bytes: 1024 * 1024,
@@ -110,6 +120,9 @@ pub enum ConfigError {
         /// `port_last`.
         last: u16,
     },
+    /// More threads than are of use.
+    #[error("udp_workers is {0}; it is at most {MOST_UDP_WORKERS}, and 0 takes one for each core")]
+    Workers(u32),
     /// One of certificate and key is given without the other.
     #[error("tls_certificate and tls_key go together; set both, or neither for Muster's own certificate")]
     HalfTls,
@@ -145,10 +158,20 @@ impl Config {
         if self.port_first == 0 || self.port_first > self.port_last {
             return Err(ConfigError::PortRange { first: self.port_first, last: self.port_last });
         }
+        if self.udp_workers > MOST_UDP_WORKERS {
+            return Err(ConfigError::Workers(self.udp_workers));
+        }
         if self.tls_certificate.is_some() != self.tls_key.is_some() {
             return Err(ConfigError::HalfTls);
         }
         Ok(())
+    }
+
+    /// How many UDP workers there are to be.
+    pub(crate) fn udp_workers(&self) -> usize {
+        let cores = || std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let workers = if self.udp_workers == 0 { cores() } else { self.udp_workers as usize };
+        workers.min(MOST_UDP_WORKERS as usize)
     }
 
     pub(crate) fn udp_idle(&self) -> Duration {
@@ -201,6 +224,7 @@ mod tests {
             (Config { orchestrator: vec![], ..Config::default() }, "orchestrator"),
             (Config { port_first: 9, port_last: 8, ..Config::default() }, "port_first"),
             (Config { max_flows: 0, ..Config::default() }, "max_flows"),
+            (Config { udp_workers: 65, ..Config::default() }, "udp_workers"),
             (Config { tls_key: Some("key.pem".into()), ..Config::default() }, "tls_certificate"),
         ];
         for (config, key) in bad {

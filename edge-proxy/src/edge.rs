@@ -2,6 +2,7 @@
 
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -29,7 +30,7 @@ use crate::tls::{PlayerTls, TlsError};
 use crate::traffic::Traffic;
 use crate::trust::Trust;
 use crate::tunnel::{StreamTunnels, client_endpoint};
-use crate::udp::{UdpWorker, WorkerSetup};
+use crate::udp::{UdpWorkers, WorkerSetup};
 
 /// How long ending connections get to say so.
 const FAREWELL: Duration = Duration::from_millis(200);
@@ -123,16 +124,19 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
     // Said early where it can be; the edge before has the port as long as it has not handed it over.
     let own_beacon = if before.is_none() { Some(bind_beacon(&config, None)?) } else { None };
     let endpoint = client_endpoint()?;
-    let udp = UdpWorker::start(WorkerSetup {
+    let worker = WorkerSetup {
+        number: 0,
+        pin: config.pin_udp_workers,
         client: client_config(&identity, alpn::TUNNEL, Profile::TunnelDatagrams)?,
         trust: trust.clone(),
-        state_dir: config.state_dir.clone(),
+        kept: PathBuf::new(),
         max_flows: config.max_flows as usize,
         idle: config.udp_idle(),
         limits: limits.clone(),
         traffic: traffic.clone(),
         metrics: metrics.clone(),
-    })?;
+    };
+    let udp = UdpWorkers::start(config.state_dir.clone(), config.udp_workers(), worker)?;
     let tls = PlayerTls::new(&config, &identity)?;
     let streams = Arc::new(StreamSetup {
         tunnels: StreamTunnels::new(

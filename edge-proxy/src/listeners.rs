@@ -13,7 +13,7 @@ use crate::routes::{Protocol, Route, RouteKey, RouteTable, changes, listener_fai
 use crate::sockets::{bind_tcp, bind_udp};
 use crate::stream::{StreamListener, StreamSetup};
 use crate::traffic::Traffic;
-use crate::udp::UdpWorker;
+use crate::udp::UdpWorkers;
 
 /// How long an edge that is to take over waits for its tunnels: players wait for nothing meanwhile.
 const DIAL_PATIENCE: Duration = Duration::from_secs(5);
@@ -21,7 +21,7 @@ const DIAL_PATIENCE: Duration = Duration::from_secs(5);
 /// What is open, and what is needed to open more.
 pub(crate) struct Listeners {
     listen_ip: IpAddr,
-    udp: UdpWorker,
+    udp: UdpWorkers,
     streams: Arc<StreamSetup>,
     traffic: Arc<Traffic>,
     open: BTreeMap<RouteKey, Arc<Route>>,
@@ -36,7 +36,7 @@ impl Listeners {
     /// Nothing open yet.
     pub(crate) fn new(
         listen_ip: IpAddr,
-        udp: UdpWorker,
+        udp: UdpWorkers,
         streams: Arc<StreamSetup>,
         traffic: Arc<Traffic>,
     ) -> Self {
@@ -54,11 +54,9 @@ impl Listeners {
 
     /// Dials the agents of `table`, and waits until all are reached, or have not been for long enough.
     pub(crate) async fn dial(&mut self, table: &RouteTable) {
-        let agents = table.agents();
-        let wanted = agents.len();
-        self.streams.tunnels.follow(&agents);
-        self.udp.follow(agents).await;
-        if tokio::time::timeout(DIAL_PATIENCE, self.udp.reached(wanted)).await.is_err() {
+        self.streams.tunnels.follow(&table.agents());
+        self.udp.follow(table).await;
+        if tokio::time::timeout(DIAL_PATIENCE, self.udp.reached()).await.is_err() {
             warn!("not every agent is reached; taking over all the same");
         }
     }
@@ -123,9 +121,8 @@ impl Listeners {
         for key in changes.close {
             self.close(key).await;
         }
-        let agents = table.agents();
-        self.streams.tunnels.follow(&agents);
-        self.udp.follow(agents).await;
+        self.streams.tunnels.follow(&table.agents());
+        self.udp.follow(table).await;
         let mut failures = Vec::new();
         let failed_before = std::mem::take(&mut self.failing);
         for route in changes.open {
@@ -186,9 +183,9 @@ impl Listeners {
     }
 
     async fn close(&mut self, key: RouteKey) {
-        self.open.remove(&key);
+        let Some(route) = self.open.remove(&key) else { return };
         match key.protocol {
-            Protocol::Udp => self.udp.close(key.port).await,
+            Protocol::Udp => self.udp.close(&route).await,
             Protocol::Tcp | Protocol::WebSocket => {
                 if let Some(listener) = self.accepting.remove(&key) {
                     listener.close().await;

@@ -15,7 +15,7 @@ mod system;
 #[path = "sockets/portable.rs"]
 mod system;
 
-pub(crate) use system::allow_fragmentation;
+pub(crate) use system::{ManySender, allow_fragmentation, pin_to_core};
 
 /// Buffers asked for on a UDP port; the system may give less (`net.core.rmem_max`).
 const UDP_BUFFER_BYTES: usize = 4 * 1024 * 1024;

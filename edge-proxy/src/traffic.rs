@@ -72,8 +72,8 @@ pub(crate) struct Traffic {
     servers: Mutex<BTreeMap<ServerId, Arc<Counters>>>,
     // Connections that the edge before still has.
     before: Mutex<BTreeMap<String, u32>>,
-    // As last told by the UDP worker, which does so about once a second.
-    tunnels: Mutex<Tunnels>,
+    // As last told by each UDP worker, which does so about once a second.
+    tunnels: Mutex<BTreeMap<usize, Tunnels>>,
     drops: Arc<DropCounts>,
 }
 
@@ -83,9 +83,9 @@ impl Traffic {
         Self { drops, ..Self::default() }
     }
 
-    /// Notes how the tunnels are.
-    pub(crate) fn note_tunnels(&self, tunnels: Tunnels) {
-        *self.tunnels.lock().unwrap_or_else(PoisonError::into_inner) = tunnels;
+    /// Notes how the tunnels of UDP worker number `worker` are.
+    pub(crate) fn note_tunnels(&self, worker: usize, tunnels: Tunnels) {
+        self.tunnels.lock().unwrap_or_else(PoisonError::into_inner).insert(worker, tunnels);
     }
 
     /// The counters of `server`.
@@ -127,9 +127,10 @@ impl Traffic {
         EdgeReport {
             servers,
             drops: self.drops.told(),
-            tunnels: tunnels.each.clone(),
-            added_p50_us: tunnels.added_p50_us,
-            added_p99_us: tunnels.added_p99_us,
+            tunnels: tunnels.values().flat_map(|worker| worker.each.iter().cloned()).collect(),
+            // Of the worker that is worst off.
+            added_p50_us: tunnels.values().map(|worker| worker.added_p50_us).max().unwrap_or(0),
+            added_p99_us: tunnels.values().map(|worker| worker.added_p99_us).max().unwrap_or(0),
         }
     }
 }
@@ -170,10 +171,11 @@ mod tests {
         drops.add(DropReason::Unproven, 3);
         traffic.of(server).dropped();
         let tunnel = TunnelTraffic { node_id: "node".into(), rtt_us: 5, ..Default::default() };
-        traffic.note_tunnels(Tunnels { each: vec![tunnel.clone()], added_p50_us: 1, added_p99_us: 2 });
+        traffic.note_tunnels(0, Tunnels { each: vec![tunnel.clone()], added_p50_us: 1, added_p99_us: 2 });
+        traffic.note_tunnels(1, Tunnels { each: vec![tunnel.clone()], added_p50_us: 0, added_p99_us: 3 });
         let report = traffic.report();
         assert_eq!(report.drops, [DropCount { reason: "unproven".into(), count: 3 }]);
-        assert_eq!((report.servers[0].drops, report.tunnels), (1, vec![tunnel]));
-        assert_eq!((report.added_p50_us, report.added_p99_us), (1, 2));
+        assert_eq!((report.servers[0].drops, report.tunnels), (1, vec![tunnel.clone(), tunnel]));
+        assert_eq!((report.added_p50_us, report.added_p99_us), (1, 3));
     }
 }

@@ -2,10 +2,12 @@
 //!
 //! A worker is one thread that owns its sockets, its tunnel connections and its table of flows, so that
 //! nothing is shared and nothing locked on a packet's way. `hot_loop` is that way, top to bottom;
-//! `forward` decides and does no I/O; `turns` is the thread, and `worker` what the rest of the edge has of it.
+//! `forward` decides and does no I/O; `turns` is the thread, `worker` what it is told,
+//! and `workers` are all of them, as the rest of the edge has them.
 
 mod admission;
 mod claims;
+mod dealt;
 mod flows;
 mod forward;
 #[cfg(test)]
@@ -14,10 +16,13 @@ pub(crate) mod fuzzing;
 mod hot_loop;
 mod kept;
 mod kept_file;
+mod outgoing;
 mod port;
 mod turns;
 mod worker;
+mod workers;
 
 pub(crate) use admission::source_network;
 pub(crate) use port::{Batch, Packet, UdpSocket};
-pub(crate) use worker::{UdpWorker, WorkerSetup};
+pub(crate) use worker::WorkerSetup;
+pub(crate) use workers::UdpWorkers;

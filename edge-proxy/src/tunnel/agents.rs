@@ -28,6 +28,11 @@ impl<T> Agents<T> {
         self.kept.get(node).map(|kept| &kept.tunnel)
     }
 
+    /// How many.
+    pub(crate) fn len(&self) -> usize {
+        self.kept.len()
+    }
+
     /// Keeps tunnels to exactly the agents of `wanted`; `start` makes one that is new.
     pub(crate) fn follow(
         &mut self,

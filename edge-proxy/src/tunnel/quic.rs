@@ -283,16 +283,7 @@ impl Quic {
     /// Hears what the connection has to say; says whether it is gone with that.
     fn hear(&mut self, handle: ConnectionHandle) -> bool {
         let Some(held) = self.held.get_mut(handle.0).and_then(Option::as_mut) else { return true };
-        while let Some(event) = held.connection.poll_endpoint_events() {
-            let gone = event.is_drained();
-            if let Some(answer) = self.endpoint.handle_event(handle, event) {
-                held.connection.handle_event(answer);
-            }
-            if gone {
-                self.held[handle.0] = None;
-                return true;
-            }
-        }
+        // First this: one that was reset, or silent for too long, is gone at once.
         while let Some(event) = held.connection.poll() {
             match event {
                 Event::Connected => self.changes.push(Change::Connected(held.id)),
@@ -306,6 +297,16 @@ impl Quic {
                 | Event::DatagramsUnblocked
                 | Event::HandshakeDataReady
                 | Event::Stream(_) => {}
+            }
+        }
+        while let Some(event) = held.connection.poll_endpoint_events() {
+            let gone = event.is_drained();
+            if let Some(answer) = self.endpoint.handle_event(handle, event) {
+                held.connection.handle_event(answer);
+            }
+            if gone {
+                self.held[handle.0] = None;
+                return true;
             }
         }
         false

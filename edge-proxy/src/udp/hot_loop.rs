@@ -13,6 +13,7 @@ use muster_protocol::preface::{Answer, encode_answer};
 
 use super::forward::{Arrival, Forwarder, Reply, Verdict};
 use super::kept_file::KeptFile;
+use super::outgoing::{Outgoing, ToClient};
 use super::port::{Batch, Packet, UdpSocket};
 use crate::clock::Now;
 use crate::drops::DropReason;
@@ -29,6 +30,8 @@ pub(crate) struct Port {
     pub(crate) tunnel: TunnelId,
     /// Its server's counters.
     pub(crate) counters: Arc<Counters>,
+    /// What leaves to its clients at the end of the turn.
+    pub(crate) waiting: Vec<ToClient>,
 }
 
 /// A turn inwards whose packets have not left yet, and is measured.
@@ -53,9 +56,12 @@ pub(crate) struct HotLoop {
     // Another edge takes over, or has: flows and their file are left as they are.
     frozen: bool,
     batch: Batch,
+    outgoing: Outgoing,
     pace_in: Pace,
     pace_out: Pace,
     measured: Option<Measured>,
+    // Of these the gauge knows.
+    flows_told: f64,
     // What was added to packets, either way.
     added: Latest,
     metrics: Metrics,
@@ -76,9 +82,11 @@ impl HotLoop {
             kept: KeptFile::none(),
             frozen: false,
             batch: Batch::new(),
+            outgoing: Outgoing::new(),
             pace_in: Pace::new(now),
             pace_out: Pace::new(now),
             measured: None,
+            flows_told: 0.0,
             added: Latest::new(),
             metrics,
         }
@@ -164,30 +172,25 @@ impl HotLoop {
     /// # Errors
     /// `WouldBlock` if there was none; otherwise what the system says of the socket.
     pub(crate) fn turn_out(&mut self, now: Instant, index: usize) -> io::Result<bool> {
-        let Self { forwarder, ports, tunnels, batch, metrics, .. } = self;
+        let Self { forwarder, ports, tunnels, batch, outgoing, metrics, .. } = self;
         let more = tunnels.quic.receive(now, index, batch)?;
-        let mut passed = Passed::default();
+        let mut any = false;
         while let Some((tunnel, datagram)) = tunnels.take() {
             let (node, number) = (tunnel.node(), tunnel.connection_number());
             match forwarder.agent_datagram(now, node, number, &mut tunnel.rejoiner, datagram) {
-                Reply::Deliver { port, client, local_ip, payload } => match ports.get(&port) {
+                Reply::Deliver { port: number, client, local_ip, payload } => match ports.get_mut(&number) {
                     None => metrics.drop(DropReason::UnknownFlow),
                     Some(port) => {
-                        if port.socket.send(client, local_ip, &payload).is_ok() {
-                            passed.note(payload.len());
-                            port.counters.to_client(Passed::one(payload.len()));
-                        } else {
-                            metrics.drop(DropReason::ClientSend);
-                            port.counters.dropped();
-                        }
+                        any = true;
+                        outgoing.add(number, port, ToClient { client, local_ip, payload }, metrics);
                     }
                 },
                 Reply::Nothing => {}
                 Reply::Drop(reason) => metrics.drop(reason),
             }
         }
-        metrics.to_client(passed);
-        if passed.packets > 0 && self.pace_out.is_due(now) {
+        outgoing.send(ports, metrics);
+        if any && self.pace_out.is_due(now) {
             let added = now.elapsed();
             self.added.push(added);
             self.metrics.added_to_client(added);
@@ -225,7 +228,9 @@ impl HotLoop {
         self.forwarder.sweep(now.instant);
         self.kept.write(&self.forwarder.take_writes());
         self.kept.note_alive(now.unix_ms);
-        self.metrics.flows.set(self.forwarder.flows() as f64);
+        // Other workers have theirs in the same gauge.
+        let flows = self.forwarder.flows() as f64;
+        self.metrics.flows.increment(flows - std::mem::replace(&mut self.flows_told, flows));
         self.metrics.rebinds.increment(self.forwarder.take_rebinds());
         self.metrics.restored.increment(self.forwarder.take_restored());
         self.metrics.drop_many(DropReason::PartsMissing, self.tunnels.expire(now.instant));

@@ -18,7 +18,11 @@ use tracing::warn;
 
 use super::kept::{KeptFlow, KeptKey, SLOT_BYTES, SlotBytes, SlotWrite};
 
-const FILE: &str = "flows.bin";
+/// The file of the worker numbered `worker`, from 0.
+pub(super) fn file_name(worker: usize) -> String {
+    if worker == 0 { "flows.bin".to_owned() } else { format!("flows-{worker}.bin") }
+}
+
 const MAGIC: [u8; 8] = *b"MSTFLOW\x01";
 /// How often that is written, in milliseconds.
 const ALIVE_EVERY_MS: u64 = 1_000;
@@ -45,12 +49,12 @@ impl KeptFile {
         Self { file: None, alive_noted_ms: 0 }
     }
 
-    /// Opens the file in `dir`, or makes it; flows are found in it if the edge lived less than `idle` before
+    /// Opens the file at `path`, or makes it; flows are found in it if the edge lived less than `idle` before
     /// `now_ms` (Unix milliseconds). At most `capacity` slots are read.
-    pub(crate) fn open(dir: &Path, capacity: usize, idle: Duration, now_ms: u64) -> (Self, Found) {
-        open(dir, capacity, idle, now_ms).map_or_else(
+    pub(crate) fn open(path: &Path, capacity: usize, idle: Duration, now_ms: u64) -> (Self, Found) {
+        open(path, capacity, idle, now_ms).map_or_else(
             |error| {
-                warn!(dir = %dir.display(), %error, "flows are not kept; after a restart clients have to prove \
+                warn!(path = %path.display(), %error, "flows are not kept; after a restart clients have to prove \
                        themselves again");
                 (Self::none(), Found { key: rand::random(), slots: vec![] })
             },
@@ -88,13 +92,9 @@ impl KeptFile {
     }
 }
 
-fn open(dir: &Path, capacity: usize, idle: Duration, now_ms: u64) -> io::Result<(File, Found)> {
-    fs::create_dir_all(dir)?;
-    let mut options = fs::OpenOptions::new();
-    options.read(true).write(true).create(true).truncate(false);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let mut file = options.open(dir.join(FILE))?;
+fn open(path: &Path, capacity: usize, idle: Duration, now_ms: u64) -> io::Result<(File, Found)> {
+    path.parent().map_or(Ok(()), fs::create_dir_all)?;
+    let mut file = open_private(path)?;
     let mut bytes = Vec::new();
     let most = (capacity as u64).saturating_add(1).saturating_mul(SLOT_BYTES as u64);
     Read::by_ref(&mut file).take(most).read_to_end(&mut bytes)?;
@@ -116,12 +116,21 @@ fn open(dir: &Path, capacity: usize, idle: Duration, now_ms: u64) -> io::Result<
     Ok((file, found))
 }
 
+/// Opens a file that nobody else may read, or makes it.
+pub(super) fn open_private(path: &Path) -> io::Result<File> {
+    let mut options = fs::OpenOptions::new();
+    options.read(true).write(true).create(true).truncate(false);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
 fn put(file: &mut File, offset: u64, bytes: &[u8]) -> io::Result<()> {
     file.seek(SeekFrom::Start(offset))?;
     file.write_all(bytes)
 }
 
-fn header(key: KeptKey, alive_ms: u64) -> SlotBytes {
+pub(super) fn header(key: KeptKey, alive_ms: u64) -> SlotBytes {
     let mut bytes = [0; SLOT_BYTES];
     let mut out = &mut bytes[..];
     out.put_slice(&MAGIC);
@@ -130,7 +139,7 @@ fn header(key: KeptKey, alive_ms: u64) -> SlotBytes {
     bytes
 }
 
-fn read_header(header: &SlotBytes) -> Option<(KeptKey, u64)> {
+pub(super) fn read_header(header: &SlotBytes) -> Option<(KeptKey, u64)> {
     let mut fields = header.strip_prefix(&MAGIC)?;
     let mut key = KeptKey::default();
     fields.copy_to_slice(&mut key);
@@ -166,7 +175,8 @@ mod tests {
     #[test]
     fn what_was_kept_is_found_and_what_was_struck_is_not() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut file, found) = KeptFile::open(dir.path(), 10, IDLE, START_MS);
+        let path = dir.path().join(file_name(0));
+        let (mut file, found) = KeptFile::open(&path, 10, IDLE, START_MS);
         assert!(found.slots.is_empty());
         let mut kept = KeptFlows::new(found.key, 10, found.slots);
         let [a, b, c] = [flow(1), flow(2), flow(3)];
@@ -174,37 +184,39 @@ mod tests {
         kept.strike(second);
         file.write(&kept.take_writes());
         // Not closed, not synced: as a killed process leaves it.
-        let (_, again) = KeptFile::open(dir.path(), 10, IDLE, START_MS + 1);
+        let (_, again) = KeptFile::open(&path, 10, IDLE, START_MS + 1);
         assert_eq!((again.key, flows(&again)), (found.key, vec![a, c]));
-        let (_, fewer) = KeptFile::open(dir.path(), 1, IDLE, START_MS + 1);
+        let (_, fewer) = KeptFile::open(&path, 1, IDLE, START_MS + 1);
         assert_eq!(flows(&fewer), [a]);
-        let (_, none) = KeptFile::open(dir.path(), 10, IDLE, START_MS + 1);
+        let (_, none) = KeptFile::open(&path, 10, IDLE, START_MS + 1);
         assert_eq!(flows(&none), [a], "those beyond the smaller bound are gone for good");
     }
 
     #[test]
     fn flows_of_an_edge_that_was_away_for_long_are_not_taken_up() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut file, found) = KeptFile::open(dir.path(), 10, IDLE, START_MS);
+        let path = dir.path().join(file_name(0));
+        let (mut file, found) = KeptFile::open(&path, 10, IDLE, START_MS);
         let mut kept = KeptFlows::new(found.key, 10, found.slots);
         kept.keep(None, &flow(1)).unwrap();
         file.write(&kept.take_writes());
         file.note_alive(START_MS + 50_000);
-        assert_eq!(KeptFile::open(dir.path(), 10, IDLE, START_MS + 100_000).1.slots.len(), 1);
-        let (_, late) = KeptFile::open(dir.path(), 10, IDLE, START_MS + 110_000);
+        assert_eq!(KeptFile::open(&path, 10, IDLE, START_MS + 100_000).1.slots.len(), 1);
+        let (_, late) = KeptFile::open(&path, 10, IDLE, START_MS + 110_000);
         assert!(late.slots.is_empty());
         assert_ne!(late.key, found.key);
-        assert!(KeptFile::open(dir.path(), 10, IDLE, START_MS + 110_001).1.slots.is_empty());
+        assert!(KeptFile::open(&path, 10, IDLE, START_MS + 110_001).1.slots.is_empty());
     }
 
     #[test]
     fn a_file_of_something_else_is_begun_anew() {
         let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join(file_name(0));
         for junk in [vec![], b"MSTFLOW".to_vec(), vec![7; 1_000]] {
-            fs::write(dir.path().join(FILE), &junk).unwrap();
-            let (file, found) = KeptFile::open(dir.path(), 10, IDLE, START_MS);
+            fs::write(&path, &junk).unwrap();
+            let (file, found) = KeptFile::open(&path, 10, IDLE, START_MS);
             assert!(file.file.is_some() && found.slots.is_empty());
-            assert_eq!(fs::metadata(dir.path().join(FILE)).unwrap().len(), SLOT_BYTES as u64);
+            assert_eq!(fs::metadata(&path).unwrap().len(), SLOT_BYTES as u64);
         }
     }
 }

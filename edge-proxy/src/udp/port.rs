@@ -9,7 +9,7 @@ use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSoc
 use socket2::SockRef;
 use tokio::io::Interest;
 
-use crate::sockets::allow_fragmentation;
+use crate::sockets::{ManySender, allow_fragmentation};
 
 /// Room per receive: the largest UDP payload, or as many smaller ones as the kernel glues together.
 const RECEIVE_BYTES: usize = 65_535;
@@ -180,6 +180,19 @@ impl<S: Readiness> UdpSocket<S> {
             segment_size: None,
             src_ip: local_ip,
         })
+    }
+
+    /// Sends the first of `packets` by one system call, from `local_ip` if it is known; says how many.
+    ///
+    /// # Errors
+    /// What the system says of the first. None was sent.
+    pub(crate) fn send_many<'a>(
+        &self,
+        sender: &mut ManySender,
+        local_ip: Option<IpAddr>,
+        packets: impl IntoIterator<Item = (SocketAddr, &'a [u8])> + Clone,
+    ) -> io::Result<usize> {
+        self.io.send_by(|| sender.send(&self.io.plain(), local_ip, packets.clone()))
     }
 
     /// Sends what QUIC has to send.

@@ -24,6 +24,7 @@ use crate::drops::DropReason;
 use crate::handover::Players;
 use crate::limits::Guard;
 use crate::routes::Route;
+use crate::sockets::pin_to_core;
 use crate::traffic::{Counters, Tunnels};
 use crate::tunnel::{DatagramTunnels, Quic};
 
@@ -53,14 +54,33 @@ pub(super) struct Turns {
     next_look: Instant,
 }
 
-/// All that a worker needs, and what wakes it.
+/// What can fail is there; the thread makes the rest.
+pub(super) struct Prepared {
+    poll: Poll,
+    quic: Quic,
+    inbox: mpsc::Receiver<Command>,
+    setup: WorkerSetup,
+}
+
+/// All that a worker needs of the system, and what wakes it.
 ///
 /// # Errors
 /// What the system says of its sockets.
-pub(super) fn prepare(setup: WorkerSetup, inbox: mpsc::Receiver<Command>) -> io::Result<(Turns, Waker)> {
+pub(super) fn prepare(setup: WorkerSetup, inbox: mpsc::Receiver<Command>) -> io::Result<(Prepared, Waker)> {
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), WOKEN)?;
     let quic = Quic::new(poll.registry(), FIRST_TUNNEL)?;
+    Ok((Prepared { poll, quic, inbox, setup }, waker))
+}
+
+/// The thread, until it is told to end.
+pub(super) fn run(prepared: Prepared) {
+    let Prepared { poll, quic, inbox, setup } = prepared;
+    if setup.pin
+        && let Err(error) = pin_to_core(setup.number)
+    {
+        warn!(worker = setup.number, %error, "the UDP worker is not kept on one core (pin_udp_workers)");
+    }
     let brought = vec![false; quic.sockets()];
     let now = Now::read().instant;
     let guard = Guard::new(setup.limits.clone(), now);
@@ -78,12 +98,11 @@ pub(super) fn prepare(setup: WorkerSetup, inbox: mpsc::Receiver<Command>) -> io:
         next_sweep: now + SWEEP_EVERY,
         next_look: now + TUNNELS_EVERY,
     };
-    Ok((turns, waker))
+    turns.run();
 }
 
 impl Turns {
-    /// Until it is told to end.
-    pub(super) fn run(mut self) {
+    fn run(mut self) {
         let mut events = Events::with_capacity(EVENTS);
         loop {
             let wait = self.wait(Instant::now());
@@ -240,14 +259,14 @@ impl Turns {
             }
         };
         self.hot_loop.forwarder.open_port(now.instant, route, counters.clone());
-        self.hot_loop.ports.insert(number, Port { socket, tunnel, counters });
+        self.hot_loop.ports.insert(number, Port { socket, tunnel, counters, waiting: Vec::new() });
         // What came before it was registered.
         self.has_packets(number);
     }
 
     fn take_up(&mut self, now: Now, players: Players) {
-        let WorkerSetup { state_dir, max_flows, idle, .. } = &self.setup;
-        let (file, found) = KeptFile::open(state_dir, *max_flows, *idle, now.unix_ms);
+        let WorkerSetup { kept, max_flows, idle, .. } = &self.setup;
+        let (file, found) = KeptFile::open(kept, *max_flows, *idle, now.unix_ms);
         let kept = KeptFlows::new(found.key, *max_flows, found.slots);
         self.hot_loop.forwarder.take_up(now.instant, kept, players);
         self.hot_loop.keep_in(file);
@@ -302,6 +321,7 @@ impl Turns {
         });
         let each = each.collect();
         let [added_p50_us, added_p99_us] = self.hot_loop.added();
-        self.setup.traffic.note_tunnels(Tunnels { each, added_p50_us, added_p99_us });
+        let tunnels = Tunnels { each, added_p50_us, added_p99_us };
+        self.setup.traffic.note_tunnels(self.setup.number, tunnels);
     }
 }

@@ -31,13 +31,18 @@ use crate::tunnel::{Agents, Caller, Connect, ConnectionId, DIAL_TIMEOUT, Dialer,
 pub(super) const COMMANDS: usize = 1_024;
 
 /// What a worker is made with.
+#[derive(Clone)]
 pub(crate) struct WorkerSetup {
     /// For dialling agents.
     pub(crate) client: quinn::ClientConfig,
     /// Keys of tokens and flow ids.
     pub(crate) trust: Arc<ArcSwap<Trust>>,
-    /// Where flows are kept for a restart.
-    pub(crate) state_dir: PathBuf,
+    /// Its number, from 0.
+    pub(crate) number: usize,
+    /// Whether it is to stay on one core: the one of its number, of those that this process may use.
+    pub(crate) pin: bool,
+    /// The file that flows are kept in for a restart.
+    pub(crate) kept: PathBuf,
     /// Most flows at once.
     pub(crate) max_flows: usize,
     /// How long a flow lives without a packet from its client.
@@ -113,8 +118,9 @@ impl UdpWorker {
     pub(crate) fn start(setup: WorkerSetup) -> io::Result<Self> {
         let (commands, inbox) = mpsc::channel(COMMANDS);
         let metrics = setup.metrics.clone();
-        let (turns, waker) = turns::prepare(setup, inbox)?;
-        let thread = thread::Builder::new().name("edge-udp".to_owned()).spawn(|| turns.run())?;
+        let name = format!("edge-udp-{}", setup.number);
+        let (prepared, waker) = turns::prepare(setup, inbox)?;
+        let thread = thread::Builder::new().name(name).spawn(|| turns::run(prepared))?;
         let told = Told { commands, waker: Arc::new(waker) };
         let (standing, _) = watch::channel(0);
         Ok(Self { told, agents: Mutex::new(Agents::new()), standing, metrics, thread })
@@ -126,8 +132,9 @@ impl UdpWorker {
         self.send(Command::TakeUp(players)).await;
     }
 
-    /// Waits until tunnels to `agents` agents stand.
-    pub(crate) async fn reached(&self, agents: usize) {
+    /// Waits until tunnels to all agents that are followed stand.
+    pub(crate) async fn reached(&self) {
+        let agents = self.agents.lock().unwrap_or_else(PoisonError::into_inner).len();
         // It ends with the worker, whose sender this is.
         let _ = self.standing.subscribe().wait_for(|standing| *standing >= agents).await;
     }
