@@ -138,9 +138,8 @@ pub async fn start(config: Config) -> Result<Agent, StartError> {
         identity.id.parse().map_err(|_| StartError::ForeignIdentity { id: identity.id.clone() })?;
 
     let routes = Arc::new(Routes::default());
-    let tunnel = Tunnel::bind(config.tunnel_listen, &identity, Arc::clone(&routes))?;
-    let tunnel_address =
-        tunnel.address().map_err(|source| TunnelBindError::Bind { address: config.tunnel_listen, source })?;
+    let tunnel = Tunnel::start(config.tunnel_listen, identity.clone(), Arc::clone(&routes)).await?;
+    let tunnel_address = tunnel.address();
     let any = if config.tunnel_listen.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
     let link_endpoint =
         bind(any.parse().expect("a literal address"), None).map_err(StartError::LinkSocket)?;
@@ -218,7 +217,7 @@ pub async fn start(config: Config) -> Result<Agent, StartError> {
     };
 
     tasks.spawn(supervisor.run(inbox));
-    spawn(&tasks, &cancel, tunnel.run());
+    tasks.spawn(tunnel.run(cancel.clone()));
     spawn(&tasks, &cancel, watch.run());
     let link_cancel = cancel.child_token();
     spawn(&tasks, &link_cancel, async move {

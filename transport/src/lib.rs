@@ -11,6 +11,7 @@ mod endpoint;
 mod framed;
 mod identity;
 mod join;
+mod mark;
 mod orchestrators;
 mod peer;
 mod profile;

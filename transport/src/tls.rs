@@ -72,7 +72,8 @@ pub fn server_config(
     Ok(config)
 }
 
-/// For a dialler that is `identity`, to peers of the same CA, speaking `alpn`.
+/// For a dialler that is `identity`, to peers of the same CA, speaking `alpn`. Its connections say beforehand what
+/// they carry ([`Profile::announced`]).
 ///
 /// # Errors
 /// [`TlsError`] if the identity's certificate, key or CA is not usable.
@@ -103,5 +104,6 @@ pub(crate) fn join_config(verifier: Arc<dyn ServerCertVerifier>) -> Result<quinn
 fn finish_client(tls: rustls::ClientConfig, profile: Profile) -> Result<quinn::ClientConfig, TlsError> {
     let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
     config.transport_config(profile.transport());
+    profile.announce(&mut config);
     Ok(config)
 }

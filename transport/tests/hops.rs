@@ -250,3 +250,27 @@ fn text_that_is_no_join_token_says_how_to_get_one() {
         assert!(error.to_string().contains("muster token create"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_listener_knows_before_the_handshake_what_a_connection_will_carry() {
+    let authority = Authority::new();
+    let (agent, edge) = (authority.issue(Role::Agent, "node_01a"), authority.issue(Role::Edge, "edge_01b"));
+    let (server, addresses) = listen(&agent, ClientCertificate::Required, &[alpn::TUNNEL]);
+    let name = server_name(Role::Agent, "node_01a");
+    let mut picked = Vec::new();
+    for profile in [Profile::TunnelDatagrams, Profile::TunnelStreams, Profile::TunnelDatagrams] {
+        let config = client_config(&edge, alpn::TUNNEL, profile).expect("a configuration");
+        let client = dialler();
+        let taken_in = async {
+            let incoming = server.accept().await.expect("open");
+            let id = incoming.orig_dst_cid();
+            (id, incoming.await.expect("handshake"))
+        };
+        let (dialled, (id, _accepted)) =
+            tokio::join!(dial(&client, config, &addresses, &name, TIMEOUT), taken_in);
+        dialled.expect("connects");
+        assert_eq!(Profile::announced(&id), profile);
+        assert!(!picked.contains(&id), "ids are never the same twice");
+        picked.push(id);
+    }
+}

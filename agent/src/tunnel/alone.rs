@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use muster_protocol::id::ServerId;
 use muster_transport::Identity;
+use tokio_util::sync::CancellationToken;
 
 use super::{Tunnel, TunnelBindError};
 use crate::reconcile::RoutePort;
@@ -18,31 +19,28 @@ use crate::routes::Routes;
 pub struct TunnelAlone(Tunnel);
 
 impl TunnelAlone {
-    /// Listens on `address` as the node `identity` is of, for `servers` and their ports in the order of their
-    /// specification. Must be called within a tokio runtime.
+    /// Takes edges in on `address`, as the node `identity` is of, for `servers` and their ports in the order of their
+    /// specification. Dropping it ends it.
     ///
     /// # Errors
     /// [`TunnelBindError`]: the identity cannot be used, or the address cannot be had.
-    pub fn bind(
+    pub async fn start(
         address: SocketAddr,
-        identity: &Identity,
+        identity: Identity,
         servers: impl IntoIterator<Item = (ServerId, Vec<RoutePort>)>,
     ) -> Result<Self, TunnelBindError> {
         let routes = Routes::default();
         servers.into_iter().for_each(|(server, ports)| routes.open(server, ports));
-        Tunnel::bind(address, identity, Arc::new(routes)).map(Self)
+        Tunnel::start(address, identity, Arc::new(routes)).await.map(Self)
     }
 
     /// Where it listens.
-    ///
-    /// # Errors
-    /// The system's, if the socket is lost.
-    pub fn address(&self) -> std::io::Result<SocketAddr> {
+    pub fn address(&self) -> SocketAddr {
         self.0.address()
     }
 
-    /// Takes edges in until dropped.
+    /// Lasts until the tunnel fails, or this is dropped.
     pub async fn run(self) {
-        self.0.run().await;
+        self.0.run(CancellationToken::new()).await;
     }
 }

@@ -1,73 +1,152 @@
 //! Every flow of this node: opened by the first packet that names its server, closed when its client
 //! is silent, its server over, or its edge says so.
+//!
+//! All of it is of one thread, and so are the tasks that it starts: one per flow, which sleeps until the
+//! flow's socket has packets. The runtime wakes them in the order in which they have something, and the
+//! connections' own tasks behind them: so what many flows have leaves together.
 
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Instant;
+use std::iter;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use futures_util::FutureExt;
+use indexmap::IndexMap;
 use muster_protocol::agent::PortProtocol;
 use muster_protocol::flow::FlowId;
 use muster_protocol::fragment::{Rejoined, Rejoiner};
+use muster_protocol::id::ServerId;
 use muster_protocol::tunnel::{Header, OpenTarget, RefuseReason};
 use quinn::Connection;
+use tokio::task::{AbortHandle, spawn_local, yield_now};
 
-use super::flow::{Flow, tell};
+use super::flow::Flow;
+use super::socket::{Batch, FlowSocket};
+use super::to_edge::ToEdge;
 use crate::metrics::{self, TunnelMetrics};
-use crate::routes::{Route, Routes};
+use crate::routes::{Route, Routes, Slot};
 
 /// Flows open at once on this node; each holds one UDP socket.
 const MAX_FLOWS: usize = 65_536;
 /// Flows open at once to one server.
 const MAX_SERVER_FLOWS: u32 = 4_096;
-/// A flow whose client is silent for this long is closed, in milliseconds.
-const IDLE_MS: u64 = 120_000;
-/// Packets taken off one flow's socket before others have their turn.
-const BATCH: usize = 64;
-/// Receive buffers kept for reuse; as many are in use at once as there are worker threads.
-const MAX_SPARE_BUFFERS: usize = 64;
-/// Largest UDP payload there can be, in bytes.
-const MAX_UDP_BYTES: usize = 65_535;
+/// A flow whose client is silent for this long is closed.
+const IDLE: Duration = Duration::from_mins(2);
+/// Datagrams taken off one connection before others have their turn.
+const TURN: usize = 64;
+/// Flows looked over per sweep for idle ones: no packet waits long for that.
+const SWEPT: usize = 1_024;
 
 /// The flows.
 pub(super) struct Flows {
-    table: Mutex<HashMap<FlowId, Arc<Flow>>>,
-    spare_buffers: Mutex<Vec<Box<[u8]>>>,
+    table: RefCell<IndexMap<FlowId, Entry>>,
+    /// Where the next sweep begins.
+    swept: Cell<usize>,
+    /// The servers whose end is waited for.
+    watched: RefCell<HashMap<ServerId, Arc<Route>>>,
+    to_edge: RefCell<ToEdge>,
+    batch: RefCell<Batch>,
     routes: Arc<Routes>,
     metrics: Arc<TunnelMetrics>,
-    began: Instant,
+}
+
+struct Entry {
+    flow: Rc<Flow>,
+    answers: AbortHandle,
+    slot: Slot,
+}
+
+/// What one turn has passed on; counted at its end.
+#[derive(Default)]
+struct Passed {
+    packets: u64,
+    bytes: u64,
+}
+
+impl Passed {
+    fn note(&mut self, bytes: usize) {
+        self.packets += 1;
+        self.bytes += bytes as u64;
+    }
 }
 
 impl Flows {
     pub(super) fn new(routes: Arc<Routes>, metrics: Arc<TunnelMetrics>) -> Self {
         Self {
-            table: Mutex::default(),
-            spare_buffers: Mutex::default(),
+            table: RefCell::default(),
+            swept: Cell::new(0),
+            watched: RefCell::default(),
+            to_edge: RefCell::default(),
+            batch: RefCell::new(Batch::new()),
             routes,
             metrics,
-            began: Instant::now(),
         }
     }
 
-    /// Puts one datagram from an edge where it belongs; `rejoiner` holds the parts of this edge's packets.
-    pub(super) fn take_in(self: &Arc<Self>, edge: &Connection, rejoiner: &mut Rejoiner, mut datagram: Bytes) {
+    /// One turn inwards: `first` and what else `edge` has brought, to servers. `rejoiner` holds the parts of this edge's
+    /// packets. Says whether there may be more.
+    pub(super) fn turn_in(
+        self: &Rc<Self>,
+        edge: &Rc<Connection>,
+        rejoiner: &mut Rejoiner,
+        first: Bytes,
+    ) -> bool {
+        let (now, mut passed, mut taken) = (Instant::now(), Passed::default(), 0);
+        // A connection that is over says so again when it is next waited for.
+        let others = iter::from_fn(|| edge.read_datagram().now_or_never()?.ok());
+        for datagram in iter::once(first).chain(others).take(TURN) {
+            self.take_in(now, edge, rejoiner, datagram, &mut passed);
+            taken += 1;
+        }
+        self.metrics.packets_in.increment(passed.packets);
+        self.metrics.bytes_in.increment(passed.bytes);
+        taken == TURN
+    }
+
+    /// Looks a part of the flows over, and closes those whose clients are silent.
+    pub(super) fn sweep(&self, now: Instant) {
+        let table = self.table.borrow();
+        let (count, begin) = (table.len(), self.swept.get());
+        self.metrics.flows.set(count as f64);
+        let places = (begin..begin.saturating_add(SWEPT)).take(count);
+        let looked_at = places.filter_map(|place| table.get_index(place % count));
+        let idle: Vec<_> = looked_at
+            .filter(|(_, entry)| entry.flow.silent_for(now) >= IDLE)
+            .map(|(_, entry)| Rc::clone(&entry.flow))
+            .collect();
+        self.swept.set((begin + SWEPT) % count.max(1));
+        drop(table);
+        idle.iter().for_each(|flow| self.end(flow));
+    }
+
+    /// Puts one datagram from an edge where it belongs.
+    fn take_in(
+        self: &Rc<Self>,
+        now: Instant,
+        edge: &Rc<Connection>,
+        rejoiner: &mut Rejoiner,
+        mut datagram: Bytes,
+        passed: &mut Passed,
+    ) {
         match Header::decode(&mut datagram) {
             Ok(Header::Data { flow: id, open, fragment }) => {
-                let Some(flow) = self.flow(edge, id, open) else { return };
+                let Some(flow) = self.flow(now, edge, id, open) else { return };
                 match fragment {
-                    None => self.deliver(&flow, &datagram),
-                    Some(part) => match rejoiner.push(Instant::now(), id, part, &datagram) {
-                        Rejoined::Whole(packet) => self.deliver(&flow, &packet),
+                    None => self.deliver(&flow, &datagram, passed),
+                    Some(part) => match rejoiner.push(now, id, part, &datagram) {
+                        Rejoined::Whole(packet) => self.deliver(&flow, &packet, passed),
                         Rejoined::Waiting => {}
                         Rejoined::Misfit => self.metrics.dropped_malformed.increment(1),
                     },
                 }
             }
             Ok(Header::Close(id)) => {
-                let flow = lock(&self.table).get(&id).cloned();
                 // An edge that the flow has left does not end it for the one it is on now.
-                if let Some(flow) = flow.filter(|flow| flow.is_carried_by(edge)) {
+                if let Some(flow) = self.get(id).filter(|flow| flow.is_carried_by(edge)) {
                     self.close(&flow);
                 }
             }
@@ -77,182 +156,175 @@ impl Flows {
         }
     }
 
-    /// Closes flows whose clients are silent.
-    pub(super) fn sweep(&self) {
-        let now_ms = self.now_ms();
-        let idle: Vec<_> = lock(&self.table)
-            .values()
-            .filter(|flow| now_ms.saturating_sub(flow.last_in_ms()) >= IDLE_MS)
-            .cloned()
-            .collect();
-        for flow in idle {
-            flow.tell(Header::Close(flow.id));
-            self.close(&flow);
-        }
-        self.metrics.flows.set(lock(&self.table).len() as f64);
+    fn get(&self, id: FlowId) -> Option<Rc<Flow>> {
+        self.table.borrow().get(&id).map(|entry| Rc::clone(&entry.flow))
     }
 
     /// The flow `id`, which a packet from `edge` is of, opened if need be. `None`: the edge has been told why not.
-    fn flow(self: &Arc<Self>, edge: &Connection, id: FlowId, open: Option<OpenTarget>) -> Option<Arc<Flow>> {
-        let now_ms = self.now_ms();
-        let known = lock(&self.table).get(&id).cloned();
-        let flow = match (known, open) {
+    fn flow(
+        self: &Rc<Self>,
+        now: Instant,
+        edge: &Rc<Connection>,
+        id: FlowId,
+        open: Option<OpenTarget>,
+    ) -> Option<Rc<Flow>> {
+        let flow = match (self.get(id), open) {
             (Some(flow), None) => flow,
             (Some(flow), Some(target)) if flow.target == target => {
-                tell(edge, Header::Opened(id));
+                self.tell(edge, Header::Opened(id));
                 flow
             }
             (None, None) => {
                 self.metrics.dropped_unknown.increment(1);
-                tell(edge, Header::Unknown(id));
+                self.tell(edge, Header::Unknown(id));
                 return None;
             }
             (stale, Some(target)) => {
                 if let Some(stale) = stale {
                     self.close(&stale);
                 }
-                match self.open(edge, id, target, now_ms) {
+                match self.open(now, edge, id, target) {
                     Ok(flow) => {
-                        tell(edge, Header::Opened(id));
+                        self.tell(edge, Header::Opened(id));
                         flow
                     }
                     Err(reason) => {
                         metrics::tunnel_refused(reason.as_str());
-                        tell(edge, Header::Refused(id, reason));
+                        self.tell(edge, Header::Refused(id, reason));
                         return None;
                     }
                 }
             }
         };
-        flow.seen(edge, now_ms);
+        flow.seen(edge, now);
         Some(flow)
     }
 
-    fn deliver(&self, flow: &Flow, payload: &[u8]) {
-        if flow.to_server(payload) {
-            self.metrics.packets_in.increment(1);
-            self.metrics.bytes_in.increment(payload.len() as u64);
+    fn deliver(&self, flow: &Flow, payload: &[u8], passed: &mut Passed) {
+        if flow.socket.send(payload) {
+            passed.note(payload.len());
         } else {
             self.metrics.dropped_socket.increment(1);
         }
     }
 
     fn open(
-        self: &Arc<Self>,
-        edge: &Connection,
+        self: &Rc<Self>,
+        now: Instant,
+        edge: &Rc<Connection>,
         id: FlowId,
         target: OpenTarget,
-        now_ms: u64,
-    ) -> Result<Arc<Flow>, RefuseReason> {
+    ) -> Result<Rc<Flow>, RefuseReason> {
         let route = self.routes.get(&target.server).ok_or(RefuseReason::UnknownServer)?;
         let port = route
             .ports
             .get(usize::from(target.port_index))
             .filter(|port| port.protocol == PortProtocol::Udp)
             .ok_or(RefuseReason::UnknownPort)?;
-        if lock(&self.table).len() >= MAX_FLOWS {
+        if self.table.borrow().len() >= MAX_FLOWS {
             return Err(RefuseReason::TooManyFlows);
         }
         let slot = route.take(|route| &route.flows, MAX_SERVER_FLOWS).ok_or(RefuseReason::TooManyFlows)?;
-        let flow = Flow::open(id, target, port.address, edge.clone(), slot, now_ms).map_err(|error| {
+        let socket = FlowSocket::connect(port.address).map_err(|error| {
             tracing::warn!(server = %target.server, address = %port.address, %error, "no socket for a flow");
             RefuseReason::Unreachable
         })?;
-        let flow = Arc::new(flow);
-        let mut table = lock(&self.table);
-        // Two connections can open one flow at once; the first stays, so that the server sees one.
-        if let Some(first) = table.get(&id).filter(|first| first.target == target) {
-            return Ok(Arc::clone(first));
-        }
-        if let Some(stale) = table.insert(id, Arc::clone(&flow)) {
-            stale.over.cancel();
-        }
-        drop(table);
-        tokio::spawn(Arc::clone(self).run(Arc::clone(&flow), route));
+        self.watch(target.server, route);
+        let flow = Rc::new(Flow::new(id, target, socket, Rc::clone(edge), now));
+        let answers = spawn_local(Rc::clone(self).answers(Rc::clone(&flow))).abort_handle();
+        self.table.borrow_mut().insert(id, Entry { flow: Rc::clone(&flow), answers, slot });
         Ok(flow)
     }
 
-    fn close(&self, flow: &Flow) {
-        let mut table = lock(&self.table);
-        // Another may have taken its place.
-        if table.get(&flow.id).is_some_and(|current| std::ptr::eq(Arc::as_ptr(current), flow)) {
-            table.remove(&flow.id);
+    /// Has all flows to `route` end when its server does.
+    fn watch(self: &Rc<Self>, server: ServerId, route: Arc<Route>) {
+        let before = self.watched.borrow_mut().insert(server, Arc::clone(&route));
+        // One that came back with other ports is another; the flows to the one before are on their way out.
+        if before.is_some_and(|before| Arc::ptr_eq(&before, &route)) {
+            return;
         }
-        flow.over.cancel();
+        let flows = Rc::clone(self);
+        spawn_local(async move {
+            route.closed.cancelled().await;
+            flows.end_all(server, &route);
+        });
+    }
+
+    fn end_all(&self, server: ServerId, route: &Arc<Route>) {
+        let mut watched = self.watched.borrow_mut();
+        if watched.get(&server).is_some_and(|current| Arc::ptr_eq(current, route)) {
+            watched.remove(&server);
+        }
+        drop(watched);
+        let table = self.table.borrow();
+        let of_it = table.values().filter(|entry| entry.slot.is_of(route));
+        let ended: Vec<_> = of_it.map(|entry| Rc::clone(&entry.flow)).collect();
+        drop(table);
+        ended.iter().for_each(|flow| self.end(flow));
+    }
+
+    /// Closes a flow that its edge does not know to be over.
+    fn end(&self, flow: &Rc<Flow>) {
+        self.tell(&flow.edge(), Header::Close(flow.id));
+        self.close(flow);
+    }
+
+    fn close(&self, flow: &Rc<Flow>) {
+        let mut table = self.table.borrow_mut();
+        // Another may have taken its place.
+        if table.get(&flow.id).is_some_and(|entry| Rc::ptr_eq(&entry.flow, flow))
+            && let Some(entry) = table.swap_remove(&flow.id)
+        {
+            entry.answers.abort();
+        }
     }
 
     /// A flow's life: what its server answers goes to the edge.
-    async fn run(self: Arc<Self>, flow: Arc<Flow>, route: Arc<Route>) {
-        tokio::select! {
-            () = flow.over.cancelled() => {}
-            () = route.closed.cancelled() => {
-                flow.tell(Header::Close(flow.id));
-                self.close(&flow);
-            }
-            error = self.answers(&flow) => {
-                tracing::warn!(server = %flow.target.server, %error, "a flow's socket failed");
-                flow.tell(Header::Close(flow.id));
-                self.close(&flow);
-            }
-        }
-    }
-
-    async fn answers(&self, flow: &Flow) -> io::Error {
-        loop {
+    async fn answers(self: Rc<Self>, flow: Rc<Flow>) {
+        let error = loop {
             if let Err(error) = flow.socket.readable().await {
-                return error;
+                break error;
             }
-            let mut buffer = self.take_buffer();
-            let result = self.drain(flow, &mut buffer);
-            self.give_back(buffer);
-            match result {
-                Ok(true) => tokio::task::yield_now().await,
+            match self.turn_out(&flow) {
+                // Others have their turn, and what this one appended leaves before its next.
+                Ok(true) => yield_now().await,
                 Ok(false) => {}
-                Err(error) => return error,
+                Err(error) => break error,
+            }
+        };
+        tracing::warn!(server = %flow.target.server, %error, "a flow's socket failed");
+        self.end(&flow);
+    }
+
+    /// One turn outwards: a batch of what a flow's server has answered, to its edge. Says whether there may be more.
+    fn turn_out(&self, flow: &Flow) -> io::Result<bool> {
+        let mut batch = self.batch.borrow_mut();
+        let more = match flow.socket.receive(&mut batch) {
+            Ok(more) => more,
+            Err(error) => {
+                return match error.kind() {
+                    io::ErrorKind::WouldBlock => Ok(false),
+                    // ICMP: nothing listened on the port when an earlier packet came. It may soon.
+                    // Windows says the second of a datagram that found nobody.
+                    io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Ok(true),
+                    _ => Err(error),
+                };
+            }
+        };
+        let (mut passed, edge, mut to_edge) = (Passed::default(), flow.edge(), self.to_edge.borrow_mut());
+        for payload in batch.packets() {
+            if to_edge.packet(&edge, flow.id, payload, || flow.number_split()) {
+                passed.note(payload.len());
+            } else {
+                self.metrics.dropped_tunnel.increment(1);
             }
         }
+        self.metrics.packets_out.increment(passed.packets);
+        self.metrics.bytes_out.increment(passed.bytes);
+        Ok(more)
     }
 
-    fn take_buffer(&self) -> Box<[u8]> {
-        lock(&self.spare_buffers).pop().unwrap_or_else(|| vec![0; MAX_UDP_BYTES].into_boxed_slice())
+    fn tell(&self, edge: &Connection, header: Header) {
+        self.to_edge.borrow_mut().tell(edge, header);
     }
-
-    fn give_back(&self, buffer: Box<[u8]>) {
-        let mut spare = lock(&self.spare_buffers);
-        if spare.len() < MAX_SPARE_BUFFERS {
-            spare.push(buffer);
-        }
-    }
-
-    /// Takes what is there; answers whether there may be more.
-    fn drain(&self, flow: &Flow, buffer: &mut [u8]) -> io::Result<bool> {
-        for _ in 0..BATCH {
-            match flow.socket.try_recv(buffer) {
-                Ok(length) => {
-                    if flow.to_edge(&buffer[..length]) {
-                        self.metrics.packets_out.increment(1);
-                        self.metrics.bytes_out.increment(length as u64);
-                    } else {
-                        self.metrics.dropped_tunnel.increment(1);
-                    }
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(false),
-                // ICMP: nothing listened on the port when an earlier packet came. It may soon.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {}
-                // Windows says this of a datagram that found nobody.
-                Err(error) if error.kind() == io::ErrorKind::ConnectionReset => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(true)
-    }
-
-    fn now_ms(&self) -> u64 {
-        self.began.elapsed().as_millis() as u64
-    }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    // Nothing done under these locks leaves them half changed.
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

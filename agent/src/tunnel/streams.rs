@@ -16,14 +16,15 @@ use quinn::{Connection, RecvStream, SendStream, VarInt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
-use tokio::sync::OwnedSemaphorePermit;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::Shared;
-use crate::metrics as agent_metrics;
-use crate::routes::{Route, Slot};
+use crate::metrics::{self as agent_metrics, TunnelMetrics};
+use crate::routes::{Route, Routes, Slot};
 
+/// Connections open at once on this node.
+const MAX_STREAMS: usize = 16_384;
 /// Connections open at once to one server.
 const MAX_SERVER_STREAMS: u32 = 4_096;
 /// Time the opening frame has to arrive.
@@ -35,15 +36,28 @@ const COPY_BYTES: usize = 16 * 1024;
 /// Code of a stream whose connection broke.
 const CODE_BROKEN: u32 = 1;
 
+/// What every stream works with.
+pub(super) struct Streams {
+    routes: Arc<Routes>,
+    places: Arc<Semaphore>,
+    metrics: Arc<TunnelMetrics>,
+}
+
+impl Streams {
+    pub(super) fn new(routes: Arc<Routes>, metrics: Arc<TunnelMetrics>) -> Self {
+        Self { routes, places: Arc::new(Semaphore::new(MAX_STREAMS)), metrics }
+    }
+}
+
 /// Serves every stream of one connection until it fails.
-pub(super) async fn accept(connection: &Connection, shared: &Arc<Shared>) -> quinn::ConnectionError {
+pub(super) async fn accept(connection: Connection, shared: Arc<Streams>) -> quinn::ConnectionError {
     // Dropped with this future: a lost tunnel ends its connections, so that clients and servers learn of it.
     let mut streams = JoinSet::new();
     loop {
         tokio::select! {
             stream = connection.accept_bi() => match stream {
                 Ok((send, receive)) => {
-                    streams.spawn(serve(send, receive, Arc::clone(shared)));
+                    streams.spawn(serve(send, receive, Arc::clone(&shared)));
                 }
                 Err(error) => return error,
             },
@@ -58,7 +72,7 @@ struct Opened {
     _places: (OwnedSemaphorePermit, Slot),
 }
 
-async fn serve(send: SendStream, receive: RecvStream, shared: Arc<Shared>) {
+async fn serve(send: SendStream, receive: RecvStream, shared: Arc<Streams>) {
     let mut reader = FrameReader::new(receive);
     let mut writer = FrameWriter::new(send);
     let Ok(Ok(Some(request))) = timeout(OPEN_TIMEOUT, reader.recv::<StreamOpen>()).await else { return };
@@ -86,7 +100,7 @@ async fn serve(send: SendStream, receive: RecvStream, shared: Arc<Shared>) {
 /// A stable code, and what happened.
 type Refusal = (&'static str, String);
 
-async fn open(request: &StreamOpen, shared: &Shared) -> Result<Opened, Refusal> {
+async fn open(request: &StreamOpen, shared: &Streams) -> Result<Opened, Refusal> {
     let route = request
         .server_id
         .parse()
@@ -100,7 +114,7 @@ async fn open(request: &StreamOpen, shared: &Shared) -> Result<Opened, Refusal> 
         .copied()
         .ok_or_else(|| ("unknown_port", format!("the server has no TCP port {}", request.port_index)))?;
     let too_many = |of: &str| ("too_many", format!("{of} already has as many connections as it may"));
-    let permit = Arc::clone(&shared.streams).try_acquire_owned().map_err(|_| too_many("this node"))?;
+    let permit = Arc::clone(&shared.places).try_acquire_owned().map_err(|_| too_many("this node"))?;
     let slot =
         route.take(|route| &route.streams, MAX_SERVER_STREAMS).ok_or_else(|| too_many("the server"))?;
     let tcp = match timeout(CONNECT_TIMEOUT, TcpStream::connect(port.address)).await {
@@ -113,7 +127,13 @@ async fn open(request: &StreamOpen, shared: &Shared) -> Result<Opened, Refusal> 
     Ok(Opened { tcp, route, _places: (permit, slot) })
 }
 
-async fn carry(opened: Opened, mut send: SendStream, mut receive: RecvStream, first: Bytes, shared: &Shared) {
+async fn carry(
+    opened: Opened,
+    mut send: SendStream,
+    mut receive: RecvStream,
+    first: Bytes,
+    shared: &Streams,
+) {
     let (mut from_server, mut to_server) = opened.tcp.into_split();
     let (to_count, from_count) = (&shared.metrics.stream_bytes_in, &shared.metrics.stream_bytes_out);
     let both = async {

@@ -2,66 +2,16 @@
 //!
 //! The tunnel's end is the agent's own; the game server is a socket of the test, so that nothing here needs Docker.
 
-use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
-use muster_agent::TunnelAlone;
-use muster_agent::reconcile::RoutePort;
-use muster_protocol::agent::PortProtocol;
 use muster_protocol::flow::FlowId;
-use muster_protocol::fragment::{MAX_PACKET_BYTES, MAX_PARTIAL_PACKETS};
-use muster_protocol::id::{EdgeId, NodeId, ServerId};
-use muster_protocol::tunnel::{Fragment, Header, OpenTarget, RefuseReason};
-use muster_transport::{Profile, Role};
-use tokio::net::UdpSocket;
-use tokio::task::JoinSet;
+use muster_protocol::fragment::MAX_PARTIAL_PACKETS;
+use muster_protocol::tunnel::{Fragment, Header, RefuseReason};
+use muster_transport::Profile;
 
-use crate::authority::Authority;
-use crate::node::tunnel_to;
 use crate::orchestrator::PATIENCE;
-use crate::tunnel::Edge;
-
-/// A node with one server that sends each packet back.
-struct World {
-    authority: Authority,
-    node: NodeId,
-    tunnel: SocketAddr,
-    open: OpenTarget,
-    // What runs goes with the world.
-    _running: JoinSet<()>,
-}
-
-impl World {
-    async fn new() -> Self {
-        let (authority, node) = (Authority::new(), NodeId::new());
-        let identity = authority.identity(Role::Agent, &node.to_string());
-        let game = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
-        let port = RoutePort { protocol: PortProtocol::Udp, address: game.local_addr().expect("bound") };
-        let server = ServerId::new();
-        let any = "127.0.0.1:0".parse().expect("an address");
-        let end = TunnelAlone::bind(any, &identity, [(server, vec![port])]).expect("binds");
-        let tunnel = end.address().expect("bound");
-        let mut running = JoinSet::new();
-        running.spawn(end.run());
-        running.spawn(send_back(game));
-        let open = OpenTarget { server, port_index: 0 };
-        Self { authority, node, tunnel, open, _running: running }
-    }
-
-    async fn edge(&self) -> Edge {
-        let identity = self.authority.identity(Role::Edge, &EdgeId::new().to_string());
-        Edge::new(tunnel_to(self.node, self.tunnel, &identity, Profile::TunnelDatagrams).await)
-    }
-}
-
-async fn send_back(game: UdpSocket) {
-    let mut packet = vec![0; MAX_PACKET_BYTES];
-    while let Ok((length, from)) = game.recv_from(&mut packet).await {
-        // One that is not sent is as one lost on the way.
-        let _ = game.send_to(&packet[..length], from).await;
-    }
-}
+use crate::world::World;
 
 /// The header of a packet's part of a number and place, of so many.
 fn part(flow: FlowId, packet: u16, (index, count): (u8, u8)) -> Header {
@@ -162,8 +112,7 @@ async fn replayed_contradictory_and_oversize_parts_are_no_packets() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_begins_a_stream_wrongly_ends_that_stream_alone() {
     let world = World::new().await;
-    let edge = world.authority.identity(Role::Edge, &EdgeId::new().to_string());
-    let connection = tunnel_to(world.node, world.tunnel, &edge, Profile::TunnelStreams).await;
+    let connection = world.tunnel(world.config(Profile::TunnelStreams)).await;
     // A frame longer than any, one that is no message, and one that ends before it is whole.
     for bytes in [&[0xff_u8; 64][..], &[0, 0, 0, 4, 0xff, 0xff, 0xff, 0xff], &[0, 0, 0, 9, 1]] {
         let (mut send, mut receive) = connection.open_bi().await.expect("opens");

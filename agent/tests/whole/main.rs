@@ -7,6 +7,7 @@ mod authority;
 mod game;
 mod node;
 mod orchestrator;
+mod world;
 
 mod engine;
 mod hostile_edge;
@@ -15,3 +16,4 @@ mod lifecycle;
 mod restart;
 mod sdk;
 mod tunnel;
+mod tunnel_thread;

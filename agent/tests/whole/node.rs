@@ -172,7 +172,15 @@ pub(crate) async fn tunnel_to(
     identity: &Identity,
     profile: Profile,
 ) -> quinn::Connection {
-    let config = client_config(identity, alpn::TUNNEL, profile).expect("usable");
+    tunnel_by(node, agent, client_config(identity, alpn::TUNNEL, profile).expect("usable")).await
+}
+
+/// A connection to the tunnel of `node`'s agent, made as `config` says.
+pub(crate) async fn tunnel_by(
+    node: NodeId,
+    agent: SocketAddr,
+    config: quinn::ClientConfig,
+) -> quinn::Connection {
     let endpoint = bind("127.0.0.1:0".parse().expect("an address"), None).expect("a socket");
     let name = server_name(Role::Agent, &node.to_string());
     dial(&endpoint, config, &[agent.to_string()], &name, PATIENCE).await.expect("connects")

@@ -196,7 +196,7 @@ async fn udp_goes_through_and_keeps_its_address_when_the_edge_changes() {
     node.phase(&spec, ServerPhase::Exited).await;
 }
 
-async fn open_stream(
+pub(crate) async fn open_stream(
     connection: &quinn::Connection,
     server_id: &str,
     port_index: u32,

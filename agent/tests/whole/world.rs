@@ -1,0 +1,96 @@
+//! The agent's end of the tunnel without the agent, in front of a game server that is the test's own: nothing
+//! here needs Docker.
+
+use std::net::SocketAddr;
+
+use muster_agent::TunnelAlone;
+use muster_agent::reconcile::RoutePort;
+use muster_protocol::agent::PortProtocol;
+use muster_protocol::fragment::MAX_PACKET_BYTES;
+use muster_protocol::id::{EdgeId, NodeId, ServerId};
+use muster_protocol::tunnel::OpenTarget;
+use muster_transport::{Profile, Role, alpn, client_config};
+use tokio::net::{TcpListener, UdpSocket};
+use tokio::task::JoinSet;
+
+use crate::authority::Authority;
+use crate::node::tunnel_by;
+use crate::tunnel::Edge;
+
+/// Position of the server's TCP port among its ports; the first is the UDP port.
+pub(crate) const TCP_PORT: u32 = 1;
+
+/// A node with one server.
+pub(crate) struct World {
+    authority: Authority,
+    node: NodeId,
+    tunnel: SocketAddr,
+    pub(crate) open: OpenTarget,
+    // What runs goes with the world.
+    _running: JoinSet<()>,
+}
+
+impl World {
+    /// A node whose server sends each packet back, and each byte.
+    pub(crate) async fn new() -> Self {
+        let game = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
+        let mut world = Self::around(game.local_addr().expect("bound")).await;
+        world._running.spawn(send_back(game));
+        world
+    }
+
+    /// A node whose server is at `game` for UDP, and sends each byte of TCP back.
+    pub(crate) async fn around(game: SocketAddr) -> Self {
+        let (authority, node) = (Authority::new(), NodeId::new());
+        let identity = authority.identity(Role::Agent, &node.to_string());
+        let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+        let ports = vec![
+            RoutePort { protocol: PortProtocol::Udp, address: game },
+            RoutePort { protocol: PortProtocol::Tcp, address: tcp.local_addr().expect("bound") },
+        ];
+        let server = ServerId::new();
+        let any = "127.0.0.1:0".parse().expect("an address");
+        let end = TunnelAlone::start(any, identity, [(server, ports)]).await.expect("binds");
+        let tunnel = end.address();
+        let mut running = JoinSet::new();
+        running.spawn(end.run());
+        running.spawn(echo(tcp));
+        let open = OpenTarget { server, port_index: 0 };
+        Self { authority, node, tunnel, open, _running: running }
+    }
+
+    /// How a new edge dials for a connection of `profile`.
+    pub(crate) fn config(&self, profile: Profile) -> quinn::ClientConfig {
+        let identity = self.authority.identity(Role::Edge, &EdgeId::new().to_string());
+        client_config(&identity, alpn::TUNNEL, profile).expect("usable")
+    }
+
+    /// A connection that is made as `config` says.
+    pub(crate) async fn tunnel(&self, config: quinn::ClientConfig) -> quinn::Connection {
+        tunnel_by(self.node, self.tunnel, config).await
+    }
+
+    /// A new edge's end of a connection of datagrams.
+    pub(crate) async fn edge(&self) -> Edge {
+        Edge::new(self.tunnel(self.config(Profile::TunnelDatagrams)).await)
+    }
+}
+
+async fn send_back(game: UdpSocket) {
+    let mut packet = vec![0; MAX_PACKET_BYTES];
+    while let Ok((length, from)) = game.recv_from(&mut packet).await {
+        // One that is not sent is as one lost on the way.
+        let _ = game.send_to(&packet[..length], from).await;
+    }
+}
+
+async fn echo(tcp: TcpListener) {
+    let mut connections = JoinSet::new();
+    while let Ok((mut connection, _)) = tcp.accept().await {
+        connections.spawn(async move {
+            let (mut from, mut to) = connection.split();
+            // One that breaks is over for both.
+            let _ = tokio::io::copy(&mut from, &mut to).await;
+        });
+    }
+}
