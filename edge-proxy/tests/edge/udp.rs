@@ -7,9 +7,9 @@ use std::time::Duration;
 use muster_edge_proxy::{Config, start};
 use muster_protocol::agent::PortProtocol::Udp;
 use muster_protocol::beacon;
-use muster_protocol::edge::EdgeLimits;
 use muster_protocol::edge::TokenMode::{Claim, Open, Preface};
-use muster_protocol::id::{SeatId, ServerId};
+use muster_protocol::edge::{EdgeLimits, Route, RouteTable};
+use muster_protocol::id::{NodeId, SeatId, ServerId};
 use muster_protocol::preface::{Answer, Refusal, decode_answer, encode_claim, encode_preface};
 use muster_protocol::tunnel::OpenTarget;
 use tokio::net::UdpSocket;
@@ -17,7 +17,7 @@ use tokio::time::timeout;
 
 use crate::agent::Agent;
 use crate::authority::unix_ms;
-use crate::world::{DEADLINE, World, within};
+use crate::world::{DEADLINE, World, address_of, loopback, within};
 
 /// A player's socket. Not connected, so that a reply from anywhere else would show.
 pub(crate) struct Player {
@@ -270,6 +270,57 @@ async fn a_restarted_agent_is_found_again() {
     world.agent = Agent::start(&world.authority, node, address);
     player.until_echoed(b"after").await;
     assert_eq!(world.agent.packets().into_keys().collect::<Vec<_>>(), [flow]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_agent_that_fell_silent_is_found_again() {
+    let mut world = World::new().await;
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let mortal = {
+        let _its_own = runtime.enter();
+        Agent::start(&world.authority, NodeId::new(), loopback(0))
+    };
+    let (node, address) = (mortal.node, mortal.address);
+    let spare = std::mem::replace(&mut world.agent, mortal);
+    let player = Player::new(world.serve(Udp, Open).await).await;
+    player.until_echoed(b"before").await;
+    // Without its runtime it says no farewell.
+    runtime.shutdown_background();
+    drop(std::mem::replace(&mut world.agent, spare));
+    within("the agent's port to be free", || async { std::net::UdpSocket::bind(address).is_ok() }).await;
+    world.agent = Agent::start(&world.authority, node, address);
+    player.until_echoed(b"after").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_servers_players_stay_with_it_however_many_workers_there_are() {
+    let world = World::with(|config| config.udp_workers = 3).await;
+    let routes: Vec<_> = (0..6)
+        .map(|_| Route { server_id: ServerId::new().to_string(), ..world.route(Udp, Preface) })
+        .collect();
+    let table = RouteTable { revision: 1, full: true, routes: routes.clone(), remove: vec![] };
+    assert_eq!(world.orchestrator.apply(table).await.failures, []);
+    let mut players = Vec::new();
+    for route in &routes {
+        let player = Player::new(address_of(route)).await;
+        let server = route.server_id.parse().unwrap();
+        let token = world.authority.token(server, "game", SeatId::new());
+        assert_eq!(player.ask(&token).await, Answer::Accepted);
+        player.until_echoed(server.to_string().as_bytes()).await;
+        players.push(player);
+    }
+    let flows = world.agent.packets().len();
+    assert_eq!(flows, routes.len());
+    // Fewer workers go on with all of them, and nobody has to say their token again.
+    let left = world.what_a_kill_leaves();
+    let config = Config { state_dir: left.path().to_owned(), udp_workers: 2, ..world.config.clone() };
+    world.edge.shutdown().await;
+    let edge = start(config).await.unwrap();
+    for player in &players {
+        player.until_echoed(b"after").await;
+    }
+    assert_eq!(world.agent.packets().len(), flows, "the servers see the same peers");
+    edge.shutdown().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
