@@ -29,7 +29,7 @@ crash: ## Kill processes at random under load: KILLS=100 SEED=n STORE=fdb:FILE
 simulate: ## Simulate the engine's life, and an installation's, from many seeds: SEEDS=1000
 	@scripts/simulate.sh "$(SEEDS)"
 
-fuzz: ## Fuzz every parser of edge and tunnel, led by coverage: SECONDS=60 TARGET=name
+fuzz: ## Fuzz every parser of edge and tunnel for a minute each: SECONDS=60 TARGET=name
 	@scripts/fuzz.sh "$(or $(SECONDS),60)" "$(TARGET)"
 
 lint: ## Check formatting, clippy, shell scripts and the repository's own rules

@@ -2,7 +2,7 @@
 # Installs what a fresh Debian machine lacks, and nothing that is there already. Safe to run any
 # number of times.
 #
-#   scripts/setup.sh [toolchain|docker|bench|quilkin|godot|unity|lint]...     (default: toolchain docker)
+#   scripts/setup.sh [toolchain|docker|fuzz|bench|quilkin|godot|unity|lint]...     (default: toolchain docker)
 set -euo pipefail
 . "$(dirname "$0")/lib.sh"
 
@@ -15,6 +15,14 @@ setup_toolchain() {
     have cc && return 0
     require_debian_root "A C compiler" "Install gcc and the libc headers (Debian: 'apt-get install gcc libc6-dev'; macOS: 'xcode-select --install')."
     apt_install gcc libc6-dev
+}
+
+# The fuzzer is a C++ library that is compiled.
+setup_fuzz() {
+    setup_toolchain
+    have c++ && return 0
+    require_debian_root "A C++ compiler" "Install one (Debian: 'apt-get install g++'; macOS: 'xcode-select --install')."
+    apt_install g++
 }
 
 docker_answers() { docker info >/dev/null 2>&1; }
@@ -136,7 +144,7 @@ setup_lint() {
 [ "$#" -gt 0 ] || set -- toolchain docker
 for section in "$@"; do
     case "$section" in
-    toolchain | docker | bench | quilkin | godot | unity | lint) "setup_$section" ;;
-    *) die "unknown section '$section'; known are: toolchain docker bench quilkin godot unity lint" ;;
+    toolchain | docker | fuzz | bench | quilkin | godot | unity | lint) "setup_$section" ;;
+    *) die "unknown section '$section'; known are: toolchain docker fuzz bench quilkin godot unity lint" ;;
     esac
 done

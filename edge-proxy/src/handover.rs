@@ -15,6 +15,7 @@ mod channel;
 #[cfg(unix)]
 mod door;
 mod frames;
+pub(crate) mod fuzzing;
 #[cfg(not(unix))]
 mod portable;
 

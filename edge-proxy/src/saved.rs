@@ -7,9 +7,9 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::BytesMut;
 use muster_protocol::edge::{EdgeLimits, EdgeWelcome, RouteTable};
-use muster_protocol::framing::{self, FrameError, MAX_FRAME_BYTES, PREFIX_BYTES};
+use muster_protocol::framing::{self, FrameError};
 use prost::Message;
 
 const FILE: &str = "routes.bin";
@@ -36,18 +36,27 @@ pub(crate) enum SavedError {
 impl Saved {
     /// What is kept in `dir`; `None` if nothing ever was.
     pub(crate) fn load(dir: &Path) -> Result<Option<Self>, SavedError> {
-        let Some((path, mut bytes)) = read(dir, FILE)? else { return Ok(None) };
-        let whole = take(&mut bytes).zip(take(&mut bytes)).filter(|_| bytes.is_empty());
-        let (welcome, routes) = whole.ok_or(SavedError::Damaged { path })?;
-        Ok(Some(Self { welcome, routes }))
+        let Some((path, bytes)) = read(dir, FILE)? else { return Ok(None) };
+        Self::decode(bytes).map(Some).ok_or(SavedError::Damaged { path })
     }
 
     /// Keeps it in `dir`.
     pub(crate) fn save(&self, dir: &Path) -> Result<(), SavedError> {
+        replace(dir, FILE, &self.encode()?)
+    }
+
+    /// The file's content.
+    pub(crate) fn encode(&self) -> Result<BytesMut, FrameError> {
         let mut bytes = BytesMut::new();
         framing::encode(&self.welcome, &mut bytes)?;
         framing::encode(&self.routes, &mut bytes)?;
-        replace(dir, FILE, &bytes)
+        Ok(bytes)
+    }
+
+    /// What [`Saved::encode`] wrote; `None` if `bytes` are damaged.
+    pub(crate) fn decode(mut bytes: BytesMut) -> Option<Self> {
+        let (welcome, routes) = (take(&mut bytes)?, take(&mut bytes)?);
+        bytes.is_empty().then_some(Self { welcome, routes })
     }
 }
 
@@ -65,10 +74,10 @@ pub(crate) fn save_limits(dir: &Path, limits: &EdgeLimits) -> Result<(), SavedEr
     replace(dir, LIMITS_FILE, &bytes)
 }
 
-fn read(dir: &Path, file: &str) -> Result<Option<(PathBuf, Bytes)>, SavedError> {
+fn read(dir: &Path, file: &str) -> Result<Option<(PathBuf, BytesMut)>, SavedError> {
     let path = dir.join(file);
     match fs::read(&path) {
-        Ok(bytes) => Ok(Some((path, Bytes::from(bytes)))),
+        Ok(bytes) => Ok(Some((path, BytesMut::from(&bytes[..])))),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
         Err(source) => Err(SavedError::Io { path, source }),
     }
@@ -87,14 +96,8 @@ pub(crate) fn orchestrators(dir: &Path) -> Vec<String> {
     Saved::load(dir).ok().flatten().map(|saved| saved.welcome.orchestrators).unwrap_or_default()
 }
 
-fn take<M: Message + Default>(bytes: &mut Bytes) -> Option<M> {
-    let prefix = *bytes.first_chunk::<PREFIX_BYTES>()?;
-    let length = framing::frame_length(prefix, MAX_FRAME_BYTES).ok()?;
-    bytes.advance(PREFIX_BYTES);
-    if bytes.len() < length {
-        return None;
-    }
-    framing::decode(bytes.split_to(length)).ok()
+fn take<M: Message + Default>(bytes: &mut BytesMut) -> Option<M> {
+    framing::take_frame(bytes).ok()?.and_then(|payload| framing::decode(payload).ok())
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! A target takes any bytes and panics if one of its parser's promises is broken. `cargo test` replays the
 //! corpus and changes it a little; `make fuzz` lets coverage lead the way, for as long as you like. The targets
-//! of what is private to a crate are in that crate's `fuzzing` module.
+//! of what is private to a crate are in that crate's `fuzzing` module. QUIC, TLS and the grammars of HTTP and X.509
+//! are libraries', and fuzzed there. The header of PROXY protocol is only written.
 
 mod mutate;
 mod targets;
@@ -30,12 +31,17 @@ pub const TARGETS: &[Target] = &[
     Target { name: "edge_limits", run: muster_edge_proxy::fuzzing::limits },
     Target { name: "flows", run: muster_edge_proxy::fuzzing::flows },
     Target { name: "fragments", run: targets::fragments::run },
+    Target { name: "frames", run: targets::frames::run },
+    Target { name: "handover", run: muster_edge_proxy::fuzzing::handover },
     Target { name: "http_head", run: muster_edge_proxy::fuzzing::http_head },
+    Target { name: "id", run: targets::id::run },
     Target { name: "ip_prefix", run: targets::ip_prefix::run },
-    Target { name: "kept_flow", run: muster_edge_proxy::fuzzing::kept_flow },
+    Target { name: "kept_flows", run: muster_edge_proxy::fuzzing::kept_flows },
     Target { name: "messages", run: targets::messages::run },
+    Target { name: "peer", run: muster_transport::fuzzing::peer },
     Target { name: "preface", run: targets::preface::run },
     Target { name: "routes", run: muster_edge_proxy::fuzzing::routes },
+    Target { name: "saved", run: muster_edge_proxy::fuzzing::saved },
     Target { name: "session_token", run: targets::session_token::run },
     Target { name: "tunnel_header", run: targets::tunnel_header::run },
     Target { name: "websocket_frames", run: muster_edge_proxy::fuzzing::websocket_frames },

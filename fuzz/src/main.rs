@@ -1,13 +1,5 @@
-//! One target under libFuzzer, as `make fuzz` builds it; without `--cfg fuzzing`, the list of targets.
+//! The target that the environment names, under libFuzzer: what `make fuzz` builds and runs.
 
-#![cfg_attr(fuzzing, no_main)]
+#![no_main]
 
-#[cfg(fuzzing)]
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| muster_fuzz::run_chosen(bytes));
-
-#[cfg(not(fuzzing))]
-fn main() {
-    for target in muster_fuzz::TARGETS {
-        println!("{}", target.name);
-    }
-}

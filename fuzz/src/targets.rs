@@ -2,6 +2,8 @@
 
 pub(crate) mod beacon;
 pub(crate) mod fragments;
+pub(crate) mod frames;
+pub(crate) mod id;
 pub(crate) mod ip_prefix;
 pub(crate) mod messages;
 pub(crate) mod preface;

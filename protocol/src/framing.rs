@@ -3,7 +3,7 @@
 //! The prefix is checked against a cap before anything is allocated for it, so that a peer cannot
 //! make the other side reserve what it never sends. Reading from sockets is the transport crate's.
 
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes, BytesMut};
 use prost::Message;
 
 /// Bytes of the length prefix.
@@ -46,12 +46,23 @@ pub fn encode<M: Message>(message: &M, out: &mut BytesMut) -> Result<(), FrameEr
 }
 
 /// What a prefix announces, if it is within `limit`.
-///
-/// # Errors
-/// [`FrameError::TooLong`] if it is not.
-pub fn frame_length(prefix: [u8; PREFIX_BYTES], limit: usize) -> Result<usize, FrameError> {
+fn frame_length(prefix: [u8; PREFIX_BYTES], limit: usize) -> Result<usize, FrameError> {
     let length = u32::from_be_bytes(prefix) as usize;
     if length > limit { Err(FrameError::TooLong { length, limit }) } else { Ok(length) }
+}
+
+/// Takes the first frame's payload off `bytes`, what was read so far; `None`, and nothing is taken, if more is needed.
+///
+/// # Errors
+/// [`FrameError::TooLong`] if the frame is over [`MAX_FRAME_BYTES`], as soon as its prefix says so.
+pub fn take_frame(bytes: &mut BytesMut) -> Result<Option<Bytes>, FrameError> {
+    let Some(prefix) = bytes.first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
+    let length = frame_length(*prefix, MAX_FRAME_BYTES)?;
+    if bytes.len() < PREFIX_BYTES + length {
+        return Ok(None);
+    }
+    bytes.advance(PREFIX_BYTES);
+    Ok(Some(bytes.split_to(length).freeze()))
 }
 
 /// Decodes the payload of one frame.
@@ -76,16 +87,18 @@ mod tests {
         let message = JoinRequest { role: "agent".into(), region: "eu-central".into(), ..Default::default() };
         let mut wire = BytesMut::new();
         encode(&message, &mut wire).expect("small");
-        let wire = wire.freeze();
-        let prefix = wire[..PREFIX_BYTES].try_into().expect("four bytes");
-        let length = frame_length(prefix, MAX_FRAME_BYTES).expect("small");
-        assert_eq!(length, wire.len() - PREFIX_BYTES);
-        assert_eq!(decode::<JoinRequest>(wire.slice(PREFIX_BYTES..)).expect("whole"), message);
+        wire.put_slice(b"behind");
+        let mut cut = wire.split_to(PREFIX_BYTES + message.encoded_len() - 1);
+        assert!(take_frame(&mut cut).expect("small").is_none());
+        cut.unsplit(wire);
+        let payload = take_frame(&mut cut).expect("small").expect("whole");
+        assert_eq!(decode::<JoinRequest>(payload).expect("whole"), message);
+        assert_eq!(cut, "behind");
     }
 
     #[test]
     fn an_announced_giant_is_refused_before_it_is_read() {
-        let error = frame_length(u32::MAX.to_be_bytes(), MAX_FRAME_BYTES).expect_err("over the cap");
+        let error = take_frame(&mut BytesMut::from(&u32::MAX.to_be_bytes()[..])).expect_err("over the cap");
         assert!(error.to_string().contains("16777216"), "{error}");
     }
 

@@ -3,8 +3,8 @@
 //! Reading is cancel-safe: a frame half read when a `select!` takes another branch is still there at
 //! the next call. What lies behind the last frame read comes back from [`FrameReader::into_inner`].
 
-use bytes::{Buf, Bytes, BytesMut};
-use muster_protocol::framing::{self, FrameError, MAX_FRAME_BYTES, PREFIX_BYTES};
+use bytes::{Bytes, BytesMut};
+use muster_protocol::framing::{self, FrameError};
 use prost::Message;
 use quinn::{RecvStream, SendStream};
 
@@ -80,7 +80,7 @@ impl FrameReader {
     /// [`FrameIoError`] if the bytes are no such message or the stream has failed.
     pub async fn recv<M: Message + Default>(&mut self) -> Result<Option<M>, FrameIoError> {
         loop {
-            if let Some(payload) = self.take_frame()? {
+            if let Some(payload) = framing::take_frame(&mut self.buffer)? {
                 return Ok(Some(framing::decode(payload)?));
             }
             match self.stream.read_chunk(READ_BYTES, true).await? {
@@ -94,15 +94,5 @@ impl FrameReader {
     /// The stream, and the bytes already taken off it that lie behind the last frame.
     pub fn into_inner(self) -> (RecvStream, Bytes) {
         (self.stream, self.buffer.freeze())
-    }
-
-    fn take_frame(&mut self) -> Result<Option<Bytes>, FrameError> {
-        let Some(prefix) = self.buffer.first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
-        let length = framing::frame_length(*prefix, MAX_FRAME_BYTES)?;
-        if self.buffer.len() < PREFIX_BYTES + length {
-            return Ok(None);
-        }
-        self.buffer.advance(PREFIX_BYTES);
-        Ok(Some(self.buffer.split_to(length).freeze()))
     }
 }

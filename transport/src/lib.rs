@@ -9,6 +9,8 @@ mod backoff;
 mod congestion;
 mod endpoint;
 mod framed;
+#[doc(hidden)]
+pub mod fuzzing;
 mod identity;
 mod join;
 mod mark;

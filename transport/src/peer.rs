@@ -93,7 +93,7 @@ pub fn peer_identity(connection: &quinn::Connection) -> Option<PeerIdentity> {
     from_certificate(chain.first()?)
 }
 
-fn from_certificate(certificate: &CertificateDer<'_>) -> Option<PeerIdentity> {
+pub(crate) fn from_certificate(certificate: &CertificateDer<'_>) -> Option<PeerIdentity> {
     let (_, parsed) = X509Certificate::from_der(certificate).ok()?;
     let names = parsed.subject_alternative_name().ok()??;
     names.value.general_names.iter().find_map(|name| match name {
@@ -102,7 +102,7 @@ fn from_certificate(certificate: &CertificateDer<'_>) -> Option<PeerIdentity> {
     })
 }
 
-fn from_name(name: &str) -> Option<PeerIdentity> {
+pub(crate) fn from_name(name: &str) -> Option<PeerIdentity> {
     let labels: Vec<_> = name.split('.').collect();
     let (role, suffix) = match labels.as_slice() {
         [role, DOMAIN] => (Role::from_str(role).ok()?, None),

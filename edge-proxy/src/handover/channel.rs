@@ -7,7 +7,7 @@ use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use bytes::{Buf, BytesMut};
-use muster_protocol::framing::{MAX_FRAME_BYTES, PREFIX_BYTES, decode, encode, frame_length};
+use muster_protocol::framing::{decode, encode, take_frame};
 use prost::Message;
 use rustix::cmsg_space;
 use rustix::net::{
@@ -67,8 +67,8 @@ impl Channel {
     /// The next message; `None` at the end.
     pub(super) async fn receive<M: Message + Default>(&mut self) -> io::Result<Option<M>> {
         loop {
-            if let Some(frame) = self.frame()? {
-                return decode(frame.freeze()).map(Some).map_err(io::Error::other);
+            if let Some(payload) = take_frame(&mut self.read).map_err(io::Error::other)? {
+                return decode(payload).map(Some).map_err(io::Error::other);
             }
             if self.fill().await? == 0 {
                 let whole = self.read.is_empty();
@@ -80,16 +80,6 @@ impl Channel {
     /// The descriptor of the message received last, which names one.
     pub(super) fn descriptor(&mut self) -> io::Result<OwnedFd> {
         self.descriptors.pop_front().ok_or_else(|| io::Error::other("a socket came without its descriptor"))
-    }
-
-    fn frame(&mut self) -> io::Result<Option<BytesMut>> {
-        let Some(prefix) = self.read.first_chunk::<PREFIX_BYTES>() else { return Ok(None) };
-        let length = frame_length(*prefix, MAX_FRAME_BYTES).map_err(io::Error::other)?;
-        if self.read.len() < PREFIX_BYTES + length {
-            return Ok(None);
-        }
-        self.read.advance(PREFIX_BYTES);
-        Ok(Some(self.read.split_to(length)))
     }
 
     async fn fill(&mut self) -> io::Result<usize> {

@@ -43,12 +43,21 @@ pub(crate) struct Guard {
 impl Guard {
     /// Holds to whatever `limits` are at the time.
     pub(crate) fn new(limits: Arc<ArcSwap<Limits>>, now: Instant) -> Self {
+        Self::telling_apart([ADDRESSES, NETWORKS, TOKENS, SERVERS], limits, now)
+    }
+
+    /// As [`Guard::new`], for another number of addresses, networks, tokens and servers: less memory to make.
+    pub(crate) fn telling_apart(
+        [addresses, networks, tokens, servers]: [usize; 4],
+        limits: Arc<ArcSwap<Limits>>,
+        now: Instant,
+    ) -> Self {
         Self {
             limits: Cache::new(limits),
-            addresses: Buckets::new(ADDRESSES, now),
-            networks: Buckets::new(NETWORKS, now),
-            tokens: Buckets::new(TOKENS, now),
-            servers: Buckets::new(SERVERS, now),
+            addresses: Buckets::new(addresses, now),
+            networks: Buckets::new(networks, now),
+            tokens: Buckets::new(tokens, now),
+            servers: Buckets::new(servers, now),
         }
     }
 

@@ -1,10 +1,23 @@
 //! Fuzz targets of what a connection's client says first, and of its frames.
 
+use futures_util::FutureExt;
+use muster_protocol::preface::MAX_PREFACE_BYTES;
+
 use super::frames::Frames;
 use super::http_head::{MAX_HEAD_BYTES, parse};
+use super::tcp::read_preface;
 
 /// Longest frame in the target of frames, in bytes.
 const MAX_FRAME_BYTES: u64 = 1_000;
+
+pub(crate) fn tcp_preface(bytes: &[u8]) {
+    let mut rest = bytes;
+    let read = read_preface(&mut rest).now_or_never().expect("a slice keeps nobody waiting");
+    let Ok(preface) = read else { return };
+    assert!(preface.len() <= MAX_PREFACE_BYTES);
+    let length = u16::try_from(preface.len()).expect("no longer than a length can say").to_be_bytes();
+    assert_eq!([&length[..], &preface, rest].concat(), bytes, "the game's own bytes are its own");
+}
 
 pub(crate) fn http_head(bytes: &[u8]) {
     let Ok(Some(head)) = parse(bytes) else { return };

@@ -3,7 +3,7 @@
 use std::io;
 
 use muster_protocol::preface::{Answer, MAX_PREFACE_BYTES, Refusal, decode_preface, encode_answer};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
 use super::connection::{ClientStream, Ended, Introduction};
@@ -43,7 +43,8 @@ pub(super) async fn answer<S: ClientStream>(route: &Route, stream: &mut S, stand
     }
 }
 
-async fn read_preface<S: ClientStream>(stream: &mut S) -> Result<Vec<u8>, Ended> {
+/// What stands behind the length, and not a byte more.
+pub(super) async fn read_preface(stream: &mut (impl AsyncRead + Unpin)) -> Result<Vec<u8>, Ended> {
     let length = usize::from(stream.read_u16().await?);
     if length > MAX_PREFACE_BYTES {
         return Err(Ended::Malformed("the preface is longer than any token"));

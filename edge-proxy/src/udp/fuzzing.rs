@@ -22,9 +22,10 @@ use muster_protocol::token::{SessionClaims, TokenSigner};
 use muster_protocol::tunnel::{Fragment, Header, OpenTarget, RefuseReason};
 
 use super::forward::{Arrival, Forwarder, Reply, Verdict};
-use super::kept::{KeptFlow, KeptFlows, KeptKey, SLOT_BYTES, SlotBytes};
+use super::kept::{KeptFlow, KeptFlows, KeptKey, SLOT_BYTES};
+use super::kept_file::{self, Found};
 use crate::clock::Now;
-use crate::handover::Players;
+use crate::handover::{HandedClaim, Players};
 use crate::limits::{Guard, Limits};
 use crate::routes::{Proof, Protocol, Route, RouteKey};
 use crate::traffic::Traffic;
@@ -43,6 +44,8 @@ const START_MS: u64 = 1_800_000_000_000;
 const FIRST_PORT: u16 = 20_000;
 /// Few, so that stories fill the table.
 const MAX_FLOWS: usize = 6;
+/// Sources told apart by limits: more than stories have, and few, since each story makes room for them.
+const TOLD_APART: usize = 256;
 const IDLE: Duration = Duration::from_mins(1);
 /// Seats that tokens are for, on each port that asks for proof.
 const SEATS: u8 = 3;
@@ -119,7 +122,7 @@ struct Story {
 
 pub(crate) fn flows(story: &[u8]) {
     let mut bytes = story.iter().copied();
-    let mut told = Story::new();
+    let mut told = Story::taking_up(Players::default());
     while told.step(&mut bytes).is_some() {
         assert!(told.forwarder.flows() <= MAX_FLOWS);
         let reported: u32 = told.traffic.report().servers.iter().map(|server| server.flows).sum();
@@ -128,13 +131,14 @@ pub(crate) fn flows(story: &[u8]) {
 }
 
 impl Story {
-    fn new() -> Self {
+    /// All ports are open, and `players` of the edge before go on.
+    fn taking_up(players: Players) -> Self {
         let (start, traffic) = (Instant::now(), Traffic::default());
         let trust = Arc::new(ArcSwap::from_pointee(SCENE.trust.clone()));
         let limits = Arc::new(ArcSwap::from_pointee(Limits::default()));
-        let guard = Guard::new(limits.clone(), start);
+        let guard = Guard::telling_apart([TOLD_APART; 4], limits.clone(), start);
         let mut forwarder = Forwarder::new(trust, MAX_FLOWS, IDLE, guard, start);
-        forwarder.take_up(start, KeptFlows::new(KEPT_KEY, MAX_FLOWS, Vec::new()), Players::default());
+        forwarder.take_up(start, KeptFlows::new(KEPT_KEY, MAX_FLOWS, Vec::new()), players);
         for route in &SCENE.routes {
             forwarder.open_port(start, route.clone(), traffic.of(route.server));
         }
@@ -303,13 +307,38 @@ fn header_of(byte: u8, flow: FlowId) -> Header {
     }
 }
 
-/// The bytes, cut or filled to a slot, under a checksum that is right: others are never read.
-pub(crate) fn kept_flow(bytes: &[u8]) {
-    let mut slot: SlotBytes = [0; SLOT_BYTES];
-    slot.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-    let _ = KeptFlow::decode(&KEPT_KEY, &slot);
-    KeptFlow::put_checksum(&KEPT_KEY, &mut slot);
-    if let Some(flow) = KeptFlow::decode(&KEPT_KEY, &slot) {
-        assert_eq!(KeptFlow::decode(&KEPT_KEY, &flow.encode(&KEPT_KEY)), Some(flow));
+/// Players that the edge before handed over: those that go on are among them, in bounds, and unproven only where anyone may.
+pub(crate) fn handed(players: Players) {
+    let mut next = Story::taking_up(players.clone());
+    assert!(next.forwarder.flows() <= MAX_FLOWS);
+    let now = next.now().instant;
+    let gone_on = next.forwarder.players(now);
+    for flow in &gone_on.flows {
+        assert!(players.flows.contains(flow), "nobody handed that");
+        assert_eq!(route_of(flow.port).proof, Proof::Open);
     }
+    for claim in &gone_on.claims {
+        let is_it = |it: &HandedClaim| {
+            (it.port, it.ip.to_canonical(), it.seat, it.proof)
+                == (claim.port, claim.ip, claim.seat, claim.proof)
+        };
+        assert!(players.claims.iter().any(is_it), "nobody handed that");
+    }
+}
+
+/// A file's bytes as they are; and with checksums that are right, since others' slots are never read.
+pub(crate) fn kept_flows(file: &[u8]) {
+    let read = |file: &[u8]| kept_file::read(file, IDLE, START_MS);
+    let Some(Found { key, .. }) = read(file) else { return };
+    let mut file = file.to_vec();
+    let (slots, _) = file.as_chunks_mut::<SLOT_BYTES>();
+    slots.iter_mut().skip(1).for_each(|slot| KeptFlow::put_checksum(&key, slot));
+    let found = read(&file).expect("its header is the same");
+    for flow in found.slots.iter().flatten() {
+        assert_eq!(KeptFlow::decode(&key, &flow.encode(&key)), Some(*flow));
+    }
+    let written = found.slots.len();
+    let mut kept = KeptFlows::new(key, MAX_FLOWS, found.slots);
+    kept.give_up_waiting();
+    assert!(kept.take_writes().len() <= written.min(MAX_FLOWS), "no more than are kept");
 }

@@ -98,18 +98,13 @@ fn open(path: &Path, capacity: usize, idle: Duration, now_ms: u64) -> io::Result
     let mut bytes = Vec::new();
     let most = (capacity as u64).saturating_add(1).saturating_mul(SLOT_BYTES as u64);
     Read::by_ref(&mut file).take(most).read_to_end(&mut bytes)?;
-    let (slots, _) = bytes.as_chunks::<SLOT_BYTES>();
-    let before = slots.split_first().and_then(|(header, slots)| Some((read_header(header)?, slots)));
-    let found = match before {
-        Some(((key, alive_ms), slots)) if now_ms.saturating_sub(alive_ms) < idle.as_millis() as u64 => {
-            Found { key, slots: slots.iter().map(|slot| KeptFlow::decode(&key, slot)).collect() }
-        }
-        _ => {
-            let key: KeptKey = rand::random();
-            file.set_len(0)?;
-            put(&mut file, 0, &header(key, now_ms))?;
-            Found { key, slots: vec![] }
-        }
+    let found = if let Some(found) = read(&bytes, idle, now_ms) {
+        found
+    } else {
+        let key: KeptKey = rand::random();
+        file.set_len(0)?;
+        put(&mut file, 0, &header(key, now_ms))?;
+        Found { key, slots: vec![] }
     };
     // Slots that this process does not take over are not to be found by the next.
     file.set_len(most.min(file.metadata()?.len()))?;
@@ -123,6 +118,15 @@ pub(super) fn open_private(path: &Path) -> io::Result<File> {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     options.open(path)
+}
+
+/// What the file's `bytes` hold; `None` if they are of something else, or of an edge that was away for `idle` or longer.
+pub(super) fn read(bytes: &[u8], idle: Duration, now_ms: u64) -> Option<Found> {
+    let (slots, _) = bytes.as_chunks::<SLOT_BYTES>();
+    let (header, slots) = slots.split_first()?;
+    let (key, alive_ms) = read_header(header)?;
+    let lately = now_ms.saturating_sub(alive_ms) < idle.as_millis() as u64;
+    lately.then(|| Found { key, slots: slots.iter().map(|slot| KeptFlow::decode(&key, slot)).collect() })
 }
 
 fn put(file: &mut File, offset: u64, bytes: &[u8]) -> io::Result<()> {

@@ -1,19 +1,18 @@
-//! Messages of the control streams: the first byte says which, the rest is read as one, behind its length or bare.
+//! Messages of the control streams: the first byte says which, the rest is read as one.
 //! What is read is written again as what reads the same.
 
 use std::fmt::Debug;
 
-use bytes::{Buf, Bytes, BytesMut};
+use bytes::{Bytes, BytesMut};
 use muster_protocol::agent::{AgentMessage, ToAgent};
-use muster_protocol::edge::{EdgeMessage, EdgeReport, ToEdge};
-use muster_protocol::framing::{MAX_FRAME_BYTES, PREFIX_BYTES, decode, encode, frame_length};
+use muster_protocol::edge::{EdgeMessage, ToEdge};
+use muster_protocol::framing::{decode, encode, take_frame};
 use muster_protocol::join::{JoinReply, JoinRequest};
 use muster_protocol::stream::{StreamOpen, StreamOpened};
 use prost::Message;
 
 pub(crate) fn run(bytes: &[u8]) {
     let Some((which, rest)) = bytes.split_first() else { return };
-    framed(rest);
     match which % 8 {
         0 => same::<AgentMessage>(rest),
         1 => same::<ToAgent>(rest),
@@ -26,24 +25,12 @@ pub(crate) fn run(bytes: &[u8]) {
     }
 }
 
-/// Nothing is reserved for a frame that is over the cap.
-fn framed(bytes: &[u8]) {
-    let Some(prefix) = bytes.first_chunk::<PREFIX_BYTES>() else { return };
-    if let Ok(length) = frame_length(*prefix, MAX_FRAME_BYTES) {
-        assert!(length <= MAX_FRAME_BYTES);
-        if let Some(payload) = bytes.get(PREFIX_BYTES..PREFIX_BYTES + length) {
-            same::<EdgeReport>(payload);
-        }
-    }
-}
-
 fn same<M: Message + Default + PartialEq + Debug>(bytes: &[u8]) {
     let Ok(message) = decode::<M>(Bytes::copy_from_slice(bytes)) else { return };
     let mut wire = BytesMut::new();
     encode(&message, &mut wire).expect("it came from fewer bytes than a frame may have");
-    let mut wire = wire.freeze();
-    wire.advance(PREFIX_BYTES);
-    assert!(decode::<M>(wire).is_ok_and(|again| again == message || has_nan(&message)));
+    let payload = take_frame(&mut wire).ok().flatten().expect("it was written whole");
+    assert!(decode::<M>(payload).is_ok_and(|again| again == message || has_nan(&message)));
 }
 
 /// A number that is none does not equal itself; its text says so.
