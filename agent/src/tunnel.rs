@@ -92,12 +92,11 @@ impl Tunnel {
     /// Lasts until `cancel`, and until edges have been told and the socket is closed.
     pub(crate) async fn run(mut self, cancel: CancellationToken) {
         let early = cancel.run_until_cancelled(&mut self.ended).await;
-        let ended = match early {
-            Some(ended) => ended,
-            None => {
-                drop(self.stop);
-                self.ended.await
-            }
+        let ended = if let Some(ended) = early {
+            ended
+        } else {
+            drop(self.stop);
+            self.ended.await
         };
         if ended.is_err() {
             tracing::error!("the thread of players' packets ended by a panic; restart the agent");

@@ -120,7 +120,9 @@ impl Flows {
             .collect();
         self.swept.set((begin + SWEPT) % count.max(1));
         drop(table);
-        idle.iter().for_each(|flow| self.end(flow));
+        for flow in &idle {
+            self.end(flow);
+        }
     }
 
     /// Puts one datagram from an edge where it belongs.
@@ -260,7 +262,9 @@ impl Flows {
         let of_it = table.values().filter(|entry| entry.slot.is_of(route));
         let ended: Vec<_> = of_it.map(|entry| Rc::clone(&entry.flow)).collect();
         drop(table);
-        ended.iter().for_each(|flow| self.end(flow));
+        for flow in &ended {
+            self.end(flow);
+        }
     }
 
     /// Closes a flow that its edge does not know to be over.

@@ -76,10 +76,9 @@ impl Quic {
     /// What the system says if there is no socket of any family.
     pub(crate) fn new(registry: &Registry, first: Token) -> io::Result<Self> {
         let families = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
-        let opened: Vec<_> = families.map(|any| open(any)).into_iter().collect();
         let (mut sockets, mut error) = (Vec::new(), None);
-        for socket in opened {
-            match socket {
+        for any in families {
+            match open(any) {
                 Ok(socket) => sockets.push(socket),
                 Err(failed) => error = Some(failed),
             }

@@ -10,6 +10,9 @@ use std::time::Duration;
 use super::kept::{KeptFlow, KeptKey, SLOT_BYTES};
 use super::kept_file::{file_name, header, open_private, read_header};
 
+/// Files that are looked for: as many as there may ever have been workers.
+const MOST_FILES: usize = 256;
+
 /// What one file holds.
 struct Kept {
     key: KeptKey,
@@ -30,7 +33,7 @@ pub(super) fn deal(
 ) -> io::Result<()> {
     fs::create_dir_all(dir)?;
     let there: Vec<PathBuf> =
-        (0..).map(|worker| dir.join(file_name(worker))).take_while(|path| path.exists()).collect();
+        (0..MOST_FILES).map(|worker| dir.join(file_name(worker))).take_while(|path| path.exists()).collect();
     let kept: Vec<_> = there.iter().map(|path| read(path, most)).collect::<io::Result<_>>()?;
     let lives = |kept: &&Kept| now_ms.saturating_sub(kept.alive_ms) < idle.as_millis() as u64;
     let first = kept.iter().flatten().find(lives);

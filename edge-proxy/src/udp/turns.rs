@@ -291,13 +291,17 @@ impl Turns {
         self.reading = true;
         // What came meanwhile has been told of once.
         let ports: Vec<_> = self.hot_loop.ports.keys().copied().collect();
-        ports.into_iter().for_each(|port| self.has_packets(port));
+        for port in ports {
+            self.has_packets(port);
+        }
     }
 
     fn release(&mut self) {
         // Answers still go out through the sockets; what comes in is the next edge's.
         let ports: Vec<_> = self.hot_loop.ports.keys().copied().collect();
-        ports.into_iter().for_each(|port| self.let_go(port));
+        for port in ports {
+            self.let_go(port);
+        }
         self.hot_loop.release();
     }
 
