@@ -115,7 +115,7 @@ async fn a_download_and_packets_go_on_side_by_side() {
     assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
     let (mut send, (mut receive, _)) = (writer.into_inner(), reader.into_inner());
     // As long as the test lasts, and without an end of its own.
-    let upload = tokio::spawn(async move { while send.write_all(&[7; 64 * 1024]).await.is_ok() {} });
+    let upload = tokio::spawn(async move { while send.write_all(&vec![7; 64 * 1024]).await.is_ok() {} });
     let mut came = 0;
     for number in 0..50_u8 {
         edge.echo(FlowId(1), Some(world.open), &[number]).await;

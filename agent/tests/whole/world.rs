@@ -27,7 +27,7 @@ pub(crate) struct World {
     tunnel: SocketAddr,
     pub(crate) open: OpenTarget,
     // What runs goes with the world.
-    _running: JoinSet<()>,
+    running: JoinSet<()>,
 }
 
 impl World {
@@ -35,7 +35,7 @@ impl World {
     pub(crate) async fn new() -> Self {
         let game = UdpSocket::bind("127.0.0.1:0").await.expect("a socket");
         let mut world = Self::around(game.local_addr().expect("bound")).await;
-        world._running.spawn(send_back(game));
+        world.running.spawn(send_back(game));
         world
     }
 
@@ -56,7 +56,7 @@ impl World {
         running.spawn(end.run());
         running.spawn(echo(tcp));
         let open = OpenTarget { server, port_index: 0 };
-        Self { authority, node, tunnel, open, _running: running }
+        Self { authority, node, tunnel, open, running: running }
     }
 
     /// How a new edge dials for a connection of `profile`.
