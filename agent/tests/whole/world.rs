@@ -56,7 +56,7 @@ impl World {
         running.spawn(end.run());
         running.spawn(echo(tcp));
         let open = OpenTarget { server, port_index: 0 };
-        Self { authority, node, tunnel, open, running: running }
+        Self { authority, node, tunnel, open, running }
     }
 
     /// How a new edge dials for a connection of `profile`.
