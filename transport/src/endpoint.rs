@@ -11,6 +11,8 @@ use ring::hmac;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::JoinSet;
 
+use crate::profile::take_jumbo;
+
 /// Socket buffers asked for; the system may give less (`net.core.rmem_max`).
 const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
 /// Names tried, and addresses of each, at most.
@@ -79,6 +81,7 @@ pub fn listen(address: SocketAddr, server: quinn::ServerConfig, secret: &[u8]) -
     let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset.as_ref())));
     // The ids of the process before have to be known as our own.
     config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(connection_ids)));
+    take_jumbo(&mut config);
     open(address, Some(server), config)
 }
 

@@ -27,5 +27,5 @@ pub use identity::{Identity, IdentityError};
 pub use join::{JoinError, JoinToken, JoinTokenError, authority_fingerprint, join};
 pub use orchestrators::Orchestrators;
 pub use peer::{PeerIdentity, Role, RoleError, peer_identity, server_name};
-pub use profile::Profile;
+pub use profile::{Profile, take_jumbo};
 pub use tls::{ClientCertificate, TlsError, client_config, provider, server_config};

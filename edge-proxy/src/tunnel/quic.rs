@@ -12,7 +12,7 @@ use std::{io, mem};
 
 use bytes::{Bytes, BytesMut};
 use mio::{Interest, Registry, Token};
-use muster_transport::udp_socket;
+use muster_transport::{take_jumbo, udp_socket};
 use quinn_proto::{
     ClientConfig, ConnectError, Connection, ConnectionError, ConnectionHandle, ConnectionStats,
     DatagramEvent, Endpoint, EndpointConfig, EndpointEvent, Event, SendDatagramError, Transmit, VarInt,
@@ -91,7 +91,9 @@ impl Quic {
             registry.register(&mut socket.io, token, Interest::READABLE | Interest::WRITABLE)?;
         }
         let may_discover_mtu = sockets.iter().all(|socket| !socket.may_fragment());
-        let endpoint = Endpoint::new(Arc::new(EndpointConfig::default()), None, may_discover_mtu, None);
+        let mut config = EndpointConfig::default();
+        take_jumbo(&mut config);
+        let endpoint = Endpoint::new(Arc::new(config), None, may_discover_mtu, None);
         Ok(Self {
             endpoint,
             sockets,

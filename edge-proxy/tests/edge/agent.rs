@@ -12,7 +12,7 @@ use muster_protocol::id::NodeId;
 use muster_protocol::stream::{StreamAccepted, StreamOpen, StreamOpened, StreamRefused, stream_opened};
 use muster_protocol::tunnel::{Fragment, Header, MAX_HEADER_BYTES, OpenTarget};
 use muster_transport::{
-    ClientCertificate, FrameReader, FrameWriter, Profile, Role, alpn, bind, peer_identity, server_config,
+    ClientCertificate, FrameReader, FrameWriter, Profile, Role, alpn, listen, peer_identity, server_config,
 };
 use tokio::sync::mpsc;
 
@@ -56,7 +56,8 @@ impl Agent {
         let config =
             server_config(&identity, &[alpn::TUNNEL], ClientCertificate::Required, Profile::TunnelDatagrams)
                 .unwrap();
-        let endpoint = bind(address, Some(config)).unwrap();
+        // Another secret each time: what it was before is not known as its own.
+        let endpoint = listen(address, config, &rand::random::<[u8; 32]>()).unwrap();
         let address = endpoint.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State::default()));
         let (sender, streams) = mpsc::channel(64);
