@@ -11,5 +11,12 @@ step "build the programs under test" cargo build --locked --workspace --bins
 step "run the Rust tests" cargo test --locked --workspace
 step "SDK conformance of the Rust client" target/debug/muster-loadtest sdk-conformance --muster target/debug/muster \
     --out target/sdk-conformance/rust --driver "target/debug/muster-loadtest sdk-driver"
+# It makes network namespaces.
+if [ "$(id -u)" = 0 ] && [ -x /usr/sbin/ip ]; then
+    step "soak the edge for two minutes" target/debug/muster-loadtest edge-soak --seconds 120 --rate 2000 \
+        --muster target/debug/muster --out target/soak
+else
+    say "soak of the edge: skipped, it takes root and iproute2 (as root: apt-get install iproute2)"
+fi
 step "run the Godot test" scripts/test-godot.sh
 step "run the Unity test" scripts/test-unity.sh

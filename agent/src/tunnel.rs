@@ -93,6 +93,7 @@ impl Tunnel {
     pub(crate) async fn run(mut self, cancel: CancellationToken) {
         let early = cancel.run_until_cancelled(&mut self.ended).await;
         let ended = if let Some(ended) = early {
+            tracing::error!("the thread of players' packets ended by itself; restart the agent");
             ended
         } else {
             drop(self.stop);

@@ -130,7 +130,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
         client: client_config(&identity, alpn::TUNNEL, Profile::TunnelDatagrams)?,
         trust: trust.clone(),
         kept: PathBuf::new(),
-        max_flows: config.max_flows as usize,
+        room: (config.max_flows as usize).into(),
         idle: config.udp_idle(),
         limits: limits.clone(),
         traffic: traffic.clone(),

@@ -127,12 +127,31 @@ impl Traffic {
         EdgeReport {
             servers,
             drops: self.drops.told(),
-            tunnels: tunnels.values().flat_map(|worker| worker.each.iter().cloned()).collect(),
+            tunnels: by_node(tunnels.values().flat_map(|worker| &worker.each)),
             // Of the worker that is worst off.
             added_p50_us: tunnels.values().map(|worker| worker.added_p50_us).max().unwrap_or(0),
             added_p99_us: tunnels.values().map(|worker| worker.added_p99_us).max().unwrap_or(0),
         }
     }
+}
+
+/// One tunnel for each node, where each worker has one of its own: what they count together, and the rest of whichever is
+/// worst off.
+fn by_node<'a>(each: impl Iterator<Item = &'a TunnelTraffic>) -> Vec<TunnelTraffic> {
+    let mut nodes: BTreeMap<&str, TunnelTraffic> = BTreeMap::new();
+    for one in each {
+        let Some(all) = nodes.get_mut(one.node_id.as_str()) else {
+            nodes.insert(&one.node_id, one.clone());
+            continue;
+        };
+        all.packets_sent += one.packets_sent;
+        all.packets_lost += one.packets_lost;
+        all.datagrams_dropped += one.datagrams_dropped;
+        all.rtt_us = all.rtt_us.max(one.rtt_us);
+        all.queue_p99_us = all.queue_p99_us.max(one.queue_p99_us);
+        all.mtu = all.mtu.min(one.mtu);
+    }
+    nodes.into_values().collect()
 }
 
 #[cfg(test)]
@@ -170,12 +189,16 @@ mod tests {
         assert_eq!(traffic.report(), EdgeReport::default());
         drops.add(DropReason::Unproven, 3);
         traffic.of(server).dropped();
-        let tunnel = TunnelTraffic { node_id: "node".into(), rtt_us: 5, ..Default::default() };
+        let tunnel =
+            TunnelTraffic { node_id: "node".into(), rtt_us: 5, packets_sent: 7, ..Default::default() };
+        let other = TunnelTraffic { node_id: "other".into(), ..tunnel.clone() };
         traffic.note_tunnels(0, Tunnels { each: vec![tunnel.clone()], added_p50_us: 1, added_p99_us: 2 });
-        traffic.note_tunnels(1, Tunnels { each: vec![tunnel.clone()], added_p50_us: 0, added_p99_us: 3 });
+        let each = vec![TunnelTraffic { rtt_us: 6, ..tunnel.clone() }, other.clone()];
+        traffic.note_tunnels(1, Tunnels { each, added_p50_us: 0, added_p99_us: 3 });
         let report = traffic.report();
+        let both = TunnelTraffic { rtt_us: 6, packets_sent: 14, ..tunnel };
         assert_eq!(report.drops, [DropCount { reason: "unproven".into(), count: 3 }]);
-        assert_eq!((report.servers[0].drops, report.tunnels), (1, vec![tunnel.clone(), tunnel]));
+        assert_eq!((report.servers[0].drops, report.tunnels), (1, vec![both, other]));
         assert_eq!((report.added_p50_us, report.added_p99_us), (1, 3));
     }
 }

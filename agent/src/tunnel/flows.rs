@@ -38,6 +38,10 @@ const MAX_SERVER_FLOWS: u32 = 4_096;
 const IDLE: Duration = Duration::from_mins(2);
 /// Datagrams taken off one connection before others have their turn.
 const TURN: usize = 64;
+/// Room in a connection's buffer below which no answers are taken before some of those that wait there have left.
+const SPARE_BYTES: usize = 256 * 1024;
+/// Turns that a flow waits for that; a path that takes nothing more is to keep no flow for ever.
+const MOST_YIELDS: usize = 64;
 /// Flows looked over per sweep for idle ones: no packet waits long for that.
 const SWEPT: usize = 1_024;
 
@@ -289,6 +293,13 @@ impl Flows {
             if let Err(error) = flow.socket.readable().await {
                 break error;
             }
+            // What waits to be sent leaves first: a turn of all flows may bring more than the connection's buffer holds.
+            for _ in 0..MOST_YIELDS {
+                if flow.edge().datagram_send_buffer_space() >= SPARE_BYTES {
+                    break;
+                }
+                yield_now().await;
+            }
             match self.turn_out(&flow) {
                 // Others have their turn, and what this one appended leaves before its next.
                 Ok(true) => yield_now().await,
@@ -311,6 +322,8 @@ impl Flows {
                     // ICMP: nothing listened on the port when an earlier packet came. It may soon.
                     // Windows says the second of a datagram that found nobody.
                     io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Ok(true),
+                    // ICMP as well: the way there may come back, and the flow is worth more than the packet.
+                    io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Ok(true),
                     _ => Err(error),
                 };
             }

@@ -4,21 +4,19 @@
 #[cfg_attr(not(target_os = "linux"), path = "socket/batch_portable.rs")]
 mod batch;
 
-use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
 use socket2::SockRef;
-use tokio::io::Interest;
-use tokio::net::UdpSocket;
 
 pub(super) use batch::Batch;
+use batch::Waited;
 
 /// Largest UDP payload there can be, in bytes.
 const MAX_UDP_BYTES: usize = 65_535;
 
 /// A socket that is connected to one port of one server.
-pub(super) struct FlowSocket(UdpSocket);
+pub(super) struct FlowSocket(Waited);
 
 impl FlowSocket {
     /// A new one, to `address`. Must be called within the runtime that is to drive it.
@@ -28,12 +26,12 @@ impl FlowSocket {
         let socket = std::net::UdpSocket::bind(SocketAddr::new(any, 0))?;
         socket.connect(address)?;
         socket.set_nonblocking(true)?;
-        UdpSocket::from_std(socket).map(Self)
+        batch::waited(socket).map(Self)
     }
 
     /// Waits until there may be packets.
     pub(super) async fn readable(&self) -> io::Result<()> {
-        poll_fn(|context| self.0.poll_recv_ready(context)).await
+        batch::readable(&self.0).await
     }
 
     /// Receives what is there into `batch`; says whether there may be more.
@@ -42,7 +40,7 @@ impl FlowSocket {
     /// `WouldBlock` if nothing is there; otherwise what the system says.
     pub(super) fn receive(&self, batch: &mut Batch) -> io::Result<bool> {
         batch.clear();
-        let more = self.0.try_io(Interest::READABLE, || {
+        let more = batch::try_io(&self.0, || {
             batch.receive(&self.0)?;
             // A batch that is not full has emptied the socket: saying so here saves asking once more.
             if batch.is_full() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }

@@ -28,8 +28,9 @@ use super::streams::{self, Streams};
 use crate::metrics::TunnelMetrics;
 use crate::routes::Routes;
 
-/// Connections from edges open at once: two per edge, and some that are being replaced.
-const MAX_TUNNELS: usize = 1_024;
+/// Connections from edges open at once: of each edge one for streams and one per UDP worker, and twice as many while it is
+/// replaced. Sixty edges of 64 cores.
+const MAX_TUNNELS: usize = 8_192;
 /// Time a handshake may take.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 /// How often a part of the flows is looked over for idle ones.

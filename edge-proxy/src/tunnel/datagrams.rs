@@ -175,44 +175,46 @@ impl DatagramTunnel {
     pub(crate) fn append(
         &mut self,
         quic: &mut Quic,
+        now: Instant,
         header: Header,
         payload: &[u8],
         number_split: impl FnOnce() -> u16,
     ) -> Result<(), DropReason> {
         let id = self.connection.ok_or(DropReason::AgentUnreachable)?;
         if payload.len() <= ALWAYS_FITS {
-            return self.append_one(quic, id, header, payload);
+            return self.append_one(quic, now, id, header, payload);
         }
         let limit = quic.most_bytes(id).ok_or(DropReason::AgentUnreachable)?;
         if header.encoded_len() + payload.len() <= limit {
-            return self.append_one(quic, id, header, payload);
+            return self.append_one(quic, now, id, header, payload);
         }
         let Header::Data { flow, open, .. } = header else { return Err(DropReason::Oversize) };
         let parts = split(payload, limit.saturating_sub(MAX_HEADER_BYTES)).ok_or(DropReason::Oversize)?;
         let (packet, count) = (number_split(), parts.len() as u8);
         for (index, part) in (0..count).zip(parts) {
             let fragment = Some(Fragment { packet, index, count });
-            self.append_one(quic, id, Header::Data { flow, open, fragment }, part)?;
+            self.append_one(quic, now, id, Header::Data { flow, open, fragment }, part)?;
         }
         Ok(())
     }
 
     /// Tells the agent that `flow` is over. If no tunnel stands the agent notices by itself.
-    pub(crate) fn close(&mut self, quic: &mut Quic, flow: FlowId) {
+    pub(crate) fn close(&mut self, quic: &mut Quic, now: Instant, flow: FlowId) {
         if let Some(id) = self.connection {
-            let _ = self.append_one(quic, id, Header::Close(flow), &[]);
+            let _ = self.append_one(quic, now, id, Header::Close(flow), &[]);
         }
     }
 
     fn append_one(
         &mut self,
         quic: &mut Quic,
+        now: Instant,
         id: ConnectionId,
         header: Header,
         payload: &[u8],
     ) -> Result<(), DropReason> {
         let datagram = self.build(header, payload);
-        let sent = quic.send(id, datagram);
+        let sent = quic.send(now, id, datagram);
         self.appended += u64::from(sent.is_ok());
         sent.map_err(|error| match error {
             Some(SendDatagramError::TooLarge) => DropReason::Oversize,

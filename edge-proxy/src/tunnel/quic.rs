@@ -23,6 +23,10 @@ use crate::udp::{Batch, UdpSocket};
 /// Bytes that one system call sends at most, however many QUIC packets they are: what an IPv4 packet may hold.
 const MOST_BYTES: usize = 65_507;
 
+/// Room in a connection's buffer below which what waits there is sent before the turn is over: a turn may bring more than
+/// the buffer holds, and what makes room for newer is lost.
+const SPARE_BYTES: usize = 256 * 1024;
+
 /// One connection. Its number is never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) struct ConnectionId {
@@ -88,7 +92,7 @@ impl Quic {
         }
         for (index, socket) in sockets.iter_mut().enumerate() {
             let token = Token(first.0 + index);
-            registry.register(&mut socket.io, token, Interest::READABLE | Interest::WRITABLE)?;
+            registry.register(&mut socket.io, token, Interest::READABLE)?;
         }
         let may_discover_mtu = sockets.iter().all(|socket| !socket.may_fragment());
         let mut config = EndpointConfig::default();
@@ -155,16 +159,22 @@ impl Quic {
         Some(self.get_mut(id)?.connection.datagrams().send_buffer_space())
     }
 
-    /// Gives `datagram` to `id`; it leaves with the next [`Quic::flush`]. If there is no room the oldest make some.
+    /// Gives `datagram` to `id`; it leaves with the next [`Quic::flush`], or at once if much waits already. If there is no
+    /// room even so, because the path takes no more, the oldest make some.
     ///
     /// # Errors
     /// `None`: the connection is gone.
     pub(crate) fn send(
         &mut self,
+        now: Instant,
         id: ConnectionId,
         datagram: Bytes,
     ) -> Result<(), Option<SendDatagramError>> {
-        let held = self.get_mut(id).ok_or(None)?;
+        let held = self.held.get_mut(id.handle.0).and_then(Option::as_mut);
+        let held = held.filter(|held| held.id == id).ok_or(None)?;
+        if held.connection.datagrams().send_buffer_space() < SPARE_BYTES && held.unsent.is_none() {
+            held.transmit(now, &self.sockets[held.socket], &mut self.packet);
+        }
         held.connection.datagrams().send(datagram, true)?;
         self.touch(id.handle);
         Ok(())
@@ -235,6 +245,12 @@ impl Quic {
         Ok(more)
     }
 
+    /// Whether the system did not take all that was to leave. Not waited for, since Linux tells of room after each packet that
+    /// has left, and nearly always there was room.
+    pub(crate) fn is_blocked(&self) -> bool {
+        !self.touched.is_empty()
+    }
+
     /// When there is something to do though nothing comes, if ever.
     pub(crate) fn due(&self) -> Option<Instant> {
         self.due
@@ -276,7 +292,7 @@ impl Quic {
             self.due = earlier(self.due, held.deadline);
         }
         if blocked {
-            // Tried again in the next turn, which comes when the socket takes more.
+            // Tried again in the next turn.
             self.touch(handle);
         }
     }

@@ -7,6 +7,8 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use muster_protocol::flow::FlowId;
@@ -93,6 +95,22 @@ pub(crate) struct Place(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
+/// How many flows there may be: a bound of all tables together that have the same `Room`.
+#[derive(Clone, Debug)]
+pub(crate) struct Room {
+    /// The bound. Tables that fill at the same moment may be over it, by one each.
+    pub(crate) most: usize,
+    // Touched when a flow begins or ends, never per packet.
+    taken: Arc<AtomicUsize>,
+}
+
+impl From<usize> for Room {
+    /// For `most` flows.
+    fn from(most: usize) -> Self {
+        Self { most, taken: Arc::default() }
+    }
+}
+
 /// The flows of one worker.
 pub(crate) struct FlowTable {
     places: Vec<Option<Flow>>,
@@ -100,21 +118,21 @@ pub(crate) struct FlowTable {
     by_client: HashMap<(u16, SocketAddr), Place>,
     by_id: HashMap<FlowId, Place>,
     per_port: HashMap<u16, usize>,
-    capacity: usize,
+    room: Room,
     eviction_hand: usize,
     sweep_hand: usize,
 }
 
 impl FlowTable {
-    /// A table of at most `capacity` flows; it grows with its flows.
-    pub(crate) fn new(capacity: usize) -> Self {
+    /// A table of as many flows as `room` is for; it grows with its flows.
+    pub(crate) fn new(room: impl Into<Room>) -> Self {
         Self {
             places: Vec::new(),
             free: Vec::new(),
             by_client: HashMap::new(),
             by_id: HashMap::new(),
             per_port: HashMap::new(),
-            capacity: capacity.min(u32::MAX as usize),
+            room: room.into(),
             eviction_hand: 0,
             sweep_hand: 0,
         }
@@ -152,6 +170,7 @@ impl FlowTable {
         self.by_id.insert(flow.id, Place(place));
         *self.per_port.entry(flow.port).or_default() += 1;
         self.places[place as usize] = Some(flow);
+        self.room.taken.fetch_add(1, Relaxed);
         Ok(evicted)
     }
 
@@ -212,7 +231,7 @@ impl FlowTable {
 
     fn make_room(&mut self, newcomer: &Flow) -> Result<Option<Gone>, Full> {
         let port_full = self.per_port.get(&newcomer.port).copied().unwrap_or(0) >= MAX_FLOWS_PER_PORT;
-        if self.len() < self.capacity && !port_full {
+        if self.room.taken.load(Relaxed) < self.room.most && !port_full {
             return Ok(None);
         }
         if self.places.is_empty() {
@@ -237,6 +256,7 @@ impl FlowTable {
     fn remove_place(&mut self, place: Place) -> Option<Gone> {
         let flow = self.places[place.0 as usize].take()?;
         self.free.push(place.0);
+        self.room.taken.fetch_sub(1, Relaxed);
         self.by_client.remove(&(flow.port, flow.client));
         self.by_id.remove(&flow.id);
         if let Some(count) = self.per_port.get_mut(&flow.port) {

@@ -23,7 +23,7 @@ use muster_protocol::tunnel::{Header, OpenTarget, RefuseReason};
 
 use super::admission::Admission;
 use super::claims::Claims;
-use super::flows::{FlowTable, Gone};
+use super::flows::{FlowTable, Gone, Room};
 use super::kept::{KeptFlows, SlotWrite};
 use crate::clock::Now;
 use crate::drops::DropReason;
@@ -110,18 +110,18 @@ pub(crate) struct Forwarder {
 }
 
 impl Forwarder {
-    /// A forwarder without ports, of at most `max_flows` flows that live `idle` without a packet. `guard` holds all to
+    /// A forwarder without ports, of flows that find `room` and live `idle` without a packet. `guard` holds all to
     /// the limits.
     pub(crate) fn new(
         trust: Arc<ArcSwap<Trust>>,
-        max_flows: usize,
+        room: impl Into<Room>,
         idle: Duration,
         guard: Guard,
         now: Instant,
     ) -> Self {
         Self {
             trust,
-            flows: FlowTable::new(max_flows),
+            flows: FlowTable::new(room),
             guard,
             admission: Admission::new(now),
             claims: Claims::default(),

@@ -139,7 +139,9 @@ impl HotLoop {
             let arrival = Arrival { port: number, connection, client, local_ip, packet: payload };
             match forwarder.client_packet(now, &arrival) {
                 Verdict::Forward(header) => {
-                    match tunnel.append(quic, header, payload, || forwarder.next_split(header.flow())) {
+                    match tunnel
+                        .append(quic, now.instant, header, payload, || forwarder.next_split(header.flow()))
+                    {
                         Ok(()) => passed.note(payload.len()),
                         Err(reason) => drop(reason),
                     }
@@ -234,15 +236,15 @@ impl HotLoop {
         self.metrics.rebinds.increment(self.forwarder.take_rebinds());
         self.metrics.restored.increment(self.forwarder.take_restored());
         self.metrics.drop_many(DropReason::PartsMissing, self.tunnels.expire(now.instant));
-        self.tell_agents();
+        self.tell_agents(now.instant);
     }
 
     /// Says CLOSE for the flows that went.
-    pub(crate) fn tell_agents(&mut self) {
+    pub(crate) fn tell_agents(&mut self, now: Instant) {
         for (node, flow) in self.forwarder.take_gone() {
             let place = self.tunnels.find(node);
             if let Some((tunnel, quic)) = place.and_then(|place| self.tunnels.get(place)) {
-                tunnel.close(quic, flow);
+                tunnel.close(quic, now, flow);
             }
         }
     }

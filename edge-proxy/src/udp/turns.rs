@@ -32,6 +32,8 @@ use crate::tunnel::{DatagramTunnels, Quic};
 const EVENTS: usize = 1_024;
 /// How often a part of the flows is looked over for idle ones.
 const SWEEP_EVERY: Duration = Duration::from_millis(50);
+/// How soon it is tried again to send what the system did not take.
+const BLOCKED_LOOK: Duration = Duration::from_millis(1);
 /// How often it is looked at how the tunnels are.
 const TUNNELS_EVERY: Duration = Duration::from_secs(1);
 /// A port's token is its number. These are behind them all.
@@ -48,6 +50,9 @@ pub(super) struct Turns {
     is_ready: Vec<bool>,
     // Tunnel sockets that may have packets.
     brought: Vec<bool>,
+    // Those whose receiving failed.
+    failed_ports: Vec<u16>,
+    failed_tunnels: bool,
     reading: bool,
     setup: WorkerSetup,
     next_sweep: Instant,
@@ -84,7 +89,7 @@ pub(super) fn run(prepared: Prepared) {
     let brought = vec![false; quic.sockets()];
     let now = Now::read().instant;
     let guard = Guard::new(setup.limits.clone(), now);
-    let forwarder = Forwarder::new(setup.trust.clone(), setup.max_flows, setup.idle, guard, now);
+    let forwarder = Forwarder::new(setup.trust.clone(), setup.room.clone(), setup.idle, guard, now);
     let hot_loop = HotLoop::new(forwarder, DatagramTunnels::new(quic), setup.metrics.clone(), now);
     let turns = Turns {
         poll,
@@ -93,6 +98,8 @@ pub(super) fn run(prepared: Prepared) {
         ready: VecDeque::new(),
         is_ready: vec![false; 1 << 16],
         brought,
+        failed_ports: Vec::new(),
+        failed_tunnels: false,
         reading: true,
         setup,
         next_sweep: now + SWEEP_EVERY,
@@ -144,9 +151,10 @@ impl Turns {
         if !self.ready.is_empty() || self.brought.contains(&true) {
             return Duration::ZERO;
         }
-        let due = self.hot_loop.tunnels.quic.due();
-        let next = due.into_iter().chain([self.next_sweep, self.next_look]).min().unwrap_or(now);
-        next.saturating_duration_since(now)
+        let quic = &self.hot_loop.tunnels.quic;
+        let next = quic.due().into_iter().chain([self.next_sweep, self.next_look]).min().unwrap_or(now);
+        let wait = next.saturating_duration_since(now);
+        if quic.is_blocked() { wait.min(BLOCKED_LOOK) } else { wait }
     }
 
     fn has_packets(&mut self, port: u16) {
@@ -163,9 +171,11 @@ impl Turns {
                     Ok(more) => more,
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
                     Err(error) => {
-                        // Such as an ICMP error on some systems; the socket lives on.
+                        // Such as an ICMP error on some systems. The socket lives on, and is looked at again with the next sweep: an
+                        // error that stays is to cost no more than that.
                         warn!(%error, "receiving from agents failed");
-                        true
+                        self.failed_tunnels = true;
+                        false
                     }
                 };
             }
@@ -179,7 +189,7 @@ impl Turns {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) => {
                     warn!(port, %error, "receiving failed");
-                    self.has_packets(port);
+                    self.failed_ports.push(port);
                 }
             }
         }
@@ -188,6 +198,12 @@ impl Turns {
     fn look_at_the_clock(&mut self, now: Now) {
         if now.instant >= self.next_sweep {
             self.next_sweep = now.instant + SWEEP_EVERY;
+            for port in std::mem::take(&mut self.failed_ports) {
+                self.has_packets(port);
+            }
+            if std::mem::take(&mut self.failed_tunnels) {
+                self.brought.fill(true);
+            }
             if !self.hot_loop.is_frozen() {
                 self.hot_loop.sweep(now);
             }
@@ -227,7 +243,7 @@ impl Turns {
                 self.let_go(port);
                 self.hot_loop.ports.remove(&port);
                 self.hot_loop.forwarder.close_port(port);
-                self.hot_loop.tell_agents();
+                self.hot_loop.tell_agents(now.instant);
                 // That nobody waits for it any more is fine.
                 let _ = closed.send(());
             }
@@ -265,9 +281,9 @@ impl Turns {
     }
 
     fn take_up(&mut self, now: Now, players: Players) {
-        let WorkerSetup { kept, max_flows, idle, .. } = &self.setup;
-        let (file, found) = KeptFile::open(kept, *max_flows, *idle, now.unix_ms);
-        let kept = KeptFlows::new(found.key, *max_flows, found.slots);
+        let WorkerSetup { kept, room, idle, .. } = &self.setup;
+        let (file, found) = KeptFile::open(kept, room.most, *idle, now.unix_ms);
+        let kept = KeptFlows::new(found.key, room.most, found.slots);
         self.hot_loop.forwarder.take_up(now.instant, kept, players);
         self.hot_loop.keep_in(file);
     }

@@ -18,6 +18,7 @@ use muster_transport::DialError;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info};
 
+use super::flows::Room;
 use super::turns;
 use crate::handover::Players;
 use crate::limits::Limits;
@@ -43,8 +44,8 @@ pub(crate) struct WorkerSetup {
     pub(crate) pin: bool,
     /// The file that flows are kept in for a restart.
     pub(crate) kept: PathBuf,
-    /// Most flows at once.
-    pub(crate) max_flows: usize,
+    /// For how many flows there is room, with those of the other workers.
+    pub(crate) room: Room,
     /// How long a flow lives without a packet from its client.
     pub(crate) idle: Duration,
     /// What sources may send.

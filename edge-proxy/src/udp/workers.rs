@@ -35,7 +35,6 @@ impl UdpWorkers {
     /// What the system says of threads and of the tunnels' sockets.
     pub(crate) fn start(state_dir: PathBuf, count: usize, setup: WorkerSetup) -> io::Result<Self> {
         let count = count.max(1);
-        let setup = WorkerSetup { max_flows: setup.max_flows.div_ceil(count), ..setup };
         let one = |number| {
             let kept = state_dir.join(file_name(number));
             UdpWorker::start(WorkerSetup { number, kept, ..setup.clone() })
@@ -48,8 +47,8 @@ impl UdpWorkers {
     /// are opened; and keeps flows on disk from now on.
     pub(crate) async fn take_up(&self, players: Players) {
         let count = self.workers.len();
-        let WorkerSetup { max_flows, idle, .. } = &self.setup;
-        let (most, times) = (max_flows * count, (*idle, Now::read().unix_ms));
+        let WorkerSetup { room, idle, .. } = &self.setup;
+        let (most, times) = (room.most, (*idle, Now::read().unix_ms));
         // A few small files, once, before anything is served.
         if let Err(error) = deal(&self.state_dir, (count, most), times, |flow| worker_of(flow.server, count))
         {

@@ -36,7 +36,11 @@ impl Forwarder {
                 local_ip: flow.local_ip,
             })
         });
-        Players { flows: flows.collect(), claims: self.claims.handed(now) }
+        let flows = flows.collect();
+        // Of other workers' ports there may be some that were handed to all, and used there.
+        let mut claims = self.claims.handed(now);
+        claims.retain(|claim| self.ports.contains_key(&claim.port));
+        Players { flows, claims }
     }
 
     /// Another edge has all flows: they count as its own, and are kept by it. What still comes back on tunnels of this
