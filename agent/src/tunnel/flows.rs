@@ -319,11 +319,13 @@ impl Flows {
             Err(error) => {
                 return match error.kind() {
                     io::ErrorKind::WouldBlock => Ok(false),
-                    // ICMP: nothing listened on the port when an earlier packet came. It may soon.
-                    // Windows says the second of a datagram that found nobody.
-                    io::ErrorKind::ConnectionRefused | io::ErrorKind::ConnectionReset => Ok(true),
-                    // ICMP as well: the way there may come back, and the flow is worth more than the packet.
-                    io::ErrorKind::HostUnreachable | io::ErrorKind::NetworkUnreachable => Ok(true),
+                    // ICMP: nothing listened on the port when an earlier packet came, or no way led there. Either may soon
+                    // be, and the flow is worth more than the packet. Windows says the second of a datagram that found
+                    // nobody.
+                    io::ErrorKind::ConnectionRefused
+                    | io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::HostUnreachable
+                    | io::ErrorKind::NetworkUnreachable => Ok(true),
                     _ => Err(error),
                 };
             }

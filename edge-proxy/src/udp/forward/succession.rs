@@ -40,7 +40,7 @@ impl Forwarder {
         // Of other workers' ports there may be some that were handed to all, and used there.
         let mut claims = self.claims.handed(now);
         claims.retain(|claim| self.ports.contains_key(&claim.port));
-        Players { flows, claims }
+        Players { claims, flows }
     }
 
     /// Another edge has all flows: they count as its own, and are kept by it. What still comes back on tunnels of this
