@@ -138,7 +138,7 @@ pub async fn start(config: Config) -> Result<Agent, StartError> {
         identity.id.parse().map_err(|_| StartError::ForeignIdentity { id: identity.id.clone() })?;
 
     let routes = Arc::new(Routes::default());
-    let tunnel = Tunnel::start(config.tunnel_listen, identity.clone(), Arc::clone(&routes)).await?;
+    let tunnel = Tunnel::start(config.tunnel_listen, &identity, Arc::clone(&routes))?;
     let tunnel_address = tunnel.address();
     let any = if config.tunnel_listen.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
     let link_endpoint =

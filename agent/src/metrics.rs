@@ -18,6 +18,7 @@ const STREAMS: &str = "muster_agent_tunnel_streams";
 const PACKETS: &str = "muster_agent_tunnel_packets_total";
 const BYTES: &str = "muster_agent_tunnel_bytes_total";
 const DROPPED: &str = "muster_agent_tunnel_packets_dropped_total";
+const EVICTED: &str = "muster_agent_tunnel_flows_evicted_total";
 const QUIC_SENT: &str = "muster_agent_tunnel_quic_packets_sent_total";
 const QUIC_LOST: &str = "muster_agent_tunnel_quic_packets_lost_total";
 const STREAM_BYTES: &str = "muster_agent_tunnel_stream_bytes_total";
@@ -38,6 +39,7 @@ pub(crate) fn describe() {
     describe_counter!(PACKETS, Unit::Count, "UDP packets carried, by direction (to_server, to_edge)");
     describe_counter!(BYTES, Unit::Bytes, "Payload of UDP packets carried, by direction");
     describe_counter!(DROPPED, Unit::Count, "UDP packets dropped, by reason");
+    describe_counter!(EVICTED, Unit::Count, "Silent flows that made room for new ones");
     describe_counter!(QUIC_SENT, Unit::Count, "QUIC packets sent to edges, of all tunnels");
     describe_counter!(QUIC_LOST, Unit::Count, "Those of them that never arrived");
     describe_counter!(STREAM_BYTES, Unit::Bytes, "Bytes of TCP and WebSocket carried, by direction");
@@ -108,8 +110,10 @@ pub(crate) struct TunnelMetrics {
     pub(crate) dropped_fragment: Counter,
     /// Packets the server's socket did not take.
     pub(crate) dropped_socket: Counter,
-    /// Packets the edge's connection did not take.
+    /// Packets the edge's connection did not take, or that made room for newer ones.
     pub(crate) dropped_tunnel: Counter,
+    /// Flows that made room for new ones.
+    pub(crate) evicted: Counter,
     /// QUIC packets sent to edges.
     pub(crate) quic_sent: Counter,
     /// Of these, lost on the way.
@@ -137,6 +141,7 @@ impl TunnelMetrics {
             dropped_fragment: dropped("fragment"),
             dropped_socket: dropped("socket"),
             dropped_tunnel: dropped("tunnel"),
+            evicted: counter!(EVICTED),
             quic_sent: counter!(QUIC_SENT),
             quic_lost: counter!(QUIC_LOST),
             stream_bytes_in: counter!(STREAM_BYTES, "direction" => "to_server"),

@@ -37,13 +37,6 @@ impl Route {
     }
 }
 
-impl Slot {
-    /// Whether it is one of `route`'s.
-    pub(crate) fn is_of(&self, route: &Arc<Route>) -> bool {
-        Arc::ptr_eq(&self.route, route)
-    }
-}
-
 impl Drop for Slot {
     fn drop(&mut self) {
         (self.count)(&self.route).fetch_sub(1, Ordering::Relaxed);

@@ -1,34 +1,55 @@
 //! The agent's end of the tunnel: what edges send for this node's servers, and what servers answer.
 //!
 //! Edges dial, with a certificate of their role; a UDP packet is a DATAGRAM frame, a TCP or WebSocket
-//! connection a stream. Who may play is the edge's to know: here a packet is only put where it belongs.
-//! Packets have a thread of their own (`worker`); streams run beside everything else that the agent does.
+//! connection a stream, and each of the two has connections of its own. Who may play is the edge's to know: here a packet
+//! is only put where it belongs. Packets have a thread of their own (`turns`); streams run beside everything else that
+//! the agent does. There is one UDP socket for both: edges know one address of an agent.
 
 mod alone;
+mod edges;
 mod flow;
 mod flows;
 mod socket;
+mod stream_tunnels;
 mod streams;
-mod to_edge;
-mod worker;
+mod turns;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::thread;
+use std::time::{Duration, Instant};
 
-use muster_transport::{Identity, TlsError};
-use tokio::runtime::{Builder, Handle, LocalOptions};
+use mio::Poll;
+use muster_transport::{ClientCertificate, Identity, Profile, Quic, TlsError, alpn, server_config};
+use quinn::Endpoint;
 use tokio::sync::oneshot;
+use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::task::AbortOnDropHandle;
 
 use crate::metrics::TunnelMetrics;
 use crate::routes::Routes;
 pub use alone::TunnelAlone;
-use worker::Setup;
+use edges::Edges;
+use flows::Flows;
+use streams::Streams;
+use turns::{TUNNEL, Turns};
+
+/// Time a handshake may take.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long ending connections get to say so.
+const FAREWELL: Duration = Duration::from_millis(200);
+/// Close code for a peer that is no edge.
+const CLOSE_WRONG_ROLE: u32 = 1;
+/// Close code at the agent's end.
+const CLOSE_SHUTTING_DOWN: u32 = 2;
 
 /// The tunnel's listening end, as the rest of the agent sees it. Dropping it ends it.
 pub(crate) struct Tunnel {
     address: SocketAddr,
+    streams: Endpoint,
+    // Dropped with this, and the connections with it.
+    _taking_in: AbortOnDropHandle<()>,
     stop: DropGuard,
     ended: oneshot::Receiver<()>,
 }
@@ -56,32 +77,38 @@ pub enum TunnelBindError {
 
 impl Tunnel {
     /// Takes edges in on `address` from now on. Streams are served on the runtime that this is called within.
-    pub(crate) async fn start(
+    pub(crate) fn start(
         address: SocketAddr,
-        identity: Identity,
+        identity: &Identity,
         routes: Arc<Routes>,
     ) -> Result<Self, TunnelBindError> {
+        let config = |profile| server_config(identity, &[alpn::TUNNEL], ClientCertificate::Required, profile);
+        let (for_datagrams, for_streams) =
+            (config(Profile::TunnelDatagrams)?, config(Profile::TunnelStreams)?);
+        let bound = |source| TunnelBindError::Bind { address, source };
+        let poll = Poll::new().map_err(TunnelBindError::Thread)?;
+        let registry = poll.registry().try_clone().map_err(TunnelBindError::Thread)?;
+        let secret = identity.key.secret_der();
+        let (quic, beside) =
+            Quic::listening(poll.registry(), TUNNEL, address, for_datagrams, secret).map_err(bound)?;
+        let endpoint = beside.endpoint(for_streams).map_err(bound)?;
+        let address = endpoint.local_addr().map_err(bound)?;
+
         let metrics = Arc::new(TunnelMetrics::new());
-        let setup = Setup { address, identity, routes, metrics, ordinary: Handle::current() };
-        let (started, ready) = oneshot::channel();
-        let (ending, ended) = oneshot::channel();
-        let stop = CancellationToken::new();
+        let streams = Arc::new(Streams::new(Arc::clone(&routes), Arc::clone(&metrics)));
+        let taking_in = stream_tunnels::take_all_in(endpoint.clone(), streams, Arc::clone(&metrics));
+        let _taking_in = AbortOnDropHandle::new(tokio::spawn(taking_in));
+
+        let (stop, (ending, ended)) = (CancellationToken::new(), oneshot::channel());
         let stopped = stop.clone();
         let work = move || {
-            let runtime = Builder::new_current_thread().enable_all().build_local(LocalOptions::default());
-            // That nobody waits any more is fine, here and below: both are told by `stop`.
-            match runtime {
-                Ok(runtime) => runtime.block_on(worker::run(setup, started, stopped)),
-                Err(error) => {
-                    let _ = started.send(Err(TunnelBindError::Thread(error)));
-                }
-            }
+            let flows = Flows::new(registry, routes, Arc::clone(&metrics));
+            Turns::new(poll, Edges::new(quic), flows, metrics, Instant::now()).run(&stopped);
+            // That nobody waits any more is fine.
             let _ = ending.send(());
         };
         thread::Builder::new().name("agent-udp".to_owned()).spawn(work).map_err(TunnelBindError::Thread)?;
-        let gone = || TunnelBindError::Thread(std::io::Error::other("it ended before it began"));
-        let address = ready.await.map_err(|_| gone())??;
-        Ok(Self { address, stop: stop.drop_guard(), ended })
+        Ok(Self { address, streams: endpoint, _taking_in, stop: stop.drop_guard(), ended })
     }
 
     /// Where it listens.
@@ -96,6 +123,10 @@ impl Tunnel {
             tracing::error!("the thread of players' packets ended by itself; restart the agent");
             ended
         } else {
+            // First these, whose packets come by the thread.
+            self.streams.close(CLOSE_SHUTTING_DOWN.into(), b"agent is shutting down");
+            // Edges that do not hear it notice by themselves.
+            let _ = timeout(FAREWELL, self.streams.wait_idle()).await;
             drop(self.stop);
             self.ended.await
         };

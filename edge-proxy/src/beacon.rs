@@ -9,12 +9,13 @@ use std::time::Instant;
 
 use arc_swap::ArcSwap;
 use muster_protocol::beacon::{MAX_BYTES, answer_in_place};
+use muster_transport::{Batch, Packet, UdpSocket};
 use tracing::{error, warn};
 
 use crate::drops::DropReason;
 use crate::limits::{Guard, Limits};
 use crate::metrics::Metrics;
-use crate::udp::{Batch, Packet, UdpSocket};
+use crate::udp::players_socket;
 
 /// Requests per second of an address that are answered: a household measures every region at once.
 const REQUESTS_PER_S: u32 = 100;
@@ -39,7 +40,7 @@ impl Beacon {
     ) -> io::Result<Self> {
         let own = Arc::new(ArcSwap::from_pointee(Limits::of_address(REQUESTS_PER_S)));
         let guards = [own, limits].map(|limits| Guard::new(limits, Instant::now()));
-        let socket = UdpSocket::of_players(tokio::net::UdpSocket::from_std(socket)?)?;
+        let socket = players_socket(tokio::net::UdpSocket::from_std(socket)?)?;
         Ok(Self { socket, guards, metrics })
     }
 

@@ -6,6 +6,7 @@ use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, UdpSocket};
 use std::time::Duration;
 
+use muster_transport::set_buffers;
 use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
 
 #[cfg(target_os = "linux")]
@@ -85,9 +86,7 @@ fn open_udp(address: SocketAddr) -> io::Result<UdpSocket> {
     }
     let socket = new_socket(address, Type::DGRAM, Protocol::UDP)?;
     system::set_reuse_port(&socket)?;
-    // Less than asked for is no reason not to run.
-    let _ = socket.set_recv_buffer_size(UDP_BUFFER_BYTES);
-    let _ = socket.set_send_buffer_size(UDP_BUFFER_BYTES);
+    set_buffers(&socket, UDP_BUFFER_BYTES);
     socket.bind(&address.into())?;
     Ok(socket.into())
 }

@@ -23,6 +23,6 @@ mod worker;
 mod workers;
 
 pub(crate) use admission::source_network;
-pub(crate) use port::{Batch, Packet, UdpSocket};
+pub(crate) use port::players_socket;
 pub(crate) use worker::WorkerSetup;
 pub(crate) use workers::UdpWorkers;

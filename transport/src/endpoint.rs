@@ -11,7 +11,9 @@ use ring::hmac;
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::task::JoinSet;
 
-use crate::profile::take_jumbo;
+use crate::buffers::set_buffers;
+use crate::mark::Marked;
+use crate::profile::{Profile, take_jumbo};
 
 /// Socket buffers asked for; the system may give less (`net.core.rmem_max`).
 const SOCKET_BUFFER_BYTES: usize = 8 * 1024 * 1024;
@@ -73,6 +75,11 @@ pub fn bind(address: SocketAddr, server: Option<quinn::ServerConfig>) -> io::Res
 /// # Errors
 /// As [`bind`].
 pub fn listen(address: SocketAddr, server: quinn::ServerConfig, secret: &[u8]) -> io::Result<Endpoint> {
+    open(address, Some(server), listener_config(secret, None))
+}
+
+/// Of a listener as [`listen`] makes it, whose ids bear the mark of `profile`, if there is one.
+pub(crate) fn listener_config(secret: &[u8], profile: Option<Profile>) -> EndpointConfig {
     let key = hmac::Key::new(hmac::HMAC_SHA256, secret);
     let connection_ids = hmac::sign(&key, b"muster connection ids");
     let connection_ids = connection_ids.as_ref().first_chunk::<8>().copied().unwrap_or_default();
@@ -80,9 +87,15 @@ pub fn listen(address: SocketAddr, server: quinn::ServerConfig, secret: &[u8]) -
     let reset = hmac::sign(&key, b"muster stateless reset");
     let mut config = EndpointConfig::new(Arc::new(hmac::Key::new(hmac::HMAC_SHA256, reset.as_ref())));
     // The ids of the process before have to be known as our own.
-    config.cid_generator(move || Box::new(HashedConnectionIdGenerator::from_key(connection_ids)));
+    config.cid_generator(move || {
+        let ids = HashedConnectionIdGenerator::from_key(connection_ids);
+        match profile {
+            None => Box::new(ids),
+            Some(profile) => Box::new(Marked::new(profile, ids)),
+        }
+    });
     take_jumbo(&mut config);
-    open(address, Some(server), config)
+    config
 }
 
 fn open(
@@ -90,35 +103,20 @@ fn open(
     server: Option<quinn::ServerConfig>,
     config: EndpointConfig,
 ) -> io::Result<Endpoint> {
-    let socket = new_socket(address)?;
-    if address.is_ipv6() {
-        socket.set_only_v6(false)?;
-    }
-    socket.bind(&address.into())?;
-    Endpoint::new(config, server, socket.into(), Arc::new(TokioRuntime))
+    Endpoint::new(config, server, udp_socket(address, false)?, Arc::new(TokioRuntime))
 }
 
-/// A UDP socket on `address` for who drives QUIC by themselves: with the same buffers, and not blocking. A v6 wildcard
-/// leaves v4 alone.
-///
-/// # Errors
-/// What the system says of the socket, such as an address family that this machine has not.
-pub fn udp_socket(address: SocketAddr) -> io::Result<std::net::UdpSocket> {
-    let socket = new_socket(address)?;
+/// A UDP socket on `address` that does not block, with large buffers. A v6 wildcard takes v4 too, unless it is to be
+/// `only_v6`.
+pub(crate) fn udp_socket(address: SocketAddr, only_v6: bool) -> io::Result<std::net::UdpSocket> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
+    set_buffers(&socket, SOCKET_BUFFER_BYTES);
+    socket.set_nonblocking(true)?;
     if address.is_ipv6() {
-        socket.set_only_v6(true)?;
+        socket.set_only_v6(only_v6)?;
     }
     socket.bind(&address.into())?;
     Ok(socket.into())
-}
-
-fn new_socket(address: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::DGRAM, Some(Protocol::UDP))?;
-    // Less than asked for is no reason not to run.
-    let _ = socket.set_recv_buffer_size(SOCKET_BUFFER_BYTES);
-    let _ = socket.set_send_buffer_size(SOCKET_BUFFER_BYTES);
-    socket.set_nonblocking(true)?;
-    Ok(socket)
 }
 
 /// Connects to the first of `addresses` (`host:port`) that answers as `server_name`; tried as [`dial_each`] does, `timeout`

@@ -6,6 +6,8 @@
 
 pub mod alpn;
 mod backoff;
+mod beside;
+mod buffers;
 mod congestion;
 mod endpoint;
 mod framed;
@@ -15,17 +17,25 @@ mod identity;
 mod join;
 mod mark;
 mod orchestrators;
+mod packer;
 mod peer;
 mod profile;
+mod quic;
 mod tls;
+mod udp;
 
 pub use backoff::Backoff;
+pub use beside::Beside;
+pub use buffers::set_buffers;
 pub use congestion::FixedWindow;
-pub use endpoint::{DialError, STAGGER, bind, dial, dial_address, dial_each, listen, udp_socket};
+pub use endpoint::{DialError, STAGGER, bind, dial, dial_address, dial_each, listen};
 pub use framed::{FrameIoError, FrameReader, FrameWriter};
 pub use identity::{Identity, IdentityError};
 pub use join::{JoinError, JoinToken, JoinTokenError, authority_fingerprint, join};
 pub use orchestrators::Orchestrators;
+pub use packer::{Packer, Unsent};
 pub use peer::{PeerIdentity, Role, RoleError, peer_identity, server_name};
-pub use profile::{Profile, take_jumbo};
+pub use profile::Profile;
+pub use quic::{Change, ConnectionId, Counts, Quic};
 pub use tls::{ClientCertificate, TlsError, client_config, provider, server_config};
+pub use udp::{Batch, Glued, Packet, Readiness, UdpSocket};

@@ -1,5 +1,6 @@
 //! Who a certificate speaks of: roles, and the DNS names that carry them.
 
+use std::any::Any;
 use std::fmt;
 use std::str::FromStr;
 
@@ -89,8 +90,12 @@ pub fn server_name(role: Role, id: &str) -> String {
 ///
 /// The TLS handshake has already checked that Muster's CA signed it.
 pub fn peer_identity(connection: &quinn::Connection) -> Option<PeerIdentity> {
-    let chain = connection.peer_identity()?.downcast::<Vec<CertificateDer<'static>>>().ok()?;
-    from_certificate(chain.first()?)
+    from_chain(connection.peer_identity()?)
+}
+
+/// By what a handshake knows of its peer.
+pub(crate) fn from_chain(chain: Box<dyn Any>) -> Option<PeerIdentity> {
+    from_certificate(chain.downcast::<Vec<CertificateDer<'static>>>().ok()?.first()?)
 }
 
 pub(crate) fn from_certificate(certificate: &CertificateDer<'_>) -> Option<PeerIdentity> {

@@ -21,8 +21,9 @@ pub enum Profile {
 
 /// A link without a sign of life for this long is down.
 const LINK_IDLE: Duration = Duration::from_secs(6);
-/// A tunnel without a sign of life for this long is down: players wait for whoever is behind it.
-const TUNNEL_IDLE: Duration = Duration::from_secs(2);
+/// A tunnel without a sign of life for this long is down: players wait for whoever is behind it. It is counted from the
+/// first packet that nobody answered, which is a keep-alive's time later, and both together are to be within 2 s.
+const TUNNEL_IDLE: Duration = Duration::from_millis(1_600);
 /// Keep-alives in that time. All but one may be lost before a connection is given up; and a peer that has been started
 /// again answers the next one with a reset, so that is how soon it is known.
 const KEEP_ALIVES: u32 = 6;
@@ -48,7 +49,7 @@ const ACK_EVERY: u32 = 20;
 const JUMBO_BYTES: u16 = 6_550;
 
 /// Takes packets as large as jumbo frames in. To be set at both ends of a tunnel.
-pub fn take_jumbo(config: &mut EndpointConfig) {
+pub(crate) fn take_jumbo(config: &mut EndpointConfig) {
     config.max_udp_payload_size(JUMBO_BYTES).expect("more than 1,200 and less than 65,527");
 }
 
@@ -65,23 +66,27 @@ impl Profile {
                 config.datagram_receive_buffer_size(None);
                 config.congestion_controller_factory(Arc::new(CubicConfig::default()));
             }
-            Self::TunnelDatagrams | Self::TunnelStreams => {
+            Self::TunnelStreams => {
                 config.max_concurrent_bidi_streams(VarInt::from_u32(TUNNEL_STREAMS));
                 config.stream_receive_window(VarInt::from_u32(STREAM_WINDOW));
                 config.receive_window(VarInt::from_u32(STREAMS_WINDOW));
-                config.datagram_send_buffer_size(DATAGRAM_SEND_BUFFER);
-                config.datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER));
+                config.datagram_receive_buffer_size(None);
             }
-        }
-        if self == Self::TunnelDatagrams {
-            config.congestion_controller_factory(Arc::new(FixedWindow::new(GAME_WINDOW_BYTES)));
-            let mut mtu = MtuDiscoveryConfig::default();
-            mtu.upper_bound(JUMBO_BYTES);
-            config.mtu_discovery_config(Some(mtu));
-            let mut acks = AckFrequencyConfig::default();
-            acks.ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY));
-            config.ack_frequency_config(Some(acks));
+            Self::TunnelDatagrams => set_datagrams(&mut config),
         }
         Arc::new(config)
     }
+}
+
+fn set_datagrams(config: &mut TransportConfig) {
+    config.max_concurrent_bidi_streams(VarInt::from_u32(0));
+    config.datagram_send_buffer_size(DATAGRAM_SEND_BUFFER);
+    config.datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER));
+    config.congestion_controller_factory(Arc::new(FixedWindow::new(GAME_WINDOW_BYTES)));
+    let mut mtu = MtuDiscoveryConfig::default();
+    mtu.upper_bound(JUMBO_BYTES);
+    config.mtu_discovery_config(Some(mtu));
+    let mut acks = AckFrequencyConfig::default();
+    acks.ack_eliciting_threshold(VarInt::from_u32(ACK_EVERY));
+    config.ack_frequency_config(Some(acks));
 }

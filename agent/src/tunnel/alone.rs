@@ -20,18 +20,18 @@ pub struct TunnelAlone(Tunnel);
 
 impl TunnelAlone {
     /// Takes edges in on `address`, as the node `identity` is of, for `servers` and their ports in the order of their
-    /// specification. Dropping it ends it.
+    /// specification. Dropping it ends it. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// [`TunnelBindError`]: the identity cannot be used, or the address cannot be had.
-    pub async fn start(
+    pub fn start(
         address: SocketAddr,
         identity: Identity,
         servers: impl IntoIterator<Item = (ServerId, Vec<RoutePort>)>,
     ) -> Result<Self, TunnelBindError> {
         let routes = Routes::default();
         servers.into_iter().for_each(|(server, ports)| routes.open(server, ports));
-        Tunnel::start(address, identity, Arc::new(routes)).await.map(Self)
+        Tunnel::start(address, &identity, Arc::new(routes)).map(Self)
     }
 
     /// Where it listens.

@@ -1,15 +1,14 @@
 //! One flow: a client of one server port, as the server sees it: one UDP socket with one address,
 //! whatever edge and whatever client address stand behind it at the moment.
 
-use std::cell::{Cell, Ref, RefCell};
-use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use muster_protocol::flow::FlowId;
 use muster_protocol::tunnel::OpenTarget;
-use quinn::Connection;
+use muster_transport::ConnectionId;
 
 use super::socket::FlowSocket;
+use crate::routes::Slot;
 
 /// A flow.
 pub(super) struct Flow {
@@ -17,49 +16,48 @@ pub(super) struct Flow {
     pub(super) target: OpenTarget,
     pub(super) socket: FlowSocket,
     /// The connection that last carried a packet of the flow from its client: answers go there.
-    edge: RefCell<Rc<Connection>>,
-    last_in: Cell<Instant>,
-    next_packet: Cell<u16>,
+    pub(super) edge: ConnectionId,
+    /// Whether it is among those whose sockets may have packets.
+    pub(super) is_ready: bool,
+    /// Where it stands among its server's flows.
+    pub(super) order: usize,
+    /// Number of the next packet that has to go in parts.
+    pub(super) next_packet: u16,
+    last_in: Instant,
+    // Its place among its server's flows is free when it is gone.
+    _slot: Slot,
 }
 
 impl Flow {
     /// A flow over `socket`, whose client has been heard over `edge`.
     pub(super) fn new(
-        id: FlowId,
-        target: OpenTarget,
+        (id, target): (FlowId, OpenTarget),
         socket: FlowSocket,
-        edge: Rc<Connection>,
+        slot: Slot,
+        edge: ConnectionId,
         now: Instant,
     ) -> Self {
-        let (edge, last_in) = (RefCell::new(edge), Cell::new(now));
-        Self { id, target, socket, edge, last_in, next_packet: Cell::new(0) }
-    }
-
-    /// A packet of its client came over `edge`.
-    pub(super) fn seen(&self, edge: &Rc<Connection>, now: Instant) {
-        self.last_in.set(now);
-        if !self.is_carried_by(edge) {
-            *self.edge.borrow_mut() = Rc::clone(edge);
+        Self {
+            id,
+            target,
+            socket,
+            edge,
+            is_ready: false,
+            order: 0,
+            next_packet: 0,
+            last_in: now,
+            _slot: slot,
         }
     }
 
-    /// Whether `edge` is where its client's packets come from.
-    pub(super) fn is_carried_by(&self, edge: &Rc<Connection>) -> bool {
-        Rc::ptr_eq(&self.edge.borrow(), edge)
-    }
-
-    /// Where its client's packets come from.
-    pub(super) fn edge(&self) -> Ref<'_, Connection> {
-        Ref::map(self.edge.borrow(), |edge| &**edge)
+    /// A packet of its client came over `edge`.
+    pub(super) fn seen(&mut self, edge: ConnectionId, now: Instant) {
+        self.last_in = now;
+        self.edge = edge;
     }
 
     /// For how long its client has not been heard.
     pub(super) fn silent_for(&self, now: Instant) -> Duration {
-        now.saturating_duration_since(self.last_in.get())
-    }
-
-    /// A number for the next packet that has to go in parts.
-    pub(super) fn number_split(&self) -> u16 {
-        self.next_packet.replace(self.next_packet.get().wrapping_add(1))
+        now.saturating_duration_since(self.last_in)
     }
 }

@@ -7,31 +7,34 @@ mod batch;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 
-use socket2::SockRef;
+use mio::net::UdpSocket;
+use mio::{Interest, Registry, Token};
 
 pub(super) use batch::Batch;
-use batch::Waited;
 
 /// Largest UDP payload there can be, in bytes.
 const MAX_UDP_BYTES: usize = 65_535;
 
 /// A socket that is connected to one port of one server.
-pub(super) struct FlowSocket(Waited);
+pub(super) struct FlowSocket(UdpSocket);
 
 impl FlowSocket {
-    /// A new one, to `address`. Must be called within the runtime that is to drive it.
-    pub(super) fn connect(address: SocketAddr) -> io::Result<Self> {
+    /// A new one, to `address`. `registry` tells by `token` when it may have packets.
+    pub(super) fn connect(registry: &Registry, token: Token, address: SocketAddr) -> io::Result<Self> {
         let any: IpAddr =
             if address.is_ipv4() { Ipv4Addr::UNSPECIFIED.into() } else { Ipv6Addr::UNSPECIFIED.into() };
-        let socket = std::net::UdpSocket::bind(SocketAddr::new(any, 0))?;
+        let mut socket = UdpSocket::bind(SocketAddr::new(any, 0))?;
         socket.connect(address)?;
-        socket.set_nonblocking(true)?;
-        batch::waited(socket).map(Self)
+        // Not for room to send as well: Linux tells of that after each packet that has left.
+        registry.register(&mut socket, token, Interest::READABLE)?;
+        Ok(Self(socket))
     }
 
-    /// Waits until there may be packets.
-    pub(super) async fn readable(&self) -> io::Result<()> {
-        batch::readable(&self.0).await
+    /// Is told of no more.
+    pub(super) fn close(mut self, registry: &Registry) {
+        if let Err(error) = registry.deregister(&mut self.0) {
+            tracing::debug!(%error, "a flow's socket that nobody waited on");
+        }
     }
 
     /// Receives what is there into `batch`; says whether there may be more.
@@ -40,7 +43,7 @@ impl FlowSocket {
     /// `WouldBlock` if nothing is there; otherwise what the system says.
     pub(super) fn receive(&self, batch: &mut Batch) -> io::Result<bool> {
         batch.clear();
-        let more = batch::try_io(&self.0, || {
+        let more = self.0.try_io(|| {
             batch.receive(&self.0)?;
             // A batch that is not full has emptied the socket: saying so here saves asking once more.
             if batch.is_full() { Ok(()) } else { Err(io::ErrorKind::WouldBlock.into()) }
@@ -53,12 +56,9 @@ impl FlowSocket {
 
     /// Gives a packet to the server; answers whether the system took it.
     pub(super) fn send(&self, payload: &[u8]) -> bool {
-        // Not tokio's try_send: it says WouldBlock of a new socket until the reactor has seen it writable,
-        // and a flow's first packet would be lost.
-        let socket = SockRef::from(&self.0);
-        match socket.send(payload) {
+        match self.0.send(payload) {
             // What is reported is an earlier packet's fate: nothing listened then. This one was not sent.
-            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => socket.send(payload).is_ok(),
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => self.0.send(payload).is_ok(),
             result => result.is_ok(),
         }
     }

@@ -14,7 +14,7 @@ use quinn::ConnectionId;
 use tokio::time::timeout;
 
 use crate::orchestrator::PATIENCE;
-use crate::tunnel::{Edge, open_stream};
+use crate::tunnel::open_stream;
 use crate::world::{TCP_PORT, World};
 
 /// Flows that are answered at once.
@@ -127,22 +127,24 @@ async fn a_download_and_packets_go_on_side_by_side() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn whatever_a_connection_announces_it_carries_both() {
+async fn a_connection_carries_what_it_announces_and_streams_if_it_announces_nothing() {
     let world = World::new().await;
-    let datagrams = world.config(Profile::TunnelDatagrams);
-    let streams = world.config(Profile::TunnelStreams);
+    let mut edge = world.edge().await;
+    edge.echo(FlowId(1), Some(world.open), b"a packet").await;
+    let opening = timeout(LOOK, edge.connection.open_bi()).await;
+    assert!(opening.is_err(), "a connection of packets has no streams");
+
     // The shortest id there may be, without a mark; and the longest.
     let picked = |id: &'static [u8]| {
-        let mut config = world.config(Profile::TunnelDatagrams);
+        let mut config = world.config(Profile::TunnelStreams);
         config.initial_dst_cid_provider(Arc::new(move || ConnectionId::new(id)));
         config
     };
-    let mut flows = (1..).map(FlowId);
-    for config in [datagrams, streams, picked(&[0; 8]), picked(&[0xff; 20])] {
-        let mut edge = Edge::new(world.tunnel(config).await);
-        edge.echo(flows.next().expect("endless"), Some(world.open), b"a packet").await;
+    for config in [world.config(Profile::TunnelStreams), picked(&[0; 8]), picked(&[0xff; 20])] {
+        let connection = world.tunnel(config).await;
+        assert_eq!(connection.max_datagram_size(), None, "a connection of streams has no packets");
         let server = world.open.server.to_string();
-        let (outcome, writer, reader) = open_stream(&edge.connection, &server, TCP_PORT).await;
+        let (outcome, writer, reader) = open_stream(&connection, &server, TCP_PORT).await;
         assert!(matches!(outcome, Outcome::Accepted(_)), "{outcome:?}");
         let mut send = writer.into_inner();
         send.write_all(b"a stream").await.expect("sends");

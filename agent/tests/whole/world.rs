@@ -50,7 +50,7 @@ impl World {
         ];
         let server = ServerId::new();
         let any = "127.0.0.1:0".parse().expect("an address");
-        let end = TunnelAlone::start(any, identity, [(server, ports)]).await.expect("binds");
+        let end = TunnelAlone::start(any, identity, [(server, ports)]).expect("binds");
         let tunnel = end.address();
         let mut running = JoinSet::new();
         running.spawn(end.run());

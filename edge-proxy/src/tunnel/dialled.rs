@@ -9,11 +9,14 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use muster_protocol::id::NodeId;
+use muster_transport::{Change, ConnectionId, Quic};
 use quinn_proto::{ClientConfig, ConnectError, ConnectionError};
 use tokio::sync::oneshot;
 
 use super::datagrams::{Condition, DatagramTunnel};
-use super::quic::{Change, ConnectionId, Quic};
+
+/// Close code of connections that are not needed.
+const CLOSE: u32 = 0;
 
 /// A connection that stands, for whoever asked for it. It ends when this is dropped.
 #[derive(Debug)]
@@ -74,10 +77,10 @@ impl DatagramTunnels {
         *tunnel = Some(place);
         let Some(tunnel) = self.tunnels.get_mut(place.0).and_then(Option::as_mut) else { return };
         if let Some(before) = tunnel.connection() {
-            self.quic.close(now, before, "another carries the tunnel");
+            self.quic.close(now, before, CLOSE, "another carries the tunnel");
             self.dialled.remove(&before);
         }
-        tunnel.up(&mut self.quic, id);
+        tunnel.up(id);
     }
 
     /// The tunnel to `node`, if there is one, whether it stands or not.
@@ -106,7 +109,7 @@ impl DatagramTunnels {
         for place in &mut self.tunnels {
             let Some(tunnel) = place.take_if(|tunnel| !keep(&tunnel.node())) else { continue };
             if let Some(id) = tunnel.connection() {
-                self.quic.close(now, id, "no route leads here");
+                self.quic.close(now, id, CLOSE, "no route leads here");
                 self.dialled.remove(&id);
             }
         }
@@ -158,7 +161,7 @@ impl DatagramTunnels {
         if caller.send(Ok(Reached { id, over: told })).is_ok() {
             self.dialled.insert(id, Dialled::Stands { over, tunnel: None });
         } else {
-            self.quic.close(now, id, "another was quicker");
+            self.quic.close(now, id, CLOSE, "another was quicker");
         }
     }
 
@@ -171,7 +174,7 @@ impl DatagramTunnels {
                 Dialled::Stands { over, tunnel } => (!over.is_closed(), *tunnel),
             };
             if !held {
-                quic.close(now, *id, "not needed");
+                quic.close(now, *id, CLOSE, "not needed");
                 if let Some(tunnel) = tunnel.and_then(|place| tunnels[place.0].as_mut())
                     && tunnel.connection() == Some(*id)
                 {
@@ -196,7 +199,7 @@ impl DatagramTunnels {
     /// Ends all connections, and says so to the agents.
     pub(crate) fn end(&mut self, now: Instant) {
         for id in self.dialled.drain().map(|(id, _)| id) {
-            self.quic.close(now, id, "edge is shutting down");
+            self.quic.close(now, id, CLOSE, "edge is shutting down");
         }
         self.quic.flush(now);
         self.quic.abandon();

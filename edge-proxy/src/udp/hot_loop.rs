@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use muster_protocol::preface::{Answer, encode_answer};
+use muster_transport::{Batch, Packet, UdpSocket};
 
 use super::forward::{Arrival, Forwarder, Reply, Verdict};
 use super::kept_file::KeptFile;
 use super::outgoing::{Outgoing, ToClient};
-use super::port::{Batch, Packet, UdpSocket};
 use crate::clock::Now;
 use crate::drops::DropReason;
 use crate::latency::{Latest, Pace};
@@ -164,7 +164,8 @@ impl HotLoop {
         metrics.to_server(passed);
         if passed.packets > 0 && self.measured.is_none() && self.pace_in.is_due(now.instant) {
             let (began, appended) = (now.instant, Instant::now());
-            self.measured = Some(Measured { began, appended, tunnel: port.tunnel, count: tunnel.appended() });
+            self.measured =
+                Some(Measured { began, appended, tunnel: port.tunnel, count: tunnel.appended(quic) });
         }
         Ok(more)
     }

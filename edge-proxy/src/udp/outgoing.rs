@@ -7,6 +7,7 @@ use std::net::{IpAddr, SocketAddr};
 use bytes::Bytes;
 
 use super::hot_loop::Port;
+use super::port::send_many;
 use crate::drops::DropReason;
 use crate::metrics::{Metrics, Passed};
 use crate::sockets::ManySender;
@@ -64,7 +65,7 @@ fn send_waiting(sender: &mut ManySender, port: &mut Port, metrics: &Metrics) {
         let local_ip = first.local_ip;
         let alike = rest.iter().take_while(|packet| packet.local_ip == local_ip);
         let alike = alike.map(|packet| (packet.client, &packet.payload[..]));
-        let done = match port.socket.send_many(sender, local_ip, alike) {
+        let done = match send_many(&port.socket, sender, local_ip, alike) {
             Ok(sent) => {
                 rest[..sent].iter().for_each(|packet| passed.note(packet.payload.len()));
                 sent

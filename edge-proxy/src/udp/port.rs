@@ -1,241 +1,31 @@
-//! A UDP socket: batches in, packets out. No decisions.
-//!
-//! Whoever waits for packets does so by a runtime or by a loop of its own: [`Readiness`] is what both have in common.
+//! What a players' port needs of its UDP socket beyond what QUIC does.
 
-use std::io::{self, IoSliceMut};
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 
-use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
-use socket2::SockRef;
-use tokio::io::Interest;
+use muster_transport::{Readiness, UdpSocket};
 
 use crate::sockets::{ManySender, allow_fragmentation};
 
-/// Room per receive: the largest UDP payload, or as many smaller ones as the kernel glues together.
-const RECEIVE_BYTES: usize = 65_535;
-
-/// A socket whose owner is told when it has become readable or writable.
-pub(crate) trait Readiness {
-    /// The socket itself, for batches.
-    fn socket(&self) -> UdpSockRef<'_>;
-    /// The socket itself, for everything else.
-    fn plain(&self) -> SockRef<'_>;
-    /// Receives by `io`, so that the owner is told again after a `WouldBlock`.
-    fn receive_by<R>(&self, io: impl FnMut() -> io::Result<R>) -> io::Result<R>;
-    /// Sends by `io`, likewise.
-    fn send_by<R>(&self, io: impl FnMut() -> io::Result<R>) -> io::Result<R>;
+/// A players' port over `io`: packets that are larger than the path are fragmented, as game servers' own sockets do it.
+///
+/// # Errors
+/// What the system says of the socket.
+pub(crate) fn players_socket<S: Readiness>(io: S) -> io::Result<UdpSocket<S>> {
+    let socket = UdpSocket::new(io)?;
+    allow_fragmentation(&socket.io.plain())?;
+    Ok(socket)
 }
 
-impl Readiness for tokio::net::UdpSocket {
-    fn socket(&self) -> UdpSockRef<'_> {
-        self.into()
-    }
-
-    fn plain(&self) -> SockRef<'_> {
-        self.into()
-    }
-
-    fn receive_by<R>(&self, io: impl FnMut() -> io::Result<R>) -> io::Result<R> {
-        self.try_io(Interest::READABLE, io)
-    }
-
-    fn send_by<R>(&self, io: impl FnMut() -> io::Result<R>) -> io::Result<R> {
-        self.try_io(Interest::WRITABLE, io)
-    }
-}
-
-impl Readiness for mio::net::UdpSocket {
-    fn socket(&self) -> UdpSockRef<'_> {
-        self.into()
-    }
-
-    fn plain(&self) -> SockRef<'_> {
-        self.into()
-    }
-
-    fn receive_by<R>(&self, io: impl FnMut() -> io::Result<R>) -> io::Result<R> {
-        self.try_io(io)
-    }
-
-    fn send_by<R>(&self, io: impl FnMut() -> io::Result<R>) -> io::Result<R> {
-        self.try_io(io)
-    }
-}
-
-/// A socket that receives many packets per system call and answers from the address it was spoken to on.
-pub(crate) struct UdpSocket<S> {
-    /// What its owner waits on.
-    pub(crate) io: S,
-    state: UdpSocketState,
-}
-
-/// Room for one receive on any socket of a worker, and what the last one brought.
-pub(crate) struct Batch {
-    storage: Vec<u8>,
-    metas: [RecvMeta; BATCH_SIZE],
-    filled: usize,
-}
-
-/// Packets that the system has glued together: all of one sender, and of one length but for the last.
-#[derive(Debug)]
-pub(crate) struct Glued<'a> {
-    /// Who sent them.
-    pub(crate) from: SocketAddr,
-    /// Our address they were sent to.
-    pub(crate) local_ip: Option<IpAddr>,
-    /// What the path said of its load.
-    pub(crate) ecn: Option<EcnCodepoint>,
-    /// Bytes of each but the last; at least 1.
-    pub(crate) stride: usize,
-    /// Their payloads, one behind the other.
-    pub(crate) bytes: &'a [u8],
-}
-
-/// One packet of a batch.
-#[derive(Debug)]
-pub(crate) struct Packet<'a> {
-    /// Who sent it.
-    pub(crate) client: SocketAddr,
-    /// Our address it was sent to.
-    pub(crate) local_ip: Option<IpAddr>,
-    /// Its payload.
-    pub(crate) payload: &'a [u8],
-}
-
-impl<S: Readiness> UdpSocket<S> {
-    /// A players' port: packets that are larger than the path are fragmented, as game servers' own sockets do it.
-    ///
-    /// # Errors
-    /// What the system says of the socket.
-    pub(crate) fn of_players(io: S) -> io::Result<Self> {
-        let socket = Self::of_quic(io)?;
-        allow_fragmentation(&socket.io.plain())?;
-        Ok(socket)
-    }
-
-    /// For QUIC, which finds out what fits the path and is never fragmented.
-    ///
-    /// # Errors
-    /// What the system says of the socket.
-    pub(crate) fn of_quic(io: S) -> io::Result<Self> {
-        let state = UdpSocketState::new(io.socket())?;
-        Ok(Self { io, state })
-    }
-
-    /// Where it listens.
-    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
-        let address = self.io.plain().local_addr()?;
-        address.as_socket().ok_or_else(|| io::ErrorKind::Unsupported.into())
-    }
-
-    /// The same socket once more, for another process.
-    pub(crate) fn another(&self) -> io::Result<std::net::UdpSocket> {
-        Ok(self.io.plain().try_clone()?.into())
-    }
-
-    /// Whether the system may fragment what is sent.
-    pub(crate) fn may_fragment(&self) -> bool {
-        self.state.may_fragment()
-    }
-
-    /// Packets that one send may have glued together.
-    pub(crate) fn most_segments(&self) -> usize {
-        self.state.max_gso_segments()
-    }
-
-    /// Receives what is there into `batch`; says whether there may be more.
-    ///
-    /// # Errors
-    /// `WouldBlock` if nothing is there; otherwise what the system says.
-    pub(crate) fn receive(&self, batch: &mut Batch) -> io::Result<bool> {
-        batch.filled = 0;
-        let mut rooms = batch.storage.chunks_exact_mut(RECEIVE_BYTES);
-        let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
-            std::array::from_fn(|_| IoSliceMut::new(rooms.next().expect("storage is BATCH_SIZE rooms long")));
-        let more = self.io.receive_by(|| {
-            batch.filled = self.state.recv(self.io.socket(), &mut slices, &mut batch.metas)?;
-            // A batch that is not full has emptied the socket: saying so here saves asking once more.
-            if batch.filled < BATCH_SIZE { Err(io::ErrorKind::WouldBlock.into()) } else { Ok(()) }
-        });
-        match more {
-            Err(_) if batch.filled > 0 => Ok(false),
-            more => more.map(|()| true),
-        }
-    }
-
-    /// Sends one packet, from `local_ip` if it is known.
-    ///
-    /// # Errors
-    /// What the system says; `WouldBlock` if its buffer is full.
-    pub(crate) fn send(
-        &self,
-        client: SocketAddr,
-        local_ip: Option<IpAddr>,
-        payload: &[u8],
-    ) -> io::Result<()> {
-        self.transmit(&Transmit {
-            destination: client,
-            ecn: None,
-            contents: payload,
-            segment_size: None,
-            src_ip: local_ip,
-        })
-    }
-
-    /// Sends the first of `packets` by one system call, from `local_ip` if it is known; says how many.
-    ///
-    /// # Errors
-    /// What the system says of the first. None was sent.
-    pub(crate) fn send_many<'a>(
-        &self,
-        sender: &mut ManySender,
-        local_ip: Option<IpAddr>,
-        packets: impl IntoIterator<Item = (SocketAddr, &'a [u8])> + Clone,
-    ) -> io::Result<usize> {
-        self.io.send_by(|| sender.send(&self.io.plain(), local_ip, packets.clone()))
-    }
-
-    /// Sends what QUIC has to send.
-    ///
-    /// # Errors
-    /// What the system says; `WouldBlock` if its buffer is full.
-    pub(crate) fn transmit(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        self.io.send_by(|| self.state.try_send(self.io.socket(), transmit))
-    }
-}
-
-impl Batch {
-    /// Room for the largest batch: 2 MiB where the system gives 32 packets at once.
-    pub(crate) fn new() -> Self {
-        Self {
-            storage: vec![0; BATCH_SIZE * RECEIVE_BYTES],
-            metas: [RecvMeta::default(); BATCH_SIZE],
-            filled: 0,
-        }
-    }
-
-    /// What the last receive brought, as the system gave it.
-    pub(crate) fn glued(&self) -> impl Iterator<Item = Glued<'_>> {
-        let rooms = self.storage.chunks_exact(RECEIVE_BYTES);
-        self.metas[..self.filled].iter().zip(rooms).map(|(meta, room)| Glued {
-            from: meta.addr,
-            local_ip: meta.dst_ip,
-            ecn: meta.ecn,
-            // An empty packet has stride 0, and is a packet all the same.
-            stride: meta.stride.max(1),
-            bytes: &room[..meta.len],
-        })
-    }
-
-    /// What the last receive brought, packet by packet.
-    pub(crate) fn packets(&self) -> impl Iterator<Item = Packet<'_>> {
-        self.glued().flat_map(|Glued { from, local_ip, stride, bytes, .. }| {
-            let count = bytes.len().div_ceil(stride).max(1);
-            (0..count).map(move |index| Packet {
-                client: from,
-                local_ip,
-                payload: &bytes[index * stride..bytes.len().min((index + 1) * stride)],
-            })
-        })
-    }
+/// Sends the first of `packets` by one system call, from `local_ip` if it is known; says how many.
+///
+/// # Errors
+/// What the system says of the first. None was sent.
+pub(crate) fn send_many<'a, S: Readiness>(
+    socket: &UdpSocket<S>,
+    sender: &mut ManySender,
+    local_ip: Option<IpAddr>,
+    packets: impl IntoIterator<Item = (SocketAddr, &'a [u8])> + Clone,
+) -> io::Result<usize> {
+    socket.io.send_by(|| sender.send(&socket.io.plain(), local_ip, packets.clone()))
 }

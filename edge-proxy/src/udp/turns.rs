@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use mio::{Events, Interest, Poll, Token, Waker};
+use muster_transport::Quic;
 use tokio::sync::mpsc;
 use tracing::{error, warn};
 
@@ -17,7 +18,7 @@ use super::forward::Forwarder;
 use super::hot_loop::{HotLoop, Port};
 use super::kept::KeptFlows;
 use super::kept_file::KeptFile;
-use super::port::UdpSocket;
+use super::port::players_socket;
 use super::worker::{COMMANDS, Command, Frozen, WorkerSetup};
 use crate::clock::Now;
 use crate::drops::DropReason;
@@ -26,7 +27,7 @@ use crate::limits::Guard;
 use crate::routes::Route;
 use crate::sockets::pin_to_core;
 use crate::traffic::{Counters, Tunnels};
-use crate::tunnel::{DatagramTunnels, Quic};
+use crate::tunnel::DatagramTunnels;
 
 /// Sockets that one wait tells of; the others are told of by the next.
 const EVENTS: usize = 1_024;
@@ -74,7 +75,7 @@ pub(super) struct Prepared {
 pub(super) fn prepare(setup: WorkerSetup, inbox: mpsc::Receiver<Command>) -> io::Result<(Prepared, Waker)> {
     let poll = Poll::new()?;
     let waker = Waker::new(poll.registry(), WOKEN)?;
-    let quic = Quic::new(poll.registry(), FIRST_TUNNEL)?;
+    let quic = Quic::dialling(poll.registry(), FIRST_TUNNEL)?;
     Ok((Prepared { poll, quic, inbox, setup }, waker))
 }
 
@@ -262,7 +263,7 @@ impl Turns {
             error!(port = number, node = %route.node, "no tunnel is kept to the route's node");
             return;
         };
-        let socket = UdpSocket::of_players(mio::net::UdpSocket::from_std(socket)).and_then(|mut socket| {
+        let socket = players_socket(mio::net::UdpSocket::from_std(socket)).and_then(|mut socket| {
             let token = Token(usize::from(number));
             self.poll.registry().register(&mut socket.io, token, Interest::READABLE)?;
             Ok(socket)

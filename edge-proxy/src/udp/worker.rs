@@ -14,7 +14,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use mio::Waker;
 use muster_protocol::id::NodeId;
-use muster_transport::DialError;
+use muster_transport::{ConnectionId, DialError};
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info};
 
@@ -26,7 +26,7 @@ use crate::metrics::{Metrics, Standing};
 use crate::routes::Route;
 use crate::traffic::{Counters, Traffic};
 use crate::trust::Trust;
-use crate::tunnel::{Agents, Caller, Connect, ConnectionId, DIAL_TIMEOUT, Dialer, Reached};
+use crate::tunnel::{Agents, Caller, Connect, DIAL_TIMEOUT, Dialer, Reached};
 
 /// Commands that wait; their sender waits when there are more.
 pub(super) const COMMANDS: usize = 1_024;

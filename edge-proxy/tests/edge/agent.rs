@@ -53,15 +53,16 @@ pub(crate) struct Agent {
 impl Agent {
     pub(crate) fn start(authority: &Authority, node: NodeId, address: SocketAddr) -> Self {
         let identity = authority.issue(Role::Agent, &node.to_string(), &[]);
-        let config =
-            server_config(&identity, &[alpn::TUNNEL], ClientCertificate::Required, Profile::TunnelDatagrams)
-                .unwrap();
+        let config = |profile| {
+            server_config(&identity, &[alpn::TUNNEL], ClientCertificate::Required, profile).unwrap()
+        };
+        let datagrams = Arc::new(config(Profile::TunnelDatagrams));
         // Another secret each time: what it was before is not known as its own.
-        let endpoint = listen(address, config, &rand::random::<[u8; 32]>()).unwrap();
+        let endpoint = listen(address, config(Profile::TunnelStreams), &rand::random::<[u8; 32]>()).unwrap();
         let address = endpoint.local_addr().unwrap();
         let state = Arc::new(Mutex::new(State::default()));
         let (sender, streams) = mpsc::channel(64);
-        tokio::spawn(accept(endpoint.clone(), state.clone(), sender));
+        tokio::spawn(accept(endpoint.clone(), datagrams, state.clone(), sender));
         Self { node, address, endpoint, state, streams }
     }
 
@@ -145,12 +146,24 @@ impl Stream {
     }
 }
 
-async fn accept(endpoint: quinn::Endpoint, state: Arc<Mutex<State>>, streams: mpsc::Sender<AskedStream>) {
+async fn accept(
+    endpoint: quinn::Endpoint,
+    datagrams: Arc<quinn::ServerConfig>,
+    state: Arc<Mutex<State>>,
+    streams: mpsc::Sender<AskedStream>,
+) {
     while let Some(incoming) = endpoint.accept().await {
-        let Ok(connection) = incoming.await else { continue };
+        let is_of_datagrams = Profile::announced(&incoming.orig_dst_cid()) == Profile::TunnelDatagrams;
+        let accepted =
+            if is_of_datagrams { incoming.accept_with(datagrams.clone()) } else { incoming.accept() };
+        let Ok(accepted) = accepted else { continue };
+        let Ok(connection) = accepted.await else { continue };
         assert_eq!(peer_identity(&connection).unwrap().role, Role::Edge);
-        tokio::spawn(serve_datagrams(connection.clone(), state.clone()));
-        tokio::spawn(serve_streams(connection, streams.clone()));
+        if is_of_datagrams {
+            tokio::spawn(serve_datagrams(connection, state.clone()));
+        } else {
+            tokio::spawn(serve_streams(connection, streams.clone()));
+        }
     }
 }
 

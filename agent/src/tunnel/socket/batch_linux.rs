@@ -2,37 +2,12 @@
 
 use std::array;
 use std::io::{self, IoSliceMut};
-use std::net::UdpSocket;
 use std::os::fd::AsRawFd;
 
+use mio::net::UdpSocket;
 use nix::sys::socket::{MsgFlags, MultiHeaders, SockaddrStorage, recvmmsg};
-use tokio::io::Interest;
-use tokio::io::unix::AsyncFd;
 
 use super::MAX_UDP_BYTES;
-
-/// A socket of which only packets are waited for. A whole UDP socket of tokio's is told of room to send as well, which
-/// Linux does after each packet that has left.
-pub(in crate::tunnel) type Waited = AsyncFd<UdpSocket>;
-
-/// `socket`, to be waited on by this runtime.
-#[expect(
-    deprecated,
-    reason = "what replaces it is unsafe, for types that give up their descriptor; this one does not"
-)]
-pub(super) fn waited(socket: UdpSocket) -> io::Result<Waited> {
-    AsyncFd::with_interest(socket, Interest::READABLE)
-}
-
-/// Waits until there may be packets.
-pub(super) async fn readable(socket: &Waited) -> io::Result<()> {
-    socket.readable().await.map(drop)
-}
-
-/// Does `io`, and waits again if it says that it would block.
-pub(super) fn try_io<R>(socket: &Waited, mut io: impl FnMut() -> io::Result<R>) -> io::Result<R> {
-    socket.try_io(Interest::READABLE, |_| io())
-}
 
 /// Packets taken off one socket before others have their turn.
 const PACKETS: usize = 16;
@@ -63,7 +38,7 @@ impl Batch {
     }
 
     /// Takes what `socket` has, as much as there is room for.
-    pub(super) fn receive(&mut self, socket: &Waited) -> io::Result<()> {
+    pub(super) fn receive(&mut self, socket: &UdpSocket) -> io::Result<()> {
         let mut rooms = self.storage.chunks_exact_mut(MAX_UDP_BYTES);
         let mut slices: [[IoSliceMut<'_>; 1]; PACKETS] =
             array::from_fn(|_| [IoSliceMut::new(rooms.next().expect("storage is PACKETS rooms long"))]);

@@ -29,6 +29,6 @@ pub(super) async fn run(plan: TunnelPlan) -> anyhow::Result<()> {
     let identity = Identity::load(&plan.identity)?.context("the stand-in's identity is not there")?;
     let port = RoutePort { protocol: PortProtocol::Udp, address: SocketAddr::V4(plan.game) };
     let servers = plan.servers.into_iter().map(|server| (server, vec![port]));
-    TunnelAlone::start(SocketAddr::V4(plan.listen), identity, servers).await?.run().await;
+    TunnelAlone::start(SocketAddr::V4(plan.listen), identity, servers)?.run().await;
     anyhow::bail!("the tunnel's end has ended")
 }

@@ -1,56 +1,71 @@
-//! QUIC under the worker's own loop: quinn's state machines (quinn-proto) over sockets of ours.
+//! QUIC under a thread's own loop: quinn's state machines (quinn-proto) over sockets of ours.
 //!
 //! quinn's own driver gives every connection a task, a lock and a timer, and every datagram a wake-up. Here one thread
 //! does all of it in turns: [`Quic::receive`] what has come, take and give datagrams, [`Quic::flush`] what is to leave. So
-//! whatever was given in a turn shares packets and system calls. It knows connections, and neither agents nor flows.
+//! whatever was given in a turn shares packets and system calls. It knows connections, and neither agents nor flows. The edge dials
+//! by it, the agent listens by it.
+
+mod held;
 
 use std::collections::VecDeque;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use bytes::{Bytes, BytesMut};
 use mio::{Interest, Registry, Token};
-use muster_transport::{take_jumbo, udp_socket};
 use quinn_proto::{
     ClientConfig, ConnectError, Connection, ConnectionError, ConnectionHandle, ConnectionStats,
-    DatagramEvent, Endpoint, EndpointConfig, EndpointEvent, Event, SendDatagramError, Transmit, VarInt,
+    DatagramEvent, Endpoint, EndpointConfig, EndpointEvent, Event, Incoming, SendDatagramError, ServerConfig,
 };
 
+use crate::beside::{Beside, Hand};
+use crate::endpoint::{listener_config, udp_socket};
+use crate::mark::bears_mark_of;
+use crate::peer::{PeerIdentity, from_chain};
+use crate::profile::{Profile, take_jumbo};
 use crate::udp::{Batch, UdpSocket};
+pub use held::Counts;
+use held::{Held, on_wire};
 
-/// Bytes that one system call sends at most, however many QUIC packets they are: what an IPv4 packet may hold.
-const MOST_BYTES: usize = 65_507;
+type Socket = UdpSocket<mio::net::UdpSocket>;
 
-/// Room in a connection's buffer below which what waits there is sent before the turn is over: a turn may bring more than
-/// the buffer holds, and what makes room for newer is lost.
-const SPARE_BYTES: usize = 256 * 1024;
+/// Connections that others have dialled, at most. More are refused.
+const MOST_DIALLED_IN: usize = 8_192;
+/// Of these, whose handshake is under way, at most. More are refused.
+const MOST_HALF_OPEN: usize = 512;
+/// Handshakes under way from which on who dials has to show that it is at the address that it names, as QUIC's RETRY asks.
+const TRUSTING: usize = 64;
 
 /// One connection. Its number is never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub(crate) struct ConnectionId {
+pub struct ConnectionId {
     handle: ConnectionHandle,
     number: u64,
 }
 
 /// What became of a connection.
 #[derive(Debug)]
-pub(crate) enum Change {
+pub enum Change {
     /// It stands.
     Connected(ConnectionId),
     /// It does not, or no longer.
     Lost(ConnectionId, ConnectionError),
 }
 
-/// Connections that this process has dialled, and their sockets.
-pub(crate) struct Quic {
+/// Connections that this process has dialled, or others to it, and their sockets.
+pub struct Quic {
     endpoint: Endpoint,
-    // One for each address family of this machine.
-    sockets: Vec<UdpSocket<mio::net::UdpSocket>>,
+    // Of who dials, one for each address family of this machine; of who listens, that one.
+    sockets: Vec<Socket>,
+    // Where packets of connections go that are not this loop's.
+    hand: Option<Hand>,
     // By handle.
     held: Vec<Option<Held>>,
     next_number: u64,
+    // Dialled by others, whose handshake is under way.
+    half_open: usize,
     // Those with something to send or to tell; each is in here once.
     touched: Vec<ConnectionHandle>,
     // Those that datagrams have come on.
@@ -61,28 +76,16 @@ pub(crate) struct Quic {
     packet: Vec<u8>,
 }
 
-struct Held {
-    id: ConnectionId,
-    connection: Connection,
-    // Which socket it sends from.
-    socket: usize,
-    touched: bool,
-    brought: bool,
-    deadline: Option<Instant>,
-    // What the system did not take yet.
-    unsent: Option<(Transmit, Vec<u8>)>,
-}
-
 impl Quic {
-    /// No connections yet. Its sockets are `registry`'s under `first` and the token after it.
+    /// For who dials. Its sockets are `registry`'s under `first` and the token after it.
     ///
     /// # Errors
     /// What the system says if there is no socket of any family.
-    pub(crate) fn new(registry: &Registry, first: Token) -> io::Result<Self> {
+    pub fn dialling(registry: &Registry, first: Token) -> io::Result<Self> {
         let families = [IpAddr::V4(Ipv4Addr::UNSPECIFIED), IpAddr::V6(Ipv6Addr::UNSPECIFIED)];
         let (mut sockets, mut error) = (Vec::new(), None);
         for any in families {
-            match open(any) {
+            match udp_socket(SocketAddr::new(any, 0), true).and_then(over) {
                 Ok(socket) => sockets.push(socket),
                 Err(failed) => error = Some(failed),
             }
@@ -90,19 +93,52 @@ impl Quic {
         if let (true, Some(error)) = (sockets.is_empty(), error) {
             return Err(error);
         }
+        let mut config = EndpointConfig::default();
+        take_jumbo(&mut config);
+        Self::new(registry, first, sockets, config, None)
+    }
+
+    /// For who listens on `address` and takes in those that announce datagrams, as `server` says. Its socket is
+    /// `registry`'s under `token`. Connections that announce anything else are had by [`Beside`]. Who was connected to the
+    /// process before is told so; see [`listen`](crate::listen()) for that, and for `secret`.
+    ///
+    /// # Errors
+    /// What the system says of the socket, such as an address in use.
+    pub fn listening(
+        registry: &Registry,
+        token: Token,
+        address: SocketAddr,
+        server: ServerConfig,
+        secret: &[u8],
+    ) -> io::Result<(Self, Beside)> {
+        let socket = over(udp_socket(address, false)?)?;
+        let config = |profile| listener_config(secret, Some(profile));
+        let (beside, hand) = Beside::new(socket.another()?, config(Profile::TunnelStreams))?;
+        let datagrams = config(Profile::TunnelDatagrams);
+        let mut quic = Self::new(registry, token, vec![socket], datagrams, Some(Arc::new(server)))?;
+        quic.hand = Some(hand);
+        Ok((quic, beside))
+    }
+
+    fn new(
+        registry: &Registry,
+        first: Token,
+        mut sockets: Vec<Socket>,
+        config: EndpointConfig,
+        server: Option<Arc<ServerConfig>>,
+    ) -> io::Result<Self> {
         for (index, socket) in sockets.iter_mut().enumerate() {
             let token = Token(first.0 + index);
             registry.register(&mut socket.io, token, Interest::READABLE)?;
         }
         let may_discover_mtu = sockets.iter().all(|socket| !socket.may_fragment());
-        let mut config = EndpointConfig::default();
-        take_jumbo(&mut config);
-        let endpoint = Endpoint::new(Arc::new(config), None, may_discover_mtu, None);
         Ok(Self {
-            endpoint,
+            endpoint: Endpoint::new(Arc::new(config), server, may_discover_mtu, None),
             sockets,
+            hand: None,
             held: Vec::new(),
             next_number: 0,
+            half_open: 0,
             touched: Vec::new(),
             brought: VecDeque::new(),
             changes: Vec::new(),
@@ -112,7 +148,7 @@ impl Quic {
     }
 
     /// Sockets there are.
-    pub(crate) fn sockets(&self) -> usize {
+    pub fn sockets(&self) -> usize {
         self.sockets.len()
     }
 
@@ -120,43 +156,73 @@ impl Quic {
     ///
     /// # Errors
     /// It cannot be dialled at all, for one because this machine has no address of its family.
-    pub(crate) fn connect(
+    pub fn connect(
         &mut self,
         now: Instant,
         config: ClientConfig,
         address: SocketAddr,
         name: &str,
     ) -> Result<ConnectionId, ConnectError> {
-        let of_family = |socket: &UdpSocket<_>| {
-            socket.local_addr().is_ok_and(|local| local.is_ipv4() == address.is_ipv4())
-        };
+        let of_family =
+            |socket: &Socket| socket.local_addr().is_ok_and(|local| local.is_ipv4() == address.is_ipv4());
         let socket =
             self.sockets.iter().position(of_family).ok_or(ConnectError::InvalidRemoteAddress(address))?;
         let (handle, connection) = self.endpoint.connect(now, config, address, name)?;
+        Ok(self.hold(now, handle, connection, socket))
+    }
+
+    fn hold(
+        &mut self,
+        now: Instant,
+        handle: ConnectionHandle,
+        connection: Connection,
+        socket: usize,
+    ) -> ConnectionId {
         self.next_number += 1;
         let id = ConnectionId { handle, number: self.next_number };
         if self.held.len() <= handle.0 {
             self.held.resize_with(handle.0 + 1, || None);
         }
-        let (touched, brought, deadline, unsent) = (false, false, None, None);
-        self.held[handle.0] = Some(Held { id, connection, socket, touched, brought, deadline, unsent });
+        let held = Held::new(id, connection, socket, now);
+        self.half_open += usize::from(held.is_half_open);
+        self.held[handle.0] = Some(held);
         self.touch(handle);
-        Ok(id)
+        id
+    }
+
+    /// Who is at the other end of `id`, by the certificate it has shown.
+    pub fn peer(&self, id: ConnectionId) -> Option<PeerIdentity> {
+        from_chain(self.get(id)?.connection.crypto_session().peer_identity()?)
+    }
+
+    /// Where the other end of `id` is.
+    pub fn remote_address(&self, id: ConnectionId) -> Option<SocketAddr> {
+        Some(self.get(id)?.connection.remote_address())
+    }
+
+    /// What `id` has counted.
+    pub fn counts(&mut self, id: ConnectionId) -> Option<Counts> {
+        self.get_mut(id).map(Held::counts)
+    }
+
+    /// How many datagrams were given to `id`.
+    pub fn given(&self, id: ConnectionId) -> Option<u64> {
+        self.get(id).map(|held| held.given)
+    }
+
+    /// Whether the first `count` of them have left, whatever came behind them. Of a connection that is gone, all have.
+    pub fn has_sent(&mut self, id: ConnectionId, count: u64) -> bool {
+        self.get_mut(id).is_none_or(|held| held.has_sent(count))
     }
 
     /// The connection `id`, to look at; `None` if it is gone.
-    pub(crate) fn stats(&self, id: ConnectionId) -> Option<ConnectionStats> {
+    pub fn stats(&self, id: ConnectionId) -> Option<ConnectionStats> {
         self.get(id).map(|held| held.connection.stats())
     }
 
     /// Largest datagram that `id` carries, in bytes.
-    pub(crate) fn most_bytes(&mut self, id: ConnectionId) -> Option<usize> {
+    pub fn most_bytes(&mut self, id: ConnectionId) -> Option<usize> {
         self.get_mut(id)?.connection.datagrams().max_size()
-    }
-
-    /// Room for datagrams to be sent on `id`, in bytes; `None` if it is gone.
-    pub(crate) fn send_space(&mut self, id: ConnectionId) -> Option<usize> {
-        Some(self.get_mut(id)?.connection.datagrams().send_buffer_space())
     }
 
     /// Gives `datagram` to `id`; it leaves with the next [`Quic::flush`], or at once if much waits already. If there is no
@@ -164,7 +230,7 @@ impl Quic {
     ///
     /// # Errors
     /// `None`: the connection is gone.
-    pub(crate) fn send(
+    pub fn send(
         &mut self,
         now: Instant,
         id: ConnectionId,
@@ -172,16 +238,13 @@ impl Quic {
     ) -> Result<(), Option<SendDatagramError>> {
         let held = self.held.get_mut(id.handle.0).and_then(Option::as_mut);
         let held = held.filter(|held| held.id == id).ok_or(None)?;
-        if held.connection.datagrams().send_buffer_space() < SPARE_BYTES && held.unsent.is_none() {
-            held.transmit(now, &self.sockets[held.socket], &mut self.packet);
-        }
-        held.connection.datagrams().send(datagram, true)?;
+        held.send(now, &self.sockets[held.socket], datagram, &mut self.packet)?;
         self.touch(id.handle);
         Ok(())
     }
 
     /// The next datagram that has come, and what it has come on.
-    pub(crate) fn take(&mut self) -> Option<(ConnectionId, Bytes)> {
+    pub fn take(&mut self) -> Option<(ConnectionId, Bytes)> {
         while let Some(id) = self.brought.front().copied() {
             if let Some(held) = self.get_mut(id) {
                 if let Some(datagram) = held.connection.datagrams().recv() {
@@ -195,15 +258,34 @@ impl Quic {
     }
 
     /// What became of connections since it was last asked.
-    pub(crate) fn take_changes(&mut self) -> Vec<Change> {
+    pub fn take_changes(&mut self) -> Vec<Change> {
         mem::take(&mut self.changes)
     }
 
     /// Ends `id`; its peer is told with the next [`Quic::flush`].
-    pub(crate) fn close(&mut self, now: Instant, id: ConnectionId, reason: &'static str) {
+    pub fn close(&mut self, now: Instant, id: ConnectionId, code: u32, reason: &'static str) {
         if let Some(held) = self.get_mut(id) {
-            held.connection.close(now, VarInt::from_u32(0), Bytes::from_static(reason.as_bytes()));
+            held.connection.close(now, code.into(), Bytes::from_static(reason.as_bytes()));
             self.touch(id.handle);
+        }
+    }
+
+    /// Ends all; see [`Quic::close`].
+    pub fn close_all(&mut self, now: Instant, code: u32, reason: &'static str) {
+        let all: Vec<_> = self.held.iter().flatten().map(|held| held.id).collect();
+        for id in all {
+            self.close(now, id, code, reason);
+        }
+    }
+
+    /// Ends those whose handshake takes longer than `most`: a peer that is alive, and slow, holds them otherwise.
+    pub fn end_slow_handshakes(&mut self, now: Instant, most: Duration) {
+        let is_slow = |held: &&Held| {
+            held.connection.is_handshaking() && now.saturating_duration_since(held.since) > most
+        };
+        let slow: Vec<_> = self.held.iter().flatten().filter(is_slow).map(|held| held.id).collect();
+        for id in slow {
+            self.close(now, id, 0, "the handshake takes too long");
         }
     }
 
@@ -211,10 +293,17 @@ impl Quic {
     ///
     /// # Errors
     /// `WouldBlock` if nothing is there; otherwise what the system says.
-    pub(crate) fn receive(&mut self, now: Instant, index: usize, batch: &mut Batch) -> io::Result<bool> {
+    pub fn receive(&mut self, now: Instant, index: usize, batch: &mut Batch) -> io::Result<bool> {
         let Some(socket) = self.sockets.get(index) else { return Ok(false) };
         let more = socket.receive(batch)?;
         for glued in batch.glued() {
+            // Glued is only what one socket has sent to another, so that the first speaks for all of them.
+            if let Some(hand) = &self.hand
+                && !bears_mark_of(Profile::TunnelDatagrams, glued.bytes)
+            {
+                hand.over(&glued);
+                continue;
+            }
             let mut bytes = BytesMut::from(glued.bytes);
             let ecn = glued.ecn.and_then(|ecn| quinn_proto::EcnCodepoint::from_bits(ecn as u8));
             while !bytes.is_empty() {
@@ -233,8 +322,8 @@ impl Quic {
                     Some(DatagramEvent::Response(transmit)) => {
                         let _ = self.sockets[index].transmit(&on_wire(&transmit, &self.packet));
                     }
-                    // Without a server's configuration nobody can dial in.
-                    Some(DatagramEvent::NewConnection(incoming)) => self.endpoint.ignore(incoming),
+                    // Without a server's configuration there is none.
+                    Some(DatagramEvent::NewConnection(incoming)) => self.take_in(now, index, incoming),
                     None => {}
                 }
             }
@@ -245,19 +334,42 @@ impl Quic {
         Ok(more)
     }
 
+    fn take_in(&mut self, now: Instant, index: usize, incoming: Incoming) {
+        self.packet.clear();
+        let packet = &mut self.packet;
+        let is_full = self.endpoint.open_connections() >= MOST_DIALLED_IN || self.half_open >= MOST_HALF_OPEN;
+        let answer = if self.half_open >= TRUSTING && incoming.may_retry() {
+            self.endpoint.retry(incoming, packet).ok()
+        } else if is_full {
+            Some(self.endpoint.refuse(incoming, packet))
+        } else {
+            match self.endpoint.accept(incoming, now, packet, None) {
+                Ok((handle, connection)) => {
+                    self.hold(now, handle, connection, index);
+                    None
+                }
+                Err(error) => error.response,
+            }
+        };
+        // One that is lost is sent again when the other end asks again.
+        if let Some(transmit) = answer {
+            let _ = self.sockets[index].transmit(&on_wire(&transmit, &self.packet));
+        }
+    }
+
     /// Whether the system did not take all that was to leave. Not waited for, since Linux tells of room after each packet that
     /// has left, and nearly always there was room.
-    pub(crate) fn is_blocked(&self) -> bool {
+    pub fn is_blocked(&self) -> bool {
         !self.touched.is_empty()
     }
 
     /// When there is something to do though nothing comes, if ever.
-    pub(crate) fn due(&self) -> Option<Instant> {
+    pub fn due(&self) -> Option<Instant> {
         self.due
     }
 
     /// Does what is due, and sends all that is to leave.
-    pub(crate) fn flush(&mut self, now: Instant) {
+    pub fn flush(&mut self, now: Instant) {
         if self.due.is_some_and(|due| due <= now) {
             self.due = None;
             for at in 0..self.held.len() {
@@ -303,7 +415,10 @@ impl Quic {
         // First this: one that was reset, or silent for too long, is gone at once.
         while let Some(event) = held.connection.poll() {
             match event {
-                Event::Connected => self.changes.push(Change::Connected(held.id)),
+                Event::Connected => {
+                    self.half_open -= usize::from(mem::take(&mut held.is_half_open));
+                    self.changes.push(Change::Connected(held.id));
+                }
                 Event::ConnectionLost { reason } => self.changes.push(Change::Lost(held.id, reason)),
                 Event::DatagramReceived if !held.brought => {
                     held.brought = true;
@@ -322,6 +437,7 @@ impl Quic {
                 held.connection.handle_event(answer);
             }
             if gone {
+                self.half_open -= usize::from(held.is_half_open);
                 self.held[handle.0] = None;
                 return true;
             }
@@ -330,12 +446,13 @@ impl Quic {
     }
 
     /// Forgets all connections at once; what was to be told has been flushed.
-    pub(crate) fn abandon(&mut self) {
+    pub fn abandon(&mut self) {
         for (at, held) in self.held.iter_mut().enumerate() {
             if held.take().is_some() {
                 self.endpoint.handle_event(ConnectionHandle(at), EndpointEvent::drained());
             }
         }
+        self.half_open = 0;
     }
 
     fn touch(&mut self, handle: ConnectionHandle) {
@@ -355,46 +472,8 @@ impl Quic {
     }
 }
 
-impl Held {
-    /// Sends until there is no more, or the system takes no more.
-    fn transmit(&mut self, now: Instant, socket: &UdpSocket<mio::net::UdpSocket>, packet: &mut Vec<u8>) {
-        if let Some((transmit, bytes)) = self.unsent.take()
-            && is_full(socket.transmit(&on_wire(&transmit, &bytes)))
-        {
-            self.unsent = Some((transmit, bytes));
-            return;
-        }
-        loop {
-            let segments =
-                socket.most_segments().min(MOST_BYTES / usize::from(self.connection.current_mtu()));
-            packet.clear();
-            let Some(transmit) = self.connection.poll_transmit(now, segments, packet) else { return };
-            if is_full(socket.transmit(&on_wire(&transmit, packet))) {
-                self.unsent = Some((transmit, mem::take(packet)));
-                return;
-            }
-        }
-    }
-}
-
-/// Whether the system takes no more now. Whatever else it says is as if the packet had been lost on the way: QUIC
-/// notices, and gives the connection up if it stays so.
-fn is_full(sent: io::Result<()>) -> bool {
-    sent.is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock)
-}
-
-fn on_wire<'a>(transmit: &Transmit, bytes: &'a [u8]) -> quinn_udp::Transmit<'a> {
-    quinn_udp::Transmit {
-        destination: transmit.destination,
-        ecn: transmit.ecn.and_then(|ecn| quinn_udp::EcnCodepoint::from_bits(ecn as u8)),
-        contents: &bytes[..transmit.size],
-        segment_size: transmit.segment_size,
-        src_ip: transmit.src_ip,
-    }
-}
-
-fn open(any: IpAddr) -> io::Result<UdpSocket<mio::net::UdpSocket>> {
-    UdpSocket::of_quic(mio::net::UdpSocket::from_std(udp_socket(SocketAddr::new(any, 0))?))
+fn over(socket: std::net::UdpSocket) -> io::Result<Socket> {
+    UdpSocket::new(mio::net::UdpSocket::from_std(socket))
 }
 
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
