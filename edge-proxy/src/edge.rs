@@ -25,7 +25,7 @@ use crate::listeners::Listeners;
 use crate::metrics::{self, Metrics};
 use crate::serving::{Serving, ServingSetup};
 use crate::sockets::{BindError, bind_udp};
-use crate::stream::{ConnectionLimits, StreamSetup};
+use crate::stream::{ConnectionLimits, Proofs, StreamSetup};
 use crate::tls::{PlayerTls, TlsError};
 use crate::traffic::Traffic;
 use crate::trust::Trust;
@@ -144,7 +144,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
             client_config(&identity, alpn::TUNNEL, Profile::TunnelStreams)?,
             metrics.clone(),
         ),
-        trust: trust.clone(),
+        proofs: Proofs::new(trust.clone(), Instant::now()),
         guard: Mutex::new(Guard::new(limits.clone(), Instant::now())),
         limits: ConnectionLimits::new(
             config.max_connections_per_port as usize,

@@ -1,8 +1,7 @@
 //! TCP and WebSocket: from a client's connection to a tunnel stream, and back.
 //!
 //! `listener` accepts within bounds; `tcp` and `websocket` take a client's proof, each in its protocol's
-//! way; `splice` then carries bytes both ways until both have ended. Of WebSocket frames only the lengths are
-//! looked at (`frames`): the game server speaks WebSocket itself.
+//! way, and `proof` checks it; `splice` then carries bytes both ways until both have ended. Of WebSocket frames only the lengths are looked at (`frames`): the game server speaks WebSocket itself.
 
 mod connection;
 mod frames;
@@ -10,6 +9,7 @@ pub(crate) mod fuzzing;
 mod http_head;
 mod limits;
 mod listener;
+mod proof;
 mod proxy_protocol;
 mod splice;
 mod tcp;
@@ -17,3 +17,4 @@ mod websocket;
 
 pub(crate) use limits::ConnectionLimits;
 pub(crate) use listener::{StreamListener, StreamSetup};
+pub(crate) use proof::Proofs;

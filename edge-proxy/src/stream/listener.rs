@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -15,6 +14,7 @@ use tracing::{debug, warn};
 
 use super::connection::serve;
 use super::limits::{ConnectionLimits, MAX_HANDSHAKES_PER_PORT};
+use super::proof::Proofs;
 use crate::drops::DropReason;
 use crate::limits::Guard;
 use crate::metrics::{Metrics, Standing};
@@ -22,7 +22,6 @@ use crate::routes::Route;
 use crate::sockets::tune_connection;
 use crate::tls::PlayerTls;
 use crate::traffic::Counters;
-use crate::trust::Trust;
 use crate::tunnel::StreamTunnels;
 
 /// Pause after accepting failed, as it does when the process is out of file descriptors.
@@ -32,8 +31,8 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct StreamSetup {
     /// Tunnel streams to agents.
     pub(crate) tunnels: Arc<StreamTunnels>,
-    /// Keys of tokens.
-    pub(crate) trust: Arc<ArcSwap<Trust>>,
+    /// What tokens are checked by.
+    pub(crate) proofs: Proofs,
     /// Bounds on connections.
     pub(crate) limits: ConnectionLimits,
     /// What sources may begin. Touched once per connection.
