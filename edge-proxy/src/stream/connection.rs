@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use muster_protocol::flow::FlowOwner;
 use muster_protocol::id::SeatId;
 use muster_protocol::preface::{Answer, Refusal};
 use muster_protocol::stream::StreamOpen;
@@ -17,6 +18,7 @@ use super::limits::HandshakePermit;
 use super::listener::StreamSetup;
 use super::proof::Declined;
 use super::splice::{SpliceError, splice};
+use super::throttle::Throttled;
 use super::{proxy_protocol, tcp, websocket};
 use crate::drops::DropReason;
 use crate::routes::{Protocol, Route};
@@ -73,6 +75,7 @@ impl Ended {
             Self::TooSlow => Some(DropReason::HandshakeTimeout),
             Self::Malformed(_) | Self::Tls(_) => Some(DropReason::HandshakeMalformed),
             Self::Declined(declined) => Some(declined.counted),
+            Self::Splice(SpliceError::Denied) => Some(DropReason::Denied),
             Self::Tunnel(OpenError::Refused { .. }) => Some(DropReason::AgentRefused),
             Self::Tunnel(_) => Some(DropReason::AgentUnreachable),
             Self::Frame(_) | Self::Splice(SpliceError::Frame(_)) => Some(DropReason::WebSocketFrame),
@@ -137,6 +140,17 @@ impl Newcomer<'_> {
             tcp::introduce(setup, route, stream, client.ip(), deadline).await?
         };
         drop(handshake);
+        let throttled = match begin(setup, route, &introduction, client) {
+            Ok(throttled) => throttled,
+            Err(declined) => {
+                if is_websocket {
+                    websocket::tell_declined(stream, declined.told).await?;
+                } else {
+                    tcp::answer(route, stream, Answer::Refused(declined.told)).await?;
+                }
+                return Err(declined.into());
+            }
+        };
         let opened = open(setup, route, &introduction, client).await;
         match &opened {
             Err(error) if is_websocket => websocket::tell_unreachable(stream, error).await?,
@@ -148,13 +162,26 @@ impl Newcomer<'_> {
         if route.proxy_protocol {
             first.splice(0..0, proxy_protocol::header(client, edge));
         }
-        let frames = introduction.frames;
-        let outcome = splice(stream, opened?, &first, frames, setup.idle, counters).await;
+        let said = (&first[..], introduction.frames);
+        let outcome = splice(stream, opened?, said, &throttled, setup.idle, counters).await;
         if outcome.is_err() {
             reset_on_close(stream.tcp());
         }
         Ok(outcome?)
     }
+}
+
+/// Takes what beginning costs from the limits of the client's token and of the server.
+fn begin<'a>(
+    setup: &'a StreamSetup,
+    route: &Route,
+    introduction: &Introduction,
+    client: SocketAddr,
+) -> Result<Throttled<'a>, Declined> {
+    let owner = introduction.seat.map_or(FlowOwner::Address(client), FlowOwner::Seat);
+    let flow = setup.proofs.flow(route, owner);
+    let now = std::time::Instant::now();
+    Ok(setup.throttle.begin(now, client.ip(), flow, route.server)?)
 }
 
 async fn open(

@@ -1,4 +1,4 @@
-//! Checking the tokens that connections show.
+//! Checking the tokens that connections show, and naming their flows.
 //!
 //! Bounded as a UDP worker's checks are, all connections together: a signature costs far more than showing a bad one.
 //! Who is not checked is told to try again.
@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use arc_swap::ArcSwap;
+use muster_protocol::flow::{FlowId, FlowOwner, flow_id};
 use muster_protocol::id::SeatId;
 use muster_protocol::preface::Refusal;
 
@@ -70,6 +71,11 @@ impl Proofs {
             self.admission().failed(source);
             refusal.into()
         })
+    }
+
+    /// The id of `owner`'s flow on `route`: the same as over UDP.
+    pub(super) fn flow(&self, route: &Route, owner: FlowOwner) -> FlowId {
+        flow_id(&self.trust.load().flow_key, &route.server, route.port_index, owner)
     }
 
     fn admission(&self) -> MutexGuard<'_, Admission> {

@@ -85,6 +85,11 @@ pub(super) async fn introduce<S: ClientStream>(
     }
 }
 
+/// Tells the client that it is not taken in.
+pub(super) async fn tell_declined<S: ClientStream>(stream: &mut S, told: Refusal) -> io::Result<()> {
+    respond(stream, &http_error(told)).await
+}
+
 /// Tells the client that its server is not reached.
 pub(super) async fn tell_unreachable<S: ClientStream>(stream: &mut S, error: &OpenError) -> io::Result<()> {
     let (code, detail) = match error {

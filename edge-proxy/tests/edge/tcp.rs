@@ -11,22 +11,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::agent::Stream;
 use crate::world::{DEADLINE, World, connect_from, connect_tls};
 
-/// How a connection ends for the server whose other side broke.
-async fn broke(server: &mut Stream) -> bool {
-    let end = timeout(DEADLINE, server.receive.read_chunk(1, true)).await.expect("an end in time");
-    matches!(end, Err(quinn::ReadError::Reset(_)))
-}
-
-async fn read_exactly(stream: &mut TcpStream, length: usize) -> Vec<u8> {
+pub(crate) async fn read_exactly(stream: &mut TcpStream, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     timeout(DEADLINE, stream.read_exact(&mut bytes)).await.expect("bytes in time").unwrap();
     bytes
 }
 
-async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
+pub(crate) async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     timeout(DEADLINE, stream.read_to_end(&mut bytes)).await.expect("an end in time").unwrap();
     bytes
@@ -90,7 +83,7 @@ async fn a_reset_is_passed_on_as_one() {
     assert_eq!(server.read(11).await, b"half a mess");
     SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
-    assert!(broke(&mut server).await);
+    assert!(server.breaks().await);
 
     let mut client = TcpStream::connect(edge).await.unwrap();
     let mut server = world.agent.asked().await.accept().await;
