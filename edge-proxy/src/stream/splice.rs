@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use quinn::{ReadError, RecvStream, SendStream, WriteError};
-use tokio::io::{AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt, ReadHalf, WriteHalf};
 use tokio::time::{Instant, sleep_until};
 
 use super::connection::ClientStream;
@@ -101,7 +101,7 @@ async fn to_server<S: ClientStream>(
     }
     let mut buffer = vec![0; CLIENT_BUFFER_BYTES];
     loop {
-        let read = reader.read(&mut buffer).await.map_err(SpliceError::Client)?;
+        let read = read_some(&mut reader, &mut buffer).await.map_err(SpliceError::Client)?;
         activity.note();
         if read == 0 {
             // An error says that it has ended already.
@@ -115,6 +115,16 @@ async fn to_server<S: ClientStream>(
         send.write_all(&buffer[..read]).await?;
         counters.to_server(Passed::one(read));
         activity.note();
+    }
+}
+
+/// Reads at least a byte, or none at the client's end.
+async fn read_some(reader: &mut (impl AsyncRead + Unpin), buffer: &mut [u8]) -> io::Result<usize> {
+    match reader.read(buffer).await {
+        // A TLS client closed TCP and did not say so in TLS, as many do. Whether that is all it had to say, its game's
+        // own protocol tells.
+        Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(0),
+        outcome => outcome,
     }
 }
 

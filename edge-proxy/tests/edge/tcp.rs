@@ -1,5 +1,6 @@
 //! TCP through the edge.
 
+use std::net::Shutdown;
 use std::time::{Duration, Instant};
 
 use muster_protocol::agent::PortProtocol::Tcp;
@@ -254,6 +255,24 @@ async fn who_opens_connections_and_says_nothing_is_in_the_way_of_nobody_who_play
     server.send.write_all(b"still there").await.unwrap();
     let accepted = encode_answer(Answer::Accepted);
     assert_eq!(read_exactly(&mut player, accepted.len() + 11).await[accepted.len()..], *b"still there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tls_client_that_closes_only_tcp_has_ended_and_still_hears_the_answer() {
+    let mut world = World::new().await;
+    let mut route = world.route(Tcp, Open);
+    route.tls = true;
+    let mut client = connect_tls(&world.authority, world.serve_route(route).await).await;
+    let mut server = world.agent.asked().await.accept().await;
+    client.write_all(b"all I have to say").await.unwrap();
+    client.flush().await.unwrap();
+    SockRef::from(client.get_ref().0).shutdown(Shutdown::Write).unwrap();
+    assert_eq!(server.read_to_end().await, b"all I have to say");
+    server.send.write_all(b"and the answer").await.unwrap();
+    server.send.finish().unwrap();
+    let mut heard = Vec::new();
+    timeout(DEADLINE, client.read_to_end(&mut heard)).await.expect("an end in time").unwrap();
+    assert_eq!(heard, b"and the answer");
 }
 
 #[tokio::test(flavor = "multi_thread")]
