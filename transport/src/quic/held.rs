@@ -27,6 +27,7 @@ pub struct Counts {
 
 impl Counts {
     /// What was counted since `earlier`.
+    #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         Self {
             sent: self.sent.saturating_sub(earlier.sent),
