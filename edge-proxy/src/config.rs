@@ -70,7 +70,8 @@ pub struct Config {
     pub max_connections_per_port: u32,
     /// Longest payload of a WebSocket frame from a client, in bytes.
     pub max_websocket_frame_bytes: u32,
-    /// TCP and WebSocket connections at once from one IPv4 address or one IPv6 /64.
+    /// TCP and WebSocket connections at once from one IPv4 address or one IPv6 /64, to all ports together. Far fewer than
+    /// a port takes: no source is to fill one by itself.
     pub max_connections_per_address: u32,
     /// Takes over from the edge that runs in `state_dir`, if one does: its sockets, and its players.
     pub take_over: bool,
@@ -100,7 +101,7 @@ impl Default for Config {
             pin_udp_workers: false,
             tunnel_rate_mbit: TunnelRate::DEFAULT_MBIT,
             max_connections_per_port: 1_024,
-            max_connections_per_address: 1_024,
+            max_connections_per_address: 64,
             max_websocket_frame_bytes: 1024 * 1024,
             take_over: false,
             drain_timeout_s: 3_600,
@@ -215,6 +216,12 @@ mod tests {
         config.validate().unwrap();
         let text = toml::to_string(&config).unwrap();
         assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
+    }
+
+    #[test]
+    fn by_default_no_source_fills_a_port() {
+        let config = Config::default();
+        assert!(config.max_connections_per_address <= config.max_connections_per_port / 16);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -19,13 +19,13 @@ use tracing::{info, warn};
 use crate::beacon::Beacon;
 use crate::config::{Config, ConfigError};
 use crate::handover::{Before, Door, HandoverError, Successor};
-use crate::limits::{Guard, Limits};
+use crate::limits::CurrentLimits;
 use crate::link::{Link, REPORT_EVERY};
 use crate::listeners::Listeners;
 use crate::metrics::{self, Metrics};
 use crate::serving::{Serving, ServingSetup};
 use crate::sockets::{BindError, bind_udp};
-use crate::stream::{ConnectionLimits, StreamSetup};
+use crate::stream::{ConnectionLimits, Proofs, StreamSetup, Throttle};
 use crate::tls::{PlayerTls, TlsError};
 use crate::traffic::Traffic;
 use crate::trust::Trust;
@@ -119,7 +119,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
     let metrics = Metrics::new();
     let trust = Arc::new(ArcSwap::from_pointee(Trust::default()));
     let traffic = Arc::new(Traffic::new(metrics.drop_counts()));
-    let limits = Arc::new(ArcSwap::from_pointee(Limits::default()));
+    let limits = CurrentLimits::default();
     let mut before = if config.take_over { Before::find(&config.state_dir).await? } else { None };
     // Said early where it can be; the edge before has the port as long as it has not handed it over.
     let own_beacon = if before.is_none() { Some(bind_beacon(&config, None)?) } else { None };
@@ -135,7 +135,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
         kept: PathBuf::new(),
         room: (config.max_flows as usize).into(),
         idle: config.udp_idle(),
-        limits: limits.clone(),
+        limits: limits.shared(),
         traffic: traffic.clone(),
         metrics: metrics.clone(),
     };
@@ -147,8 +147,8 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
             client_config(&identity, alpn::TUNNEL, Profile::TunnelStreams)?,
             metrics.clone(),
         ),
-        trust: trust.clone(),
-        guard: Mutex::new(Guard::new(limits.clone(), Instant::now())),
+        proofs: Proofs::new(trust.clone(), Instant::now()),
+        throttle: Throttle::new(limits.clone(), Instant::now()),
         limits: ConnectionLimits::new(
             config.max_connections_per_port as usize,
             config.max_connections_per_address as usize,
@@ -181,7 +181,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
         serving.shutdown().await;
         return Err(error.into());
     }
-    let answering = Beacon::new(beacon.try_clone()?, limits, metrics.clone())?;
+    let answering = Beacon::new(beacon.try_clone()?, limits.shared(), metrics.clone())?;
     let beacon_address = answering.local_addr()?;
 
     let link = Link {

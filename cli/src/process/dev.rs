@@ -197,6 +197,8 @@ async fn start_edge(options: &Options, client: &Client) -> anyhow::Result<Edge> 
         port_first: options.players_from,
         port_last: options.players_from.saturating_add(PLAYER_PORTS - 1),
         beacon_port: options.port + 3,
+        // Whoever tries a game out, and all their bots, are at one address.
+        max_connections_per_address: muster_edge_proxy::Config::default().max_connections_per_port,
         ..Default::default()
     };
     muster_edge_proxy::start(config).await.context("the edge cannot start")

@@ -136,6 +136,12 @@ impl Stream {
         bytes
     }
 
+    /// Whether what it reads next is that the connection broke.
+    pub(crate) async fn breaks(&mut self) -> bool {
+        let end = tokio::time::timeout(crate::world::DEADLINE, self.receive.read_chunk(1, true)).await;
+        matches!(end.expect("an end in time"), Err(quinn::ReadError::Reset(_)))
+    }
+
     /// Reads until the end.
     pub(crate) async fn read_to_end(&mut self) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.first).to_vec();

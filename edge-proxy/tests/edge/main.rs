@@ -6,6 +6,7 @@ mod agent;
 mod authority;
 mod link;
 mod orchestrator;
+mod stream_limits;
 mod tcp;
 mod udp;
 #[cfg(unix)]
