@@ -14,7 +14,7 @@ use tokio::time::{Instant, sleep_until};
 
 use super::connection::ClientStream;
 use super::frames::{FrameError, Frames};
-use crate::metrics::Passed;
+use crate::tally::Passed;
 use crate::traffic::Counters;
 use crate::tunnel::TunnelStream;
 
