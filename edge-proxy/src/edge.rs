@@ -95,6 +95,7 @@ pub struct Edge {
     beacon: UdpSocket,
     beacon_address: SocketAddr,
     traffic: Arc<Traffic>,
+    metrics: Metrics,
     stop: CancellationToken,
     tasks: TaskTracker,
     serving: Serving,
@@ -118,7 +119,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
     metrics::introduce(&identity.id, &identity.region);
     let metrics = Metrics::new();
     let trust = Arc::new(ArcSwap::from_pointee(Trust::default()));
-    let traffic = Arc::new(Traffic::new(metrics.drop_counts()));
+    let traffic = Arc::new(Traffic::new(metrics.counts()));
     let limits = CurrentLimits::default();
     let mut before = if config.take_over { Before::find(&config.state_dir).await? } else { None };
     // Said early where it can be; the edge before has the port as long as it has not handed it over.
@@ -195,7 +196,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
         hello: hello(&config, beacon_address),
         serving: serving.link(),
         traffic: traffic.clone(),
-        metrics,
+        metrics: metrics.clone(),
     };
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     tasks.spawn(stop.clone().run_until_cancelled_owned(link.run()));
@@ -214,6 +215,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
         beacon,
         beacon_address,
         traffic,
+        metrics,
         stop,
         tasks,
         serving,
@@ -251,6 +253,13 @@ impl Edge {
     /// Where the latency beacon listens.
     pub fn beacon_address(&self) -> SocketAddr {
         self.beacon_address
+    }
+
+    /// Tells the installed recorder what was counted since this was last called: to be called whenever its metrics
+    /// are about to be shown.
+    pub fn count_teller(&self) -> impl Fn() + Clone + Send + Sync + 'static {
+        let metrics = self.metrics.clone();
+        move || metrics.tell_counts()
     }
 
     /// Waits until another edge has taken over in this one's place; forever if none does. After that nothing new is

@@ -17,6 +17,7 @@ mod identity;
 mod join;
 mod mark;
 mod orchestrators;
+mod overflow;
 mod packer;
 mod peer;
 mod profile;

@@ -56,6 +56,7 @@ pub(crate) fn run(options: &Options<Keys>) -> anyhow::Result<()> {
             metrics.start().await?;
         }
         let mut edge = muster_edge_proxy::start(config).await.context("the edge cannot start")?;
+        metrics.before_shown(edge.count_teller());
         let handed_over = {
             let serving = async {
                 if takes_over {

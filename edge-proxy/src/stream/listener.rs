@@ -171,7 +171,7 @@ impl Port {
 
     fn drop(&self, reason: DropReason) {
         self.setup.metrics.drop(reason);
-        self.counters.dropped();
+        self.counters.dropped(reason);
     }
 
     /// Starts serving one connection, or closes it if a bound is reached.
@@ -204,7 +204,7 @@ impl Port {
                 Some(Err(ended)) => {
                     if let Some(reason) = ended.drop_reason() {
                         setup.metrics.drop(reason);
-                        counters.dropped();
+                        counters.dropped(reason);
                     }
                     debug!(route = %route.key, %client, %ended, "connection ended");
                 }

@@ -16,7 +16,7 @@ use super::connection::ClientStream;
 use super::frames::{FrameError, Frames};
 use super::throttle::Throttled;
 use crate::limits::LEAST_BURST_BYTES;
-use crate::metrics::Passed;
+use crate::tally::Passed;
 use crate::traffic::Counters;
 use crate::tunnel::TunnelStream;
 
