@@ -8,6 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use muster_transport::TunnelRate;
 use serde::{Deserialize, Serialize};
 
 /// UDP port of the latency beacon, unless set.
@@ -62,6 +63,9 @@ pub struct Config {
     pub udp_workers: u32,
     /// Keeps each of these threads on a core of its own (Linux).
     pub pin_udp_workers: bool,
+    /// Megabits per second of players' UDP packets that the tunnel to each agent is provisioned for, in each of these
+    /// threads.
+    pub tunnel_rate_mbit: u32,
     /// TCP and WebSocket connections at once to one port.
     pub max_connections_per_port: u32,
     /// Longest payload of a WebSocket frame from a client, in bytes.
@@ -95,6 +99,7 @@ impl Default for Config {
             max_flows: 100_000,
             udp_workers: 0,
             pin_udp_workers: false,
+            tunnel_rate_mbit: TunnelRate::DEFAULT_MBIT,
             max_connections_per_port: 1_024,
             max_connections_per_address: 64,
             max_websocket_frame_bytes: 1024 * 1024,
@@ -149,6 +154,7 @@ impl Config {
             ("udp_idle_timeout_s", self.udp_idle_timeout_s),
             ("stream_idle_timeout_s", self.stream_idle_timeout_s),
             ("max_flows", self.max_flows),
+            ("tunnel_rate_mbit", self.tunnel_rate_mbit),
             ("max_connections_per_port", self.max_connections_per_port),
             ("max_connections_per_address", self.max_connections_per_address),
             ("max_websocket_frame_bytes", self.max_websocket_frame_bytes),

@@ -9,8 +9,8 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use muster_protocol::edge::{EdgeHello, EdgeReport};
 use muster_transport::{
-    Identity, IdentityError, JoinError, JoinToken, JoinTokenError, Orchestrators, Profile, Role, alpn,
-    client_config, join,
+    Identity, IdentityError, JoinError, JoinToken, JoinTokenError, Orchestrators, Profile, Role, TunnelRate,
+    alpn, client_config, join,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -124,10 +124,13 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
     // Said early where it can be; the edge before has the port as long as it has not handed it over.
     let own_beacon = if before.is_none() { Some(bind_beacon(&config, None)?) } else { None };
     let endpoint = client_endpoint()?;
+    let mut datagrams = client_config(&identity, alpn::TUNNEL, Profile::TunnelDatagrams)?;
+    let rate = TunnelRate::from_mbit(config.tunnel_rate_mbit);
+    datagrams.transport_config(Profile::TunnelDatagrams.transport(rate));
     let worker = WorkerSetup {
         number: 0,
         pin: config.pin_udp_workers,
-        client: client_config(&identity, alpn::TUNNEL, Profile::TunnelDatagrams)?,
+        client: datagrams,
         trust: trust.clone(),
         kept: PathBuf::new(),
         room: (config.max_flows as usize).into(),

@@ -27,7 +27,7 @@ mod udp;
 pub use backoff::Backoff;
 pub use beside::Beside;
 pub use buffers::set_buffers;
-pub use congestion::FixedWindow;
+pub use congestion::TunnelRate;
 pub use endpoint::{DialError, STAGGER, bind, dial, dial_address, dial_each, listen};
 pub use framed::{FrameIoError, FrameReader, FrameWriter};
 pub use identity::{Identity, IdentityError};

@@ -45,6 +45,14 @@ pub struct ConnectionId {
     number: u64,
 }
 
+impl ConnectionId {
+    /// One that there never is, for who tries out what strangers may do.
+    #[doc(hidden)]
+    pub fn made_up(number: u64) -> Self {
+        Self { handle: ConnectionHandle(usize::MAX), number }
+    }
+}
+
 /// What became of a connection.
 #[derive(Debug)]
 pub enum Change {

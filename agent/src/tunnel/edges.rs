@@ -63,13 +63,14 @@ impl Edges {
         for change in self.quic.take_changes() {
             match change {
                 Change::Connected(id) => self.connected(now, id, metrics),
-                Change::Lost(id, why) => match self.standing.remove(&id) {
-                    Some(edge) => {
+                Change::Lost(id, why) => {
+                    if let Some(edge) = self.standing.remove(&id) {
                         metrics.tunnels.decrement(1.0);
                         tracing::info!(edge = edge.id, %why, "tunnel is down");
+                    } else {
+                        tracing::warn!(%why, "a tunnel's handshake failed");
                     }
-                    None => tracing::warn!(%why, "a tunnel's handshake failed"),
-                },
+                }
             }
         }
     }
@@ -80,14 +81,19 @@ impl Edges {
             Some(peer) if peer.role == Role::Edge => {
                 tracing::info!(edge = peer.id, ?address, "tunnel is up");
                 metrics.tunnels.increment(1.0);
-                let (rejoiner, counted) = (Rejoiner::default(), Counts::default());
-                self.standing.insert(id, Edge { id: peer.id, rejoiner, counted });
+                self.stands(id, peer.id);
             }
             peer => {
                 tracing::warn!(?peer, ?address, "refused a tunnel from a peer that is no edge");
                 self.quic.close(now, id, CLOSE_WRONG_ROLE, "only edges may open tunnels");
             }
         }
+    }
+
+    /// The edge `name` may speak by the connection `id`.
+    pub(super) fn stands(&mut self, id: ConnectionId, name: String) {
+        let (rejoiner, counted) = (Rejoiner::default(), Counts::default());
+        self.standing.insert(id, Edge { id: name, rejoiner, counted });
     }
 
     /// Says a bare header. One that is lost is made up for by the next packet of the flow.

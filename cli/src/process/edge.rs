@@ -35,6 +35,7 @@ impl super::Keys for Keys {
         key("max_flows", Kind::Number, "UDP flows at once"),
         key("udp_workers", Kind::Number, "Threads that carry UDP; 0: one for each core"),
         key("pin_udp_workers", Kind::Switch, "Keep each of these threads on a core of its own"),
+        key("tunnel_rate_mbit", Kind::Number, "Mbit/s of UDP that each tunnel is provisioned for"),
         key("max_connections_per_port", Kind::Number, "Connections at once to one port"),
         key("max_connections_per_address", Kind::Number, "Connections at once from one address"),
         key("max_websocket_frame_bytes", Kind::Number, "Longest payload of a client's WebSocket frame"),

@@ -10,10 +10,6 @@ use super::{ConnectionId, Socket};
 
 /// Bytes that one system call sends at most, however many QUIC packets they are: what an IPv4 packet may hold.
 const MOST_BYTES: usize = 65_507;
-/// Room in a connection's buffer below which what waits there is sent before the turn is over: a turn may bring more than
-/// the buffer holds, and what makes room for newer is lost.
-const SPARE_BYTES: usize = 256 * 1024;
-
 /// What a connection counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -27,6 +23,7 @@ pub struct Counts {
 
 impl Counts {
     /// What was counted since `earlier`.
+    #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         Self {
             sent: self.sent.saturating_sub(earlier.sent),
@@ -86,7 +83,8 @@ impl Held {
         datagram: Bytes,
         packet: &mut Vec<u8>,
     ) -> Result<(), SendDatagramError> {
-        if self.connection.datagrams().send_buffer_space() < SPARE_BYTES && self.unsent.is_none() {
+        // A turn may bring more than the buffer holds, and what makes room for newer is lost.
+        if self.connection.datagrams().send_buffer_space() < self.idle_space / 2 && self.unsent.is_none() {
             self.transmit(now, socket, packet);
         }
         self.connection.datagrams().send(datagram, true)?;
