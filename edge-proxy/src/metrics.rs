@@ -219,7 +219,6 @@ mod tests {
     use metrics::{Key, KeyName, Metadata, Recorder, SharedString, with_local_recorder};
 
     use super::*;
-    use crate::tally::Passed;
 
     /// Counters by name and label.
     #[derive(Default)]
@@ -256,7 +255,9 @@ mod tests {
         let recorder = Counted::default();
         // Two edges of one process count into the same.
         let [one, other] = with_local_recorder(&recorder, || [Metrics::new(), Metrics::new()]);
-        let tally = Tally { to_servers: Passed::one(100), to_clients: Passed::one(7), ..Tally::default() };
+        let mut tally = Tally::default();
+        tally.to_servers.note(100);
+        tally.to_clients.note(7);
         one.counts().of_new_worker().publish(&tally);
         one.counts().of_new_worker().publish(&tally);
         one.drop_many(DropReason::Denied, 3);

@@ -180,7 +180,9 @@ mod tests {
         let (traffic, a, b) = (Traffic::default(), ServerId::new(), ServerId::new());
         let counters = traffic.of(a);
         counters.flow_opened();
-        counters.publish(&Tally { to_servers: Passed::one(100), ..Tally::default() });
+        let mut tally = Tally::default();
+        tally.to_servers.note(100);
+        counters.publish(&tally);
         counters.to_server(Passed::one(50));
         traffic.of(b).to_client(Passed::one(7));
         let report = traffic.report();

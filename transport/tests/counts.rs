@@ -19,8 +19,8 @@ const BYTES: usize = 1_000;
 /// More of them than are kept for who does not take them.
 const UNTAKEN: u64 = 4_000;
 /// More of them than a connection sends to who acknowledges nothing.
-const UNACKNOWLEDGED: u64 = 12_000;
-/// As many as wait to be sent, at most.
+const UNACKNOWLEDGED: u64 = 30_000;
+/// No more of them than this wait to be sent, at the rate that a tunnel is provisioned for by default.
 const MOST_WAITING: u64 = 512 * 1024 / BYTES as u64;
 
 struct End {

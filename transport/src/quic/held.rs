@@ -36,6 +36,7 @@ impl Counts {
     }
 
     /// What both have counted.
+    #[must_use]
     pub fn and(self, other: Self) -> Self {
         Self {
             sent: self.sent + other.sent,

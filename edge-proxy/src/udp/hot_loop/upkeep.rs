@@ -153,7 +153,9 @@ mod tests {
         hot_loop.forwarder.open_port(now.instant, route, counters.clone());
         hot_loop.ports.insert(PORT, Port::new(socket, tunnel, counters));
 
-        (0..SENT).for_each(|_| drop(client.send_to(b"let me in", address).unwrap()));
+        for _ in 0..SENT {
+            client.send_to(b"let me in", address).unwrap();
+        }
         while hot_loop.turn_in(now, PORT).is_ok() {}
         assert_eq!(counts.sum(), Tally::default(), "a turn is shown when it is over");
         hot_loop.look();
