@@ -8,7 +8,7 @@ use muster_protocol::id::NodeId;
 use muster_protocol::token::TokenVerifier;
 use muster_transport::{
     Backoff, DialError, Identity, IdentityError, JoinError, JoinToken, JoinTokenError, Orchestrators, Role,
-    bind, join,
+    TunnelRate, bind, join,
 };
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -138,7 +138,12 @@ pub async fn start(config: Config) -> Result<Agent, StartError> {
         identity.id.parse().map_err(|_| StartError::ForeignIdentity { id: identity.id.clone() })?;
 
     let routes = Arc::new(Routes::default());
-    let tunnel = Tunnel::start(config.tunnel_listen, &identity, Arc::clone(&routes))?;
+    let tunnel = Tunnel::start(
+        config.tunnel_listen,
+        &identity,
+        TunnelRate::from_mbit(config.tunnel_rate_mbit),
+        Arc::clone(&routes),
+    )?;
     let tunnel_address = tunnel.address();
     let any = if config.tunnel_listen.is_ipv6() { "[::]:0" } else { "0.0.0.0:0" };
     let link_endpoint =

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
 
+use muster_transport::TunnelRate;
 use serde::{Deserialize, Serialize};
 
 /// Port the tunnel listens on if nothing else is configured.
@@ -32,6 +33,8 @@ pub struct Config {
     /// What edges are told to dial, `host:port`, most preferred first; empty: this machine's addresses
     /// towards the orchestrator and towards the default route, with the tunnel's port.
     pub tunnel_advertise: Vec<String>,
+    /// Megabits per second of players' UDP packets that the tunnel to each edge is provisioned for.
+    pub tunnel_rate_mbit: u32,
     /// CPU offered to servers, in thousandths of a core; unset: all there is.
     pub cpu_millis: Option<u32>,
     /// Memory offered to servers, in MiB; unset: nine tenths of what there is.
@@ -73,6 +76,7 @@ impl Default for Config {
             join_token: None,
             tunnel_listen: SocketAddr::V4(SocketAddrV4::new(Ipv4Addr::UNSPECIFIED, DEFAULT_TUNNEL_PORT)),
             tunnel_advertise: Vec::new(),
+            tunnel_rate_mbit: TunnelRate::DEFAULT_MBIT,
             cpu_millis: None,
             memory_mib: None,
             docker_socket: None,
@@ -139,6 +143,13 @@ impl Config {
                 });
             }
         }
+        if self.tunnel_rate_mbit == 0 {
+            return Err(ConfigError::Invalid {
+                key: "tunnel_rate_mbit",
+                value: "0".to_owned(),
+                fix: "write how many megabits per second the tunnel to each edge may need, at least 1",
+            });
+        }
         if self.network.is_empty() || matches!(self.network.as_str(), "bridge" | "host" | "none") {
             return Err(ConfigError::Invalid {
                 key: "network",
@@ -165,10 +176,11 @@ mod tests {
     #[test]
     fn what_is_missing_or_wrong_is_named() {
         assert_eq!(valid().validate(), Ok(()));
-        let cases: [(&str, Config); 5] = [
+        let cases: [(&str, Config); 6] = [
             ("orchestrator", Config { orchestrator: Vec::new(), ..valid() }),
             ("region", Config { region: String::new(), ..valid() }),
             ("orchestrator", Config { orchestrator: vec!["localhost".into()], ..valid() }),
+            ("tunnel_rate_mbit", Config { tunnel_rate_mbit: 0, ..valid() }),
             ("tunnel_advertise", Config { tunnel_advertise: vec!["host:0".into()], ..valid() }),
             ("network", Config { network: "host".into(), ..valid() }),
         ];

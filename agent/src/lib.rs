@@ -12,6 +12,8 @@ mod agent;
 mod clock;
 pub mod config;
 mod failure;
+#[doc(hidden)]
+pub mod fuzzing;
 mod images;
 mod link;
 mod metrics;

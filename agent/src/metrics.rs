@@ -112,6 +112,12 @@ pub(crate) struct TunnelMetrics {
     pub(crate) dropped_socket: Counter,
     /// Packets the edge's connection did not take, or that made room for newer ones.
     pub(crate) dropped_tunnel: Counter,
+    /// Datagrams of edges that made room for newer ones before they were read.
+    pub(crate) dropped_unread: Counter,
+    /// QUIC packets that found no room in the tunnel's socket.
+    pub(crate) dropped_overflow: Counter,
+    /// QUIC packets of no connection, and datagrams of no edge.
+    pub(crate) dropped_stray: Counter,
     /// Flows that made room for new ones.
     pub(crate) evicted: Counter,
     /// QUIC packets sent to edges.
@@ -141,6 +147,9 @@ impl TunnelMetrics {
             dropped_fragment: dropped("fragment"),
             dropped_socket: dropped("socket"),
             dropped_tunnel: dropped("tunnel"),
+            dropped_unread: dropped("tunnel_unread"),
+            dropped_overflow: dropped("tunnel_socket_full"),
+            dropped_stray: dropped("tunnel_stray"),
             evicted: counter!(EVICTED),
             quic_sent: counter!(QUIC_SENT),
             quic_lost: counter!(QUIC_LOST),

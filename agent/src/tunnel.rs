@@ -20,7 +20,9 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::Poll;
-use muster_transport::{ClientCertificate, Identity, Profile, Quic, TlsError, alpn, server_config};
+use muster_transport::{
+    ClientCertificate, Identity, Profile, Quic, TlsError, TunnelRate, alpn, server_config,
+};
 use quinn::Endpoint;
 use tokio::sync::oneshot;
 use tokio::time::timeout;
@@ -32,6 +34,7 @@ use crate::routes::Routes;
 pub use alone::TunnelAlone;
 use edges::Edges;
 use flows::Flows;
+pub(crate) use flows::fuzz_flows;
 use streams::Streams;
 use turns::{TUNNEL, Turns};
 
@@ -80,11 +83,13 @@ impl Tunnel {
     pub(crate) fn start(
         address: SocketAddr,
         identity: &Identity,
+        rate: TunnelRate,
         routes: Arc<Routes>,
     ) -> Result<Self, TunnelBindError> {
         let config = |profile| server_config(identity, &[alpn::TUNNEL], ClientCertificate::Required, profile);
-        let (for_datagrams, for_streams) =
+        let (mut for_datagrams, for_streams) =
             (config(Profile::TunnelDatagrams)?, config(Profile::TunnelStreams)?);
+        for_datagrams.transport_config(Profile::TunnelDatagrams.transport(rate));
         let bound = |source| TunnelBindError::Bind { address, source };
         let poll = Poll::new().map_err(TunnelBindError::Thread)?;
         let registry = poll.registry().try_clone().map_err(TunnelBindError::Thread)?;
@@ -97,7 +102,7 @@ impl Tunnel {
         let metrics = Arc::new(TunnelMetrics::new());
         let streams = Arc::new(Streams::new(Arc::clone(&routes), Arc::clone(&metrics)));
         let taking_in = stream_tunnels::take_all_in(endpoint.clone(), streams, Arc::clone(&metrics));
-        let _taking_in = AbortOnDropHandle::new(tokio::spawn(taking_in));
+        let taking_in = AbortOnDropHandle::new(tokio::spawn(taking_in));
 
         let (stop, (ending, ended)) = (CancellationToken::new(), oneshot::channel());
         let stopped = stop.clone();
@@ -108,7 +113,7 @@ impl Tunnel {
             let _ = ending.send(());
         };
         thread::Builder::new().name("agent-udp".to_owned()).spawn(work).map_err(TunnelBindError::Thread)?;
-        Ok(Self { address, streams: endpoint, _taking_in, stop: stop.drop_guard(), ended })
+        Ok(Self { address, streams: endpoint, _taking_in: taking_in, stop: stop.drop_guard(), ended })
     }
 
     /// Where it listens.

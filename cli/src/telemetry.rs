@@ -2,6 +2,7 @@
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use anyhow::Context as _;
@@ -93,13 +94,24 @@ pub(crate) fn start_metrics() -> anyhow::Result<PrometheusHandle> {
 pub(crate) struct MetricsServer {
     listen: Option<SocketAddr>,
     handle: PrometheusHandle,
+    before: BeforeShown,
     stop: DropGuard,
 }
+
+/// What is done each time before the metrics are shown.
+type BeforeShown = Arc<OnceLock<Box<dyn Fn() + Send + Sync>>>;
 
 impl MetricsServer {
     /// One that shows nothing yet.
     pub(crate) fn new(config: &MetricsConfig, handle: PrometheusHandle) -> Self {
-        Self { listen: config.listen, handle, stop: CancellationToken::new().drop_guard() }
+        let (before, stop) = (BeforeShown::default(), CancellationToken::new().drop_guard());
+        Self { listen: config.listen, handle, before, stop }
+    }
+
+    /// Has `sum_up` tell the recorder, each time before the metrics are shown, what it does not count at once. The first that
+    /// is given stays.
+    pub(crate) fn before_shown(&self, sum_up: impl Fn() + Send + Sync + 'static) {
+        self.before.get_or_init(|| Box::new(sum_up));
     }
 
     /// Shows them, if there is an address to do it on.
@@ -125,8 +137,14 @@ impl MetricsServer {
     }
 
     fn serve(&self, listener: TcpListener) {
-        let (handle, stop) = (self.handle.clone(), self.stop.token().clone());
-        let app = Router::new().route("/metrics", get(move || std::future::ready(handle.render())));
+        let (handle, before, stop) = (self.handle.clone(), self.before.clone(), self.stop.token().clone());
+        let show = move || {
+            if let Some(sum_up) = before.get() {
+                sum_up();
+            }
+            std::future::ready(handle.render())
+        };
+        let app = Router::new().route("/metrics", get(show));
         tokio::spawn(async move {
             let served = axum::serve(listener, app).with_graceful_shutdown(stop.cancelled_owned()).await;
             if let Err(error) = served {

@@ -5,11 +5,12 @@
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use muster_protocol::beacon::{MAX_BYTES, answer_in_place};
 use muster_transport::{Batch, Packet, UdpSocket};
+use tokio::time::MissedTickBehavior;
 use tracing::{error, warn};
 
 use crate::drops::DropReason;
@@ -19,6 +20,8 @@ use crate::udp::{players_socket, source_network};
 
 /// Requests per second of a source that are answered: a household measures every region at once.
 const REQUESTS_PER_S: u32 = 100;
+/// How often it is looked what found no room in the socket's buffer.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 
 /// A bound beacon.
 pub(crate) struct Beacon {
@@ -52,8 +55,17 @@ impl Beacon {
     /// Answers until it is dropped.
     pub(crate) async fn run(mut self) {
         let mut batch = Batch::new();
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if let Err(error) = self.socket.io.readable().await {
+            let readable = tokio::select! {
+                readable = self.socket.io.readable() => readable,
+                _ = look.tick() => {
+                    self.metrics.drop_many(DropReason::PortFull, self.socket.take_overflow());
+                    continue;
+                }
+            };
+            if let Err(error) = readable {
                 error!(%error, "the beacon's socket is lost");
                 return;
             }
@@ -72,14 +84,22 @@ impl Beacon {
                 self.metrics.drop(reason);
                 continue;
             }
-            let mut bytes = [0; MAX_BYTES];
-            let Some(answer) = bytes.get_mut(..packet.payload.len()) else { continue };
-            answer.copy_from_slice(packet.payload);
-            // A lost answer is as good as one lost on the way: clients ask several times.
-            if answer_in_place(answer) && self.socket.send(packet.client, packet.local_ip, answer).is_ok() {
-                self.metrics.beacons.increment(1);
+            match self.answer_one(&packet) {
+                Ok(()) => self.metrics.beacons.increment(1),
+                Err(reason) => self.metrics.drop(reason),
             }
         }
+    }
+
+    fn answer_one(&self, request: &Packet<'_>) -> Result<(), DropReason> {
+        let mut bytes = [0; MAX_BYTES];
+        let answer = bytes.get_mut(..request.payload.len()).ok_or(DropReason::BeaconMalformed)?;
+        answer.copy_from_slice(request.payload);
+        if !answer_in_place(answer) {
+            return Err(DropReason::BeaconMalformed);
+        }
+        // A lost answer is as good as one lost on the way: clients ask several times.
+        self.socket.send(request.client, request.local_ip, answer).map_err(|_| DropReason::AnswerUnsent)
     }
 
     fn admit(&mut self, now: Instant, packet: &Packet<'_>) -> Result<(), DropReason> {

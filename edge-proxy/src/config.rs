@@ -8,6 +8,7 @@ use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use muster_transport::TunnelRate;
 use serde::{Deserialize, Serialize};
 
 /// UDP port of the latency beacon, unless set.
@@ -62,11 +63,15 @@ pub struct Config {
     pub udp_workers: u32,
     /// Keeps each of these threads on a core of its own (Linux).
     pub pin_udp_workers: bool,
+    /// Megabits per second of players' UDP packets that the tunnel to each agent is provisioned for, in each of these
+    /// threads.
+    pub tunnel_rate_mbit: u32,
     /// TCP and WebSocket connections at once to one port.
     pub max_connections_per_port: u32,
     /// Longest payload of a WebSocket frame from a client, in bytes.
     pub max_websocket_frame_bytes: u32,
-    /// TCP and WebSocket connections at once from one IPv4 address or one IPv6 /64.
+    /// TCP and WebSocket connections at once from one IPv4 address or one IPv6 /64, to all ports together. Far fewer than
+    /// a port takes: no source is to fill one by itself.
     pub max_connections_per_address: u32,
     /// Takes over from the edge that runs in `state_dir`, if one does: its sockets, and its players.
     pub take_over: bool,
@@ -94,8 +99,9 @@ impl Default for Config {
             max_flows: 100_000,
             udp_workers: 0,
             pin_udp_workers: false,
+            tunnel_rate_mbit: TunnelRate::DEFAULT_MBIT,
             max_connections_per_port: 1_024,
-            max_connections_per_address: 1_024,
+            max_connections_per_address: 64,
             max_websocket_frame_bytes: 1024 * 1024,
             take_over: false,
             drain_timeout_s: 3_600,
@@ -148,6 +154,7 @@ impl Config {
             ("udp_idle_timeout_s", self.udp_idle_timeout_s),
             ("stream_idle_timeout_s", self.stream_idle_timeout_s),
             ("max_flows", self.max_flows),
+            ("tunnel_rate_mbit", self.tunnel_rate_mbit),
             ("max_connections_per_port", self.max_connections_per_port),
             ("max_connections_per_address", self.max_connections_per_address),
             ("max_websocket_frame_bytes", self.max_websocket_frame_bytes),
@@ -209,6 +216,12 @@ mod tests {
         config.validate().unwrap();
         let text = toml::to_string(&config).unwrap();
         assert_eq!(toml::from_str::<Config>(&text).unwrap(), config);
+    }
+
+    #[test]
+    fn by_default_no_source_fills_a_port() {
+        let config = Config::default();
+        assert!(config.max_connections_per_address <= config.max_connections_per_port / 16);
     }
 
     #[test]

@@ -1,8 +1,4 @@
-//! Every reason the edge has not to pass something on. Each drop is counted under exactly one.
-
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-
-use muster_protocol::edge::DropCount;
+//! Every reason the edge has not to pass something on. Each drop is counted under exactly one; how is `tally`'s.
 
 macro_rules! reasons {
     ($($(#[$doc:meta])* $name:ident = $text:literal,)*) => {
@@ -13,6 +9,8 @@ macro_rules! reasons {
         impl DropReason {
             /// All of them, in the order of their numbers.
             pub(crate) const ALL: &[Self] = &[$(Self::$name,)*];
+            /// How many there are.
+            pub(crate) const COUNT: usize = Self::ALL.len();
 
             /// Stable name, for metrics and logs.
             pub(crate) fn as_str(self) -> &'static str {
@@ -51,6 +49,10 @@ reasons! {
     ServerBytes = "server_bytes",
     /// More new flows and connections to a server than its limit.
     ServerNewFlows = "server_new_flows",
+    /// The system had no room for a packet to a players' port or to the beacon: they come faster than they are read.
+    PortFull = "port_full",
+    /// What came to the beacon and is no request.
+    BeaconMalformed = "beacon_malformed",
     /// More latency beacons from an address than are answered.
     BeaconLimited = "beacon_limited",
     /// A preface from a source that has shown too many bad ones.
@@ -81,6 +83,13 @@ reasons! {
     Oversize = "oversize",
     /// A packet made room for newer ones before the tunnel sent it.
     TunnelFull = "tunnel_full",
+    /// The system had no room for a QUIC packet from an agent.
+    TunnelSocketFull = "tunnel_socket_full",
+    /// A datagram from an agent made room for newer ones before it was read.
+    TunnelUnread = "tunnel_unread",
+    /// What came to the tunnel's sockets and is of no tunnel: a QUIC packet of no connection, or a datagram on a
+    /// connection that carries nothing.
+    TunnelStray = "tunnel_stray",
     /// Parts of a packet came, but not all of them in time.
     PartsMissing = "parts_missing",
     /// What came through the tunnel is no tunnel datagram.
@@ -89,6 +98,8 @@ reasons! {
     UnknownFlow = "unknown_flow",
     /// The system did not take a packet for a client.
     ClientSend = "client_send",
+    /// An answer to a token or to a beacon that the system did not take, or that is longer than what it answers.
+    AnswerUnsent = "answer_unsent",
     /// A connection over the bound of its port or of its source.
     ConnectionLimit = "connection_limit",
     /// A connection while as many of its port or source as may have yet to prove themselves.
@@ -114,47 +125,14 @@ impl From<muster_protocol::preface::Refusal> for DropReason {
     }
 }
 
-/// How much went no further, by reason. Anybody adds; reports read.
-#[derive(Debug)]
-pub(crate) struct DropCounts([AtomicU64; DropReason::ALL.len()]);
-
-impl Default for DropCounts {
-    fn default() -> Self {
-        Self([const { AtomicU64::new(0) }; DropReason::ALL.len()])
-    }
-}
-
-impl DropCounts {
-    /// `count` more for `reason`.
-    pub(crate) fn add(&self, reason: DropReason, count: u64) {
-        self.0[reason as usize].fetch_add(count, Relaxed);
-    }
-
-    /// Those that are not 0, in the order of [`DropReason::ALL`].
-    pub(crate) fn told(&self) -> Vec<DropCount> {
-        let counts = DropReason::ALL.iter().map(|reason| (reason, self.0[*reason as usize].load(Relaxed)));
-        let counts = counts.filter(|(_, count)| *count > 0);
-        counts.map(|(reason, count)| DropCount { reason: reason.as_str().to_owned(), count }).collect()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::BTreeSet;
 
     #[test]
-    fn each_reason_has_a_name_and_a_count_of_its_own() {
+    fn each_reason_has_a_name_of_its_own() {
         let names: BTreeSet<_> = DropReason::ALL.iter().map(|reason| reason.as_str()).collect();
         assert_eq!(names.len(), DropReason::ALL.len());
-        let counts = DropCounts::default();
-        assert!(counts.told().is_empty());
-        for (many, reason) in (1..).zip(DropReason::ALL) {
-            counts.add(*reason, many);
-        }
-        let told = counts.told();
-        assert_eq!(told.len(), DropReason::ALL.len());
-        let (of, reason) = (told.last().unwrap(), DropReason::ALL.last().unwrap());
-        assert_eq!((of.reason.as_str(), of.count), (reason.as_str(), DropReason::ALL.len() as u64));
     }
 }

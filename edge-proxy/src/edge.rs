@@ -3,14 +3,14 @@
 use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use muster_protocol::edge::{EdgeHello, EdgeReport};
 use muster_transport::{
-    Identity, IdentityError, JoinError, JoinToken, JoinTokenError, Orchestrators, Profile, Role, alpn,
-    client_config, join,
+    Identity, IdentityError, JoinError, JoinToken, JoinTokenError, Orchestrators, Profile, Role, TunnelRate,
+    alpn, client_config, join,
 };
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
@@ -19,13 +19,13 @@ use tracing::{info, warn};
 use crate::beacon::Beacon;
 use crate::config::{Config, ConfigError};
 use crate::handover::{Before, Door, HandoverError, Successor};
-use crate::limits::{Guard, Limits};
+use crate::limits::CurrentLimits;
 use crate::link::{Link, REPORT_EVERY};
 use crate::listeners::Listeners;
 use crate::metrics::{self, Metrics};
 use crate::serving::{Serving, ServingSetup};
 use crate::sockets::{BindError, bind_udp};
-use crate::stream::{ConnectionLimits, StreamSetup};
+use crate::stream::{ConnectionLimits, Proofs, StreamSetup, Throttle};
 use crate::tls::{PlayerTls, TlsError};
 use crate::traffic::Traffic;
 use crate::trust::Trust;
@@ -95,6 +95,7 @@ pub struct Edge {
     beacon: UdpSocket,
     beacon_address: SocketAddr,
     traffic: Arc<Traffic>,
+    metrics: Metrics,
     stop: CancellationToken,
     tasks: TaskTracker,
     serving: Serving,
@@ -118,21 +119,24 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
     metrics::introduce(&identity.id, &identity.region);
     let metrics = Metrics::new();
     let trust = Arc::new(ArcSwap::from_pointee(Trust::default()));
-    let traffic = Arc::new(Traffic::new(metrics.drop_counts()));
-    let limits = Arc::new(ArcSwap::from_pointee(Limits::default()));
+    let traffic = Arc::new(Traffic::new(metrics.counts()));
+    let limits = CurrentLimits::default();
     let mut before = if config.take_over { Before::find(&config.state_dir).await? } else { None };
     // Said early where it can be; the edge before has the port as long as it has not handed it over.
     let own_beacon = if before.is_none() { Some(bind_beacon(&config, None)?) } else { None };
     let endpoint = client_endpoint()?;
+    let mut datagrams = client_config(&identity, alpn::TUNNEL, Profile::TunnelDatagrams)?;
+    let rate = TunnelRate::from_mbit(config.tunnel_rate_mbit);
+    datagrams.transport_config(Profile::TunnelDatagrams.transport(rate));
     let worker = WorkerSetup {
         number: 0,
         pin: config.pin_udp_workers,
-        client: client_config(&identity, alpn::TUNNEL, Profile::TunnelDatagrams)?,
+        client: datagrams,
         trust: trust.clone(),
         kept: PathBuf::new(),
         room: (config.max_flows as usize).into(),
         idle: config.udp_idle(),
-        limits: limits.clone(),
+        limits: limits.shared(),
         traffic: traffic.clone(),
         metrics: metrics.clone(),
     };
@@ -144,8 +148,8 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
             client_config(&identity, alpn::TUNNEL, Profile::TunnelStreams)?,
             metrics.clone(),
         ),
-        trust: trust.clone(),
-        guard: Mutex::new(Guard::new(limits.clone(), Instant::now())),
+        proofs: Proofs::new(trust.clone(), Instant::now()),
+        throttle: Throttle::new(limits.clone(), Instant::now()),
         limits: ConnectionLimits::new(
             config.max_connections_per_port as usize,
             config.max_connections_per_address as usize,
@@ -178,7 +182,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
         serving.shutdown().await;
         return Err(error.into());
     }
-    let answering = Beacon::new(beacon.try_clone()?, limits, metrics.clone())?;
+    let answering = Beacon::new(beacon.try_clone()?, limits.shared(), metrics.clone())?;
     let beacon_address = answering.local_addr()?;
 
     let link = Link {
@@ -192,7 +196,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
         hello: hello(&config, beacon_address),
         serving: serving.link(),
         traffic: traffic.clone(),
-        metrics,
+        metrics: metrics.clone(),
     };
     let (stop, tasks) = (CancellationToken::new(), TaskTracker::new());
     tasks.spawn(stop.clone().run_until_cancelled_owned(link.run()));
@@ -211,6 +215,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
         beacon,
         beacon_address,
         traffic,
+        metrics,
         stop,
         tasks,
         serving,
@@ -248,6 +253,13 @@ impl Edge {
     /// Where the latency beacon listens.
     pub fn beacon_address(&self) -> SocketAddr {
         self.beacon_address
+    }
+
+    /// Tells the installed recorder what was counted since this was last called: to be called whenever its metrics
+    /// are about to be shown.
+    pub fn count_teller(&self) -> impl Fn() + Clone + Send + Sync + 'static {
+        let metrics = self.metrics.clone();
+        move || metrics.tell_counts()
     }
 
     /// Waits until another edge has taken over in this one's place; forever if none does. After that nothing new is

@@ -24,6 +24,7 @@ mod saved;
 mod serving;
 mod sockets;
 mod stream;
+mod tally;
 mod tls;
 mod traffic;
 mod trust;

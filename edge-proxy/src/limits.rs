@@ -1,16 +1,21 @@
 //! What the operator lets sources send: rates, who is exempt from them, and who is not let in.
 //!
-//! Immutable and replaced whole when the orchestrator says other limits; `guard` holds packets against them,
-//! with the memory of `buckets`. How many connections there may be at once is `stream::limits`'.
+//! Immutable and replaced whole when the orchestrator says other limits (`current`); `guard` holds what comes against
+//! them, with the memory of `buckets`. How many connections there may be at once is `stream::limits`'.
 
 mod buckets;
+mod current;
 mod guard;
 mod lists;
+
+use std::net::IpAddr;
 
 use muster_protocol::api::MAX_PREFIXES;
 use muster_protocol::edge as wire;
 use muster_protocol::prefix::PrefixError;
 
+pub(crate) use buckets::LEAST_BURST_BYTES;
+pub(crate) use current::CurrentLimits;
 pub(crate) use guard::Guard;
 use lists::Ranges;
 
@@ -67,6 +72,11 @@ impl Limits {
 }
 
 impl Limits {
+    /// Whether nothing is taken from `source`.
+    fn denies(&self, source: IpAddr) -> bool {
+        self.deny.has(source) && !self.allow.has(source)
+    }
+
     /// At most so many packets per second from an address.
     pub(crate) fn of_address(packets: u32) -> Self {
         Self { address: Rates { packets, ..Rates::default() }, any: true, ..Self::default() }

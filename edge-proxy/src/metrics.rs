@@ -1,11 +1,13 @@
 //! Every metric of the edge: name, unit and description in one place.
 //!
-//! Handles are made once, so that the hot loop adds to a number and looks nothing up. They count into
+//! Handles are made once, so that nothing is looked up. They count into
 //! whatever recorder is installed when the edge starts, and into nothing if there is none. No label names a
 //! server or an agent: those come and go, and their series would stay. What concerns one of them is in the reports
 //! to the orchestrator (`traffic`).
+//!
+//! Packets, bytes and drops are counted elsewhere (`tally`); the recorder hears of them when it is about to be scraped.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use metrics::{
@@ -13,7 +15,8 @@ use metrics::{
     histogram,
 };
 
-use crate::drops::{DropCounts, DropReason};
+use crate::drops::DropReason;
+use crate::tally::{AllCounts, Tally};
 
 const PACKETS: &str = "muster_edge_packets_total";
 const BYTES: &str = "muster_edge_bytes_total";
@@ -85,8 +88,10 @@ pub(crate) fn introduce(edge: &str, region: &str) {
 /// The handles.
 #[derive(Clone)]
 pub(crate) struct Metrics {
+    counts: Arc<AllCounts>,
+    // Of these the recorder knows.
+    told: Arc<Mutex<Tally>>,
     drops: Vec<Counter>,
-    drop_counts: Arc<DropCounts>,
     packets_to_server: Counter,
     packets_to_client: Counter,
     bytes_to_server: Counter,
@@ -113,11 +118,12 @@ impl Metrics {
     /// Handles into the recorder installed now.
     pub(crate) fn new() -> Self {
         Self {
+            counts: Arc::default(),
+            told: Arc::default(),
             drops: DropReason::ALL
                 .iter()
                 .map(|reason| counter!(DROPS, "reason" => reason.as_str()))
                 .collect(),
-            drop_counts: Arc::default(),
             packets_to_server: counter!(PACKETS, "direction" => "to_server"),
             packets_to_client: counter!(PACKETS, "direction" => "to_client"),
             bytes_to_server: counter!(BYTES, "direction" => "to_server"),
@@ -141,20 +147,34 @@ impl Metrics {
         }
     }
 
-    /// One drop.
+    /// One drop that is no UDP worker's.
     pub(crate) fn drop(&self, reason: DropReason) {
         self.drop_many(reason, 1);
     }
 
-    /// So many drops.
+    /// So many of them.
     pub(crate) fn drop_many(&self, reason: DropReason, count: u64) {
-        self.drops[reason as usize].increment(count);
-        self.drop_counts.add(reason, count);
+        self.counts.shared.drop_many(reason, count);
     }
 
-    /// All drops so far, which go on to be counted.
-    pub(crate) fn drop_counts(&self) -> Arc<DropCounts> {
-        self.drop_counts.clone()
+    /// All that is counted, which goes on to be.
+    pub(crate) fn counts(&self) -> Arc<AllCounts> {
+        self.counts.clone()
+    }
+
+    /// Tells the recorder what was counted since this was last called.
+    pub(crate) fn tell_counts(&self) {
+        let mut told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.counts.sum();
+        let news = now.since(&told);
+        *told = now;
+        self.packets_to_server.increment(news.to_servers.packets);
+        self.bytes_to_server.increment(news.to_servers.bytes);
+        self.packets_to_client.increment(news.to_clients.packets);
+        self.bytes_to_client.increment(news.to_clients.bytes);
+        for (reason, count) in news.drops() {
+            self.drops[reason as usize].increment(count);
+        }
     }
 
     /// A packet to its server was here for as long.
@@ -172,40 +192,6 @@ impl Metrics {
         self.tunnel_sent.increment(sent);
         self.tunnel_lost.increment(lost);
     }
-
-    /// UDP packets to their servers.
-    pub(crate) fn to_server(&self, passed: Passed) {
-        self.packets_to_server.increment(passed.packets);
-        self.bytes_to_server.increment(passed.bytes);
-    }
-
-    /// UDP packets to their clients.
-    pub(crate) fn to_client(&self, passed: Passed) {
-        self.packets_to_client.increment(passed.packets);
-        self.bytes_to_client.increment(passed.bytes);
-    }
-}
-
-/// Packets, or pieces of streams, that went on.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Passed {
-    /// How many.
-    pub(crate) packets: u64,
-    /// Bytes of payload in all of them.
-    pub(crate) bytes: u64,
-}
-
-impl Passed {
-    /// One of `bytes`.
-    pub(crate) fn one(bytes: usize) -> Self {
-        Self { packets: 1, bytes: bytes as u64 }
-    }
-
-    /// One of `bytes` more.
-    pub(crate) fn note(&mut self, bytes: usize) {
-        self.packets += 1;
-        self.bytes += bytes as u64;
-    }
 }
 
 /// One more in a gauge for as long as it is held.
@@ -222,5 +208,67 @@ impl Standing {
 impl Drop for Standing {
     fn drop(&mut self) {
         self.0.decrement(1.0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    use metrics::{Key, KeyName, Metadata, Recorder, SharedString, with_local_recorder};
+
+    use super::*;
+    use crate::tally::Passed;
+
+    /// Counters by name and label.
+    #[derive(Default)]
+    struct Counted(Mutex<BTreeMap<String, Arc<AtomicU64>>>);
+
+    impl Recorder for Counted {
+        fn describe_counter(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_gauge(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+        fn describe_histogram(&self, _: KeyName, _: Option<Unit>, _: SharedString) {}
+
+        fn register_counter(&self, key: &Key, _: &Metadata<'_>) -> Counter {
+            let labels = key.labels().map(|label| label.value().to_owned());
+            let name = [key.name().to_owned()].into_iter().chain(labels).collect::<Vec<_>>().join(" ");
+            Counter::from_arc(self.0.lock().unwrap().entry(name).or_default().clone())
+        }
+
+        fn register_gauge(&self, _: &Key, _: &Metadata<'_>) -> Gauge {
+            Gauge::noop()
+        }
+
+        fn register_histogram(&self, _: &Key, _: &Metadata<'_>) -> Histogram {
+            Histogram::noop()
+        }
+    }
+
+    impl Counted {
+        fn of(&self, name: &str) -> u64 {
+            self.0.lock().unwrap()[name].load(Relaxed)
+        }
+    }
+
+    #[test]
+    fn the_recorder_hears_of_all_workers_and_of_each_count_once() {
+        let recorder = Counted::default();
+        // Two edges of one process count into the same.
+        let [one, other] = with_local_recorder(&recorder, || [Metrics::new(), Metrics::new()]);
+        let tally = Tally { to_servers: Passed::one(100), to_clients: Passed::one(7), ..Tally::default() };
+        one.counts().of_new_worker().publish(&tally);
+        one.counts().of_new_worker().publish(&tally);
+        one.drop_many(DropReason::Denied, 3);
+        other.drop(DropReason::Denied);
+        for _ in 0..2 {
+            one.tell_counts();
+            other.tell_counts();
+        }
+        assert_eq!(recorder.of("muster_edge_packets_total to_server"), 2);
+        assert_eq!(recorder.of("muster_edge_bytes_total to_server"), 200);
+        assert_eq!(recorder.of("muster_edge_bytes_total to_client"), 14);
+        assert_eq!(recorder.of("muster_edge_drops_total denied"), 4);
+        assert_eq!(recorder.of("muster_edge_drops_total unproven"), 0);
     }
 }

@@ -17,7 +17,7 @@ use tokio::time::MissedTickBehavior;
 use tracing::{error, info, warn};
 
 use crate::handover::{Before, Handed, HandoverError};
-use crate::limits::Limits;
+use crate::limits::{CurrentLimits, Limits};
 use crate::listeners::Listeners;
 use crate::metrics::Metrics;
 use crate::routes::RouteTable;
@@ -74,7 +74,7 @@ pub(crate) struct ServingSetup {
     pub(crate) ports: RangeInclusive<u16>,
     pub(crate) listeners: Listeners,
     pub(crate) trust: Arc<ArcSwap<Trust>>,
-    pub(crate) limits: Arc<ArcSwap<Limits>>,
+    pub(crate) limits: CurrentLimits,
     pub(crate) metrics: Metrics,
 }
 
@@ -291,7 +291,7 @@ impl State {
 
     fn hold_to(&self, limits: &EdgeLimits) {
         match Limits::from_wire(limits) {
-            Ok(limits) => self.setup.limits.store(Arc::new(limits)),
+            Ok(limits) => self.setup.limits.replace(limits),
             Err(error) => error!(%error, "the orchestrator's limits are not used; versions may differ"),
         }
     }

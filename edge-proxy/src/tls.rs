@@ -4,9 +4,10 @@
 //! otherwise what was good before goes on. Connections that stand are not touched.
 
 use std::fs;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, SystemTime};
+use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use muster_transport::{Identity, provider};
@@ -45,6 +46,8 @@ pub enum TlsError {
 #[derive(Clone)]
 pub(crate) struct PlayerTls {
     now: Arc<ArcSwap<Spoken>>,
+    /// The operator's files, as they were looked at first.
+    seen: [Option<u64>; 2],
 }
 
 /// One certificate, as each kind of port shows it.
@@ -59,6 +62,8 @@ impl PlayerTls {
     /// # Errors
     /// [`TlsError`], naming the file and the key.
     pub(crate) fn new(config: &Config, identity: &Identity) -> Result<Self, TlsError> {
+        // Before they are read, so that no change between the two is missed.
+        let seen = files(config).map_or([None; 2], |(certificate, key)| versions(certificate, key));
         let spoken = match files(config) {
             Some((certificate, key)) => Spoken::read(certificate, key)?,
             // Muster's CA goes along, so that a client can be shown whom it would have to trust.
@@ -66,7 +71,7 @@ impl PlayerTls {
                 Spoken::new(vec![identity.certificate.clone(), identity.authority.clone()], &identity.key)?
             }
         };
-        Ok(Self { now: Arc::new(ArcSwap::from_pointee(spoken)) })
+        Ok(Self { now: Arc::new(ArcSwap::from_pointee(spoken)), seen })
     }
 
     /// What a port of `protocol` answers a TLS client with.
@@ -78,7 +83,7 @@ impl PlayerTls {
     /// Takes up the operator's files whenever they change, until dropped. Ends at once if there are none.
     pub(crate) async fn follow_files(self, config: Config) {
         let Some((certificate, key)) = files(&config) else { return };
-        let mut seen = versions(certificate, key);
+        let mut seen = self.seen;
         let mut looks = interval(LOOK_EVERY);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -125,11 +130,13 @@ fn files(config: &Config) -> Option<(&Path, &Path)> {
     config.tls_certificate.as_deref().zip(config.tls_key.as_deref())
 }
 
-/// What changes when one of the files does.
-fn versions(certificate: &Path, key: &Path) -> [Option<(SystemTime, u64)>; 2] {
+/// What changes when one of the files does. Made of what is in them: a file's time has a grain, and two certificates can
+/// be as long as each other.
+fn versions(certificate: &Path, key: &Path) -> [Option<u64>; 2] {
     [certificate, key].map(|path| {
-        let file = fs::metadata(path).ok()?;
-        Some((file.modified().ok()?, file.len()))
+        let mut hasher = DefaultHasher::new();
+        fs::read(path).ok()?.hash(&mut hasher);
+        Some(hasher.finish())
     })
 }
 
@@ -146,4 +153,27 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
         key: "tls_key",
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_change_is_seen_whatever_its_length_and_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let (certificate, key) = (dir.path().join("chain.pem"), dir.path().join("key.pem"));
+        fs::write(&key, "key").unwrap();
+        let written = |text: &str| {
+            fs::write(&certificate, text).unwrap();
+            let file = fs::File::options().write(true).open(&certificate).unwrap();
+            file.set_modified(std::time::SystemTime::UNIX_EPOCH).unwrap();
+            versions(&certificate, &key)
+        };
+        let first = written("one");
+        assert_eq!(written("one"), first);
+        assert_ne!(written("two"), first);
+        fs::remove_file(&certificate).unwrap();
+        assert_eq!(versions(&certificate, &key)[0], None);
+    }
 }

@@ -1,28 +1,27 @@
 //! What each server received and sent through this edge, and how the tunnels are, for the reports to the
 //! orchestrator.
 //!
-//! Counters only grow while their server has a route, and are forgotten with its last one. The hot loop
-//! holds its server's counters and adds to them; nothing is looked up per packet.
+//! Counters only grow while their server has a route, and are forgotten with its last one. Who carries packets holds its
+//! server's counters; nothing is looked up per packet.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use muster_protocol::edge::{EdgeReport, ServerTraffic, TunnelTraffic};
 use muster_protocol::id::ServerId;
 
-use crate::drops::DropCounts;
-use crate::metrics::Passed;
+use crate::drops::DropReason;
+use crate::tally::{AllCounts, Counts, Passed, Tally};
 
 /// Counters of one server.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     flows: AtomicU32,
-    packets_to_server: AtomicU64,
-    packets_to_clients: AtomicU64,
-    bytes_to_server: AtomicU64,
-    bytes_to_clients: AtomicU64,
-    drops: AtomicU64,
+    // What the UDP worker that has the server counts.
+    udp: Counts,
+    // What its connections' tasks do.
+    streams: Counts,
 }
 
 impl Counters {
@@ -36,21 +35,36 @@ impl Counters {
         self.flows.fetch_sub(1, Relaxed);
     }
 
-    /// Packets, or pieces of streams, went to the server.
+    /// What the server's UDP worker has counted in a turn. Nobody else calls it, nor [`Counters::publish_drops`].
+    pub(crate) fn publish(&self, tally: &Tally) {
+        self.udp.publish(tally);
+    }
+
+    /// Drops that the server's UDP worker has counted.
+    pub(crate) fn publish_drops(&self, reason: DropReason, count: u64) {
+        self.udp.publish_drops(reason, count);
+    }
+
+    /// A piece of a stream went to the server.
     pub(crate) fn to_server(&self, passed: Passed) {
-        self.packets_to_server.fetch_add(passed.packets, Relaxed);
-        self.bytes_to_server.fetch_add(passed.bytes, Relaxed);
+        self.streams.to_servers(passed);
     }
 
-    /// Packets, or pieces of streams, came from the server.
+    /// A piece of a stream came from the server.
     pub(crate) fn to_client(&self, passed: Passed) {
-        self.packets_to_clients.fetch_add(passed.packets, Relaxed);
-        self.bytes_to_clients.fetch_add(passed.bytes, Relaxed);
+        self.streams.to_clients(passed);
     }
 
-    /// Something to the server, or from it, went no further.
-    pub(crate) fn dropped(&self) {
-        self.drops.fetch_add(1, Relaxed);
+    /// A connection to the server went no further.
+    pub(crate) fn dropped(&self, reason: DropReason) {
+        self.streams.drop_many(reason, 1);
+    }
+
+    fn sum(&self) -> Tally {
+        let mut sum = Tally::default();
+        self.udp.add_to(&mut sum);
+        self.streams.add_to(&mut sum);
+        sum
     }
 }
 
@@ -74,13 +88,13 @@ pub(crate) struct Traffic {
     before: Mutex<BTreeMap<String, u32>>,
     // As last told by each UDP worker, which does so about once a second.
     tunnels: Mutex<BTreeMap<usize, Tunnels>>,
-    drops: Arc<DropCounts>,
+    counts: Arc<AllCounts>,
 }
 
 impl Traffic {
-    /// No servers yet; `drops` are all that the edge counts.
-    pub(crate) fn new(drops: Arc<DropCounts>) -> Self {
-        Self { drops, ..Self::default() }
+    /// No servers yet; `counts` are all that the edge counts.
+    pub(crate) fn new(counts: Arc<AllCounts>) -> Self {
+        Self { counts, ..Self::default() }
     }
 
     /// Notes how the tunnels of UDP worker number `worker` are.
@@ -112,21 +126,21 @@ impl Traffic {
         let servers = self.servers.lock().unwrap_or_else(PoisonError::into_inner);
         let servers = servers
             .iter()
-            .map(|(server, counters)| (server.to_string(), counters))
-            .map(|(server_id, counters)| ServerTraffic {
+            .map(|(server, counters)| (server.to_string(), counters, counters.sum()))
+            .map(|(server_id, counters, sum)| ServerTraffic {
                 flows: counters.flows.load(Relaxed) + before.get(&server_id).copied().unwrap_or(0),
                 server_id,
-                packets_to_server: counters.packets_to_server.load(Relaxed),
-                packets_to_clients: counters.packets_to_clients.load(Relaxed),
-                bytes_to_server: counters.bytes_to_server.load(Relaxed),
-                bytes_to_clients: counters.bytes_to_clients.load(Relaxed),
-                drops: counters.drops.load(Relaxed),
+                packets_to_server: sum.to_servers.packets,
+                packets_to_clients: sum.to_clients.packets,
+                bytes_to_server: sum.to_servers.bytes,
+                bytes_to_clients: sum.to_clients.bytes,
+                drops: sum.drops_told(),
             })
             .collect();
         let tunnels = self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
         EdgeReport {
             servers,
-            drops: self.drops.told(),
+            drops: self.counts.sum().drops_told(),
             tunnels: by_node(tunnels.values().flat_map(|worker| &worker.each)),
             // Of the worker that is worst off.
             added_p50_us: tunnels.values().map(|worker| worker.added_p50_us).max().unwrap_or(0),
@@ -150,6 +164,8 @@ fn by_node<'a>(each: impl Iterator<Item = &'a TunnelTraffic>) -> Vec<TunnelTraff
         all.rtt_us = all.rtt_us.max(one.rtt_us);
         all.queue_p99_us = all.queue_p99_us.max(one.queue_p99_us);
         all.mtu = all.mtu.min(one.mtu);
+        all.added_p50_us = all.added_p50_us.max(one.added_p50_us);
+        all.added_p99_us = all.added_p99_us.max(one.added_p99_us);
     }
     nodes.into_values().collect()
 }
@@ -157,7 +173,6 @@ fn by_node<'a>(each: impl Iterator<Item = &'a TunnelTraffic>) -> Vec<TunnelTraff
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::drops::DropReason;
     use muster_protocol::edge::DropCount;
 
     #[test]
@@ -165,7 +180,7 @@ mod tests {
         let (traffic, a, b) = (Traffic::default(), ServerId::new(), ServerId::new());
         let counters = traffic.of(a);
         counters.flow_opened();
-        counters.to_server(Passed::one(100));
+        counters.publish(&Tally { to_servers: Passed::one(100), ..Tally::default() });
         counters.to_server(Passed::one(50));
         traffic.of(b).to_client(Passed::one(7));
         let report = traffic.report();
@@ -184,21 +199,25 @@ mod tests {
 
     #[test]
     fn a_report_tells_drops_and_tunnels() {
-        let (drops, server) = (Arc::<DropCounts>::default(), ServerId::new());
-        let traffic = Traffic::new(drops.clone());
+        let (counts, server) = (Arc::<AllCounts>::default(), ServerId::new());
+        let traffic = Traffic::new(counts.clone());
         assert_eq!(traffic.report(), EdgeReport::default());
-        drops.add(DropReason::Unproven, 3);
-        traffic.of(server).dropped();
+        counts.shared.drop_many(DropReason::Unproven, 3);
+        traffic.of(server).dropped(DropReason::Unproven);
+        traffic.of(server).publish_drops(DropReason::Unproven, 1);
+        traffic.of(server).publish_drops(DropReason::PortFull, 2);
         let tunnel =
             TunnelTraffic { node_id: "node".into(), rtt_us: 5, packets_sent: 7, ..Default::default() };
         let other = TunnelTraffic { node_id: "other".into(), ..tunnel.clone() };
         traffic.note_tunnels(0, Tunnels { each: vec![tunnel.clone()], added_p50_us: 1, added_p99_us: 2 });
-        let each = vec![TunnelTraffic { rtt_us: 6, ..tunnel.clone() }, other.clone()];
+        let each = vec![TunnelTraffic { rtt_us: 6, added_p99_us: 9, ..tunnel.clone() }, other.clone()];
         traffic.note_tunnels(1, Tunnels { each, added_p50_us: 0, added_p99_us: 3 });
         let report = traffic.report();
-        let both = TunnelTraffic { rtt_us: 6, packets_sent: 14, ..tunnel };
-        assert_eq!(report.drops, [DropCount { reason: "unproven".into(), count: 3 }]);
-        assert_eq!((report.servers[0].drops, report.tunnels), (1, vec![both, other]));
+        let both = TunnelTraffic { rtt_us: 6, packets_sent: 14, added_p99_us: 9, ..tunnel };
+        let drops = |reason: &str, count| DropCount { reason: reason.into(), count };
+        assert_eq!(report.drops, [drops("unproven", 3)]);
+        assert_eq!(report.servers[0].drops, [drops("unproven", 2), drops("port_full", 2)]);
+        assert_eq!(report.tunnels, [both, other]);
         assert_eq!((report.added_p50_us, report.added_p99_us), (1, 3));
     }
 }

@@ -11,6 +11,7 @@ mod dialled;
 mod streams;
 
 pub(crate) use agents::Agents;
+pub(crate) use datagrams::Condition;
 pub(crate) use dialer::{Connect, DIAL_TIMEOUT, Dialer, client_endpoint};
-pub(crate) use dialled::{Caller, DatagramTunnels, Reached, TunnelId};
+pub(crate) use dialled::{Caller, DatagramTunnels, Look, Reached, TunnelId};
 pub(crate) use streams::{OpenError, StreamTunnels, TunnelStream};

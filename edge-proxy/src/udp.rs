@@ -24,7 +24,7 @@ mod turns;
 mod worker;
 mod workers;
 
-pub(crate) use admission::source_network;
+pub(crate) use admission::{Admission, Admit, source_network};
 pub(crate) use port::players_socket;
 pub(crate) use worker::WorkerSetup;
 pub(crate) use workers::UdpWorkers;

@@ -27,6 +27,7 @@ pub struct Target {
 
 /// All targets.
 pub const TARGETS: &[Target] = &[
+    Target { name: "agent_flows", run: muster_agent::fuzzing::agent_flows },
     Target { name: "beacon", run: targets::beacon::run },
     Target { name: "edge_limits", run: muster_edge_proxy::fuzzing::limits },
     Target { name: "flows", run: muster_edge_proxy::fuzzing::flows },

@@ -20,6 +20,8 @@ pub const PART_LIFETIME: Duration = Duration::from_secs(1);
 pub const MAX_PARTIAL_PACKETS: usize = 256;
 /// Bytes of one connection's incomplete packets, at most.
 pub const MAX_PARTIAL_BYTES: usize = 8 * 1024 * 1024;
+/// Packets given up of which it is told whose they were, at most, each time that is asked.
+pub const MAX_GIVEN_UP_NAMED: usize = 1_024;
 
 /// The parts of `packet`, in order and as equal in size as can be, each of at most `max_part` bytes.
 ///
@@ -45,6 +47,15 @@ pub enum Rejoined {
     Misfit,
 }
 
+/// Packets that never became whole.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct GivenUp {
+    /// How many.
+    pub packets: u64,
+    /// Whose they were, of the first [`MAX_GIVEN_UP_NAMED`] of them.
+    pub flows: Vec<FlowId>,
+}
+
 /// Parts of packets that are not whole yet, of one connection in one direction.
 #[derive(Default)]
 pub struct Rejoiner {
@@ -52,7 +63,7 @@ pub struct Rejoiner {
     // Keys by age; a key whose packet is gone, or was begun again later, is passed over.
     by_age: VecDeque<((FlowId, u16), Instant)>,
     bytes: usize,
-    given_up: u64,
+    given_up: GivenUp,
 }
 
 struct Partial {
@@ -105,8 +116,15 @@ impl Rejoiner {
     }
 
     /// Packets given up since the last call: late, contradictory, or over a bound.
-    pub fn take_given_up(&mut self) -> u64 {
+    pub fn take_given_up(&mut self) -> GivenUp {
         std::mem::take(&mut self.given_up)
+    }
+
+    /// Gives up all that is not whole: the rest will not come.
+    pub fn give_up_all(&mut self) {
+        while let Some((key, _)) = self.by_age.pop_front() {
+            self.drop_packet(key);
+        }
     }
 
     /// Bytes held now.
@@ -149,7 +167,10 @@ impl Rejoiner {
     fn drop_packet(&mut self, key: (FlowId, u16)) {
         if let Some(partial) = self.partial.remove(&key) {
             self.bytes -= partial.bytes;
-            self.given_up += 1;
+            self.given_up.packets += 1;
+            if self.given_up.flows.len() < MAX_GIVEN_UP_NAMED {
+                self.given_up.flows.push(key.0);
+            }
         }
     }
 }
@@ -199,7 +220,25 @@ mod tests {
         let both = parts(&[1; 200], 100, 9);
         assert_eq!(rejoiner.push(now, FLOW, both[0].0, &both[0].1), Rejoined::Waiting);
         assert_eq!(rejoiner.push(now + PART_LIFETIME, FLOW, both[1].0, &both[1].1), Rejoined::Waiting);
-        assert_eq!((rejoiner.take_given_up(), rejoiner.held_bytes()), (1, 100));
+        let given_up = GivenUp { packets: 1, flows: vec![FLOW] };
+        assert_eq!((rejoiner.take_given_up(), rejoiner.held_bytes()), (given_up, 100));
+    }
+
+    #[test]
+    fn what_is_given_up_is_counted_and_its_flows_are_named_as_far_as_there_is_room() {
+        let (mut rejoiner, now) = (Rejoiner::default(), Instant::now());
+        let most = MAX_GIVEN_UP_NAMED as u16;
+        for number in 0..most + 7 {
+            let part = Fragment { packet: number, index: 0, count: 2 };
+            assert_eq!(rejoiner.push(now, FlowId(number.into()), part, b"half"), Rejoined::Waiting);
+        }
+        rejoiner.give_up_all();
+        let GivenUp { packets, flows } = rejoiner.take_given_up();
+        assert_eq!((packets, flows.len()), (u64::from(most) + 7, MAX_GIVEN_UP_NAMED));
+        assert!(flows.iter().map(|flow| flow.0).eq(0..u64::from(most)), "the oldest go first");
+        assert_eq!((rejoiner.take_given_up(), rejoiner.held_bytes()), (GivenUp::default(), 0));
+        let rest = Fragment { packet: 0, index: 1, count: 2 };
+        assert_eq!(rejoiner.push(now, FlowId(0), rest, b"half"), Rejoined::Waiting, "its first half is gone");
     }
 
     #[test]

@@ -44,7 +44,7 @@ const ALLOWED: [(&str, &[&str]); 14] = [
             "muster-agent",
         ],
     ),
-    ("muster-fuzz", &["muster-protocol", "muster-transport", "muster-edge-proxy"]),
+    ("muster-fuzz", &["muster-protocol", "muster-transport", "muster-edge-proxy", "muster-agent"]),
     ("arena-server", &[]),
     ("tidy", &[]),
 ];

@@ -122,7 +122,7 @@ mod tests {
             let long = [&[0xc0, 0, 0, 0, 1, id.len() as u8], &id[..], &[0; 20]].concat();
             assert!(bears_mark_of(profile, &short) && bears_mark_of(profile, &long));
         }
-        for cut in 0..ID_AT + 1 {
+        for cut in 0..=ID_AT {
             assert!(bears_mark_of(Profile::TunnelStreams, &[0xc0; LONG_ID_AT][..cut]), "{cut}");
         }
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use quinn::congestion::CubicConfig;
 use quinn::{AckFrequencyConfig, EndpointConfig, IdleTimeout, MtuDiscoveryConfig, TransportConfig, VarInt};
 
-use crate::congestion::{FixedWindow, GAME_WINDOW_BYTES};
+use crate::congestion::{Provisioned, TunnelRate};
 
 /// What a connection carries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +35,6 @@ const TUNNEL_STREAMS: u32 = 8_192;
 const STREAM_WINDOW: u32 = 256 * 1024;
 /// Unread bytes held per connection of streams.
 const STREAMS_WINDOW: u32 = 64 * 1024 * 1024;
-/// Datagrams that wait to be sent: about 8 ms at 500 Mbit/s. The oldest goes when it is full.
-const DATAGRAM_SEND_BUFFER: usize = 512 * 1024;
 /// Datagrams received and not yet taken by the process.
 const DATAGRAM_RECEIVE_BUFFER: usize = 2 * 1024 * 1024;
 /// Game packets are never retransmitted, so acknowledgements only serve loss detection and the
@@ -54,7 +52,9 @@ pub(crate) fn take_jumbo(config: &mut EndpointConfig) {
 }
 
 impl Profile {
-    pub(crate) fn transport(self) -> Arc<TransportConfig> {
+    /// How connections of this kind are carried. Those of players' UDP packets are provisioned for `rate`, each way; the
+    /// others do not ask.
+    pub fn transport(self, rate: TunnelRate) -> Arc<TransportConfig> {
         let mut config = TransportConfig::default();
         let idle = if self == Self::Link { LINK_IDLE } else { TUNNEL_IDLE };
         let timeout = IdleTimeout::try_from(idle).expect("seconds fit a QUIC timeout");
@@ -72,17 +72,17 @@ impl Profile {
                 config.receive_window(VarInt::from_u32(STREAMS_WINDOW));
                 config.datagram_receive_buffer_size(None);
             }
-            Self::TunnelDatagrams => set_datagrams(&mut config),
+            Self::TunnelDatagrams => set_datagrams(&mut config, rate),
         }
         Arc::new(config)
     }
 }
 
-fn set_datagrams(config: &mut TransportConfig) {
+fn set_datagrams(config: &mut TransportConfig, rate: TunnelRate) {
     config.max_concurrent_bidi_streams(VarInt::from_u32(0));
-    config.datagram_send_buffer_size(DATAGRAM_SEND_BUFFER);
+    config.datagram_send_buffer_size(rate.buffer_bytes());
     config.datagram_receive_buffer_size(Some(DATAGRAM_RECEIVE_BUFFER));
-    config.congestion_controller_factory(Arc::new(FixedWindow::new(GAME_WINDOW_BYTES)));
+    config.congestion_controller_factory(Arc::new(Provisioned::new(rate)));
     let mut mtu = MtuDiscoveryConfig::default();
     mtu.upper_bound(JUMBO_BYTES);
     config.mtu_discovery_config(Some(mtu));

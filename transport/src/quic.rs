@@ -45,13 +45,21 @@ pub struct ConnectionId {
     number: u64,
 }
 
+impl ConnectionId {
+    /// One that there never is, for who tries out what strangers may do.
+    #[doc(hidden)]
+    pub fn made_up(number: u64) -> Self {
+        Self { handle: ConnectionHandle(usize::MAX), number }
+    }
+}
+
 /// What became of a connection.
 #[derive(Debug)]
 pub enum Change {
     /// It stands.
     Connected(ConnectionId),
-    /// It does not, or no longer.
-    Lost(ConnectionId, ConnectionError),
+    /// It does not, or no longer; and what it had counted by then.
+    Lost(ConnectionId, ConnectionError, Counts),
 }
 
 /// Connections that this process has dialled, or others to it, and their sockets.
@@ -73,6 +81,8 @@ pub struct Quic {
     changes: Vec<Change>,
     // Nothing is due before.
     due: Option<Instant>,
+    // Packets that were of no connection, since last asked.
+    strays: u64,
     packet: Vec<u8>,
 }
 
@@ -143,6 +153,7 @@ impl Quic {
             brought: VecDeque::new(),
             changes: Vec::new(),
             due: None,
+            strays: 0,
             packet: Vec::new(),
         })
     }
@@ -200,6 +211,16 @@ impl Quic {
         Some(self.get(id)?.connection.remote_address())
     }
 
+    /// Packets that found no room in the sockets' buffers since this was last asked; a system call for each socket.
+    pub fn take_overflow(&mut self) -> u64 {
+        self.sockets.iter_mut().map(UdpSocket::take_overflow).sum()
+    }
+
+    /// Packets that came and were of no connection here, nor began one, since this was last asked.
+    pub fn take_strays(&mut self) -> u64 {
+        mem::take(&mut self.strays)
+    }
+
     /// What `id` has counted.
     pub fn counts(&mut self, id: ConnectionId) -> Option<Counts> {
         self.get_mut(id).map(Held::counts)
@@ -248,6 +269,7 @@ impl Quic {
         while let Some(id) = self.brought.front().copied() {
             if let Some(held) = self.get_mut(id) {
                 if let Some(datagram) = held.connection.datagrams().recv() {
+                    held.taken += 1;
                     return Some((id, datagram));
                 }
                 held.brought = false;
@@ -320,11 +342,12 @@ impl Quic {
                     }
                     // Such as a reset for who speaks of a connection that is gone. That it may be lost is QUIC's to mend.
                     Some(DatagramEvent::Response(transmit)) => {
+                        self.strays += 1;
                         let _ = self.sockets[index].transmit(&on_wire(&transmit, &self.packet));
                     }
                     // Without a server's configuration there is none.
                     Some(DatagramEvent::NewConnection(incoming)) => self.take_in(now, index, incoming),
-                    None => {}
+                    None => self.strays += 1,
                 }
             }
         }
@@ -419,7 +442,11 @@ impl Quic {
                     self.half_open -= usize::from(mem::take(&mut held.is_half_open));
                     self.changes.push(Change::Connected(held.id));
                 }
-                Event::ConnectionLost { reason } => self.changes.push(Change::Lost(held.id, reason)),
+                Event::ConnectionLost { reason } => {
+                    held.is_over = true;
+                    let counts = held.counts();
+                    self.changes.push(Change::Lost(held.id, reason, counts));
+                }
                 Event::DatagramReceived if !held.brought => {
                     held.brought = true;
                     self.brought.push_back(held.id);

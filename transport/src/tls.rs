@@ -9,6 +9,7 @@ use rustls::crypto::CryptoProvider;
 use rustls::pki_types::CertificateDer;
 use rustls::server::WebPkiClientVerifier;
 
+use crate::congestion::TunnelRate;
 use crate::identity::Identity;
 use crate::profile::Profile;
 
@@ -68,7 +69,7 @@ pub fn server_config(
         .with_single_cert(chain, identity.key.clone_key())?;
     tls.alpn_protocols = alpns.iter().map(|alpn| alpn.to_vec()).collect();
     let mut config = quinn::ServerConfig::with_crypto(Arc::new(QuicServerConfig::try_from(tls)?));
-    config.transport_config(profile.transport());
+    config.transport_config(profile.transport(TunnelRate::default()));
     Ok(config)
 }
 
@@ -103,7 +104,7 @@ pub(crate) fn join_config(verifier: Arc<dyn ServerCertVerifier>) -> Result<quinn
 
 fn finish_client(tls: rustls::ClientConfig, profile: Profile) -> Result<quinn::ClientConfig, TlsError> {
     let mut config = quinn::ClientConfig::new(Arc::new(QuicClientConfig::try_from(tls)?));
-    config.transport_config(profile.transport());
+    config.transport_config(profile.transport(TunnelRate::default()));
     profile.announce(&mut config);
     Ok(config)
 }

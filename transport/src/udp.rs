@@ -10,6 +10,8 @@ use quinn_udp::{BATCH_SIZE, EcnCodepoint, RecvMeta, Transmit, UdpSockRef, UdpSoc
 use socket2::SockRef;
 use tokio::io::Interest;
 
+use crate::overflow::overflowed;
+
 /// Room per receive: the largest UDP payload, or as many smaller ones as the kernel glues together.
 const RECEIVE_BYTES: usize = 65_535;
 
@@ -72,6 +74,8 @@ pub struct UdpSocket<S> {
     /// What its owner waits on.
     pub io: S,
     state: UdpSocketState,
+    // As it was when last asked for.
+    overflowed: u32,
 }
 
 /// Room for one receive on any socket of a worker, and what the last one brought.
@@ -114,7 +118,15 @@ impl<S: Readiness> UdpSocket<S> {
     /// What the system says of the socket.
     pub fn new(io: S) -> io::Result<Self> {
         let state = UdpSocketState::new(io.socket())?;
-        Ok(Self { io, state })
+        let overflowed = overflowed(&io.plain());
+        Ok(Self { io, state, overflowed })
+    }
+
+    /// Packets that found no room in the system's buffer since this was last asked, or since it is there: a system call.
+    /// Always 0 where the system does not say.
+    pub fn take_overflow(&mut self) -> u64 {
+        let now = overflowed(&self.io.plain());
+        u64::from(now.wrapping_sub(std::mem::replace(&mut self.overflowed, now)))
     }
 
     /// Where it listens.
@@ -226,5 +238,39 @@ impl Batch {
                 payload: &bytes[index * stride..bytes.len().min((index + 1) * stride)],
             })
         })
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// Many more than a small buffer holds.
+    const SENT: u64 = 10_000;
+
+    fn read_all(socket: &UdpSocket<mio::net::UdpSocket>) -> u64 {
+        let (mut batch, mut read) = (Batch::new(), 0);
+        while socket.receive(&mut batch).is_ok() {
+            read += batch.packets().count() as u64;
+        }
+        read
+    }
+
+    #[test]
+    fn what_finds_no_room_is_counted_once() {
+        let plain = std::net::UdpSocket::bind("127.0.0.1:0").expect("loopback has free ports");
+        plain.set_nonblocking(true).expect("it is a socket");
+        SockRef::from(&plain).set_recv_buffer_size(4_096).expect("it may be small");
+        let mut socket = UdpSocket::new(mio::net::UdpSocket::from_std(plain)).expect("a socket for batches");
+        let (from, to) = (std::net::UdpSocket::bind("127.0.0.1:0"), socket.local_addr());
+        let (from, to) = (from.expect("loopback has free ports"), to.expect("it is bound"));
+        for _ in 0..SENT {
+            from.send_to(b"packet", to).expect("loopback takes it");
+        }
+        let read = read_all(&socket);
+        assert!(read < SENT, "the buffer is too large for this test");
+        assert_eq!(socket.take_overflow(), SENT - read);
+        from.send_to(b"packet", to).expect("loopback takes it");
+        assert_eq!((read_all(&socket), socket.take_overflow()), (1, 0));
     }
 }

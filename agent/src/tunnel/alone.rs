@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use muster_protocol::id::ServerId;
-use muster_transport::Identity;
+use muster_transport::{Identity, TunnelRate};
 use tokio_util::sync::CancellationToken;
 
 use super::{Tunnel, TunnelBindError};
@@ -31,7 +31,7 @@ impl TunnelAlone {
     ) -> Result<Self, TunnelBindError> {
         let routes = Routes::default();
         servers.into_iter().for_each(|(server, ports)| routes.open(server, ports));
-        Tunnel::start(address, &identity, Arc::new(routes)).map(Self)
+        Tunnel::start(address, &identity, TunnelRate::default(), Arc::new(routes)).map(Self)
     }
 
     /// Where it listens.

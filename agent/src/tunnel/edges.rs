@@ -18,6 +18,8 @@ pub(super) struct Edges {
     pub(super) quic: Quic,
     standing: HashMap<ConnectionId, Edge>,
     packer: Packer,
+    // Datagrams of peers that are not known to be edges, since last counted.
+    strays: u64,
 }
 
 /// One that stands.
@@ -31,17 +33,18 @@ struct Edge {
 impl Edges {
     /// None yet.
     pub(super) fn new(quic: Quic) -> Self {
-        Self { quic, standing: HashMap::new(), packer: Packer::default() }
+        Self { quic, standing: HashMap::new(), packer: Packer::default(), strays: 0 }
     }
 
     /// The next datagram that has come from an edge, and which that is.
     pub(super) fn take(&mut self) -> Option<(ConnectionId, Bytes)> {
         loop {
             let (id, datagram) = self.quic.take()?;
-            // What comes before a peer is known to be an edge is nobody's.
             if self.standing.contains_key(&id) {
                 return Some((id, datagram));
             }
+            // What comes before a peer is known to be an edge is nobody's.
+            self.strays += 1;
         }
     }
 
@@ -63,13 +66,16 @@ impl Edges {
         for change in self.quic.take_changes() {
             match change {
                 Change::Connected(id) => self.connected(now, id, metrics),
-                Change::Lost(id, why) => match self.standing.remove(&id) {
-                    Some(edge) => {
+                Change::Lost(id, why, counts) => {
+                    if let Some(mut edge) = self.standing.remove(&id) {
+                        edge.rejoiner.give_up_all();
+                        edge.count(counts, metrics);
                         metrics.tunnels.decrement(1.0);
                         tracing::info!(edge = edge.id, %why, "tunnel is down");
+                    } else {
+                        tracing::warn!(%why, "a tunnel's handshake failed");
                     }
-                    None => tracing::warn!(%why, "a tunnel's handshake failed"),
-                },
+                }
             }
         }
     }
@@ -80,14 +86,19 @@ impl Edges {
             Some(peer) if peer.role == Role::Edge => {
                 tracing::info!(edge = peer.id, ?address, "tunnel is up");
                 metrics.tunnels.increment(1.0);
-                let (rejoiner, counted) = (Rejoiner::default(), Counts::default());
-                self.standing.insert(id, Edge { id: peer.id, rejoiner, counted });
+                self.stands(id, peer.id);
             }
             peer => {
                 tracing::warn!(?peer, ?address, "refused a tunnel from a peer that is no edge");
                 self.quic.close(now, id, CLOSE_WRONG_ROLE, "only edges may open tunnels");
             }
         }
+    }
+
+    /// The edge `name` may speak by the connection `id`.
+    pub(super) fn stands(&mut self, id: ConnectionId, name: String) {
+        let (rejoiner, counted) = (Rejoiner::default(), Counts::default());
+        self.standing.insert(id, Edge { id: name, rejoiner, counted });
     }
 
     /// Says a bare header. One that is lost is made up for by the next packet of the flow.
@@ -118,13 +129,11 @@ impl Edges {
         self.quic.end_slow_handshakes(now, HANDSHAKE_TIMEOUT);
         for (id, edge) in &mut self.standing {
             edge.rejoiner.expire(now);
-            metrics.dropped_fragment.increment(edge.rejoiner.take_given_up());
-            let Some(counts) = self.quic.counts(*id) else { continue };
-            let news = counts.since(std::mem::replace(&mut edge.counted, counts));
-            metrics.quic_sent.increment(news.sent);
-            metrics.quic_lost.increment(news.lost);
-            metrics.dropped_tunnel.increment(news.dropped);
+            let counts = self.quic.counts(*id).unwrap_or(edge.counted);
+            edge.count(counts, metrics);
         }
+        metrics.dropped_overflow.increment(self.quic.take_overflow());
+        metrics.dropped_stray.increment(self.quic.take_strays() + std::mem::take(&mut self.strays));
     }
 
     /// Ends all connections, and says so to the edges. Those that do not hear it notice by themselves.
@@ -132,5 +141,17 @@ impl Edges {
         self.quic.close_all(now, CLOSE_SHUTTING_DOWN, "agent is shutting down");
         self.quic.flush(now);
         self.quic.abandon();
+    }
+}
+
+impl Edge {
+    /// Counts what is new: of its connection, which has counted so much, and of packets that never became whole.
+    fn count(&mut self, counts: Counts, metrics: &TunnelMetrics) {
+        let news = counts.since(std::mem::replace(&mut self.counted, counts));
+        metrics.quic_sent.increment(news.sent);
+        metrics.quic_lost.increment(news.lost);
+        metrics.dropped_tunnel.increment(news.dropped);
+        metrics.dropped_unread.increment(news.unread);
+        metrics.dropped_fragment.increment(self.rejoiner.take_given_up().packets);
     }
 }

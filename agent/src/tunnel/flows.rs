@@ -4,6 +4,7 @@
 //! All of it is of one thread. Which sockets have packets is the loop's to know (`turns`), which connections there are
 //! is `edges`'; where flows are counted and evicted, and who has which, is `table`'s.
 
+mod fuzzing;
 mod table;
 
 use std::io;
@@ -23,6 +24,7 @@ use super::flow::Flow;
 use super::socket::{Batch, FlowSocket};
 use crate::metrics::{self, TunnelMetrics};
 use crate::routes::Routes;
+pub(crate) use fuzzing::flows as fuzz_flows;
 pub(super) use table::MAX_FLOWS;
 use table::Table;
 

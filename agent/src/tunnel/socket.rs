@@ -30,6 +30,11 @@ impl FlowSocket {
         Ok(Self(socket))
     }
 
+    /// The port that its server knows it by.
+    pub(super) fn port(&self) -> Option<u16> {
+        self.0.local_addr().ok().map(|address| address.port())
+    }
+
     /// Is told of no more.
     pub(super) fn close(mut self, registry: &Registry) {
         if let Err(error) = registry.deregister(&mut self.0) {

@@ -16,6 +16,7 @@ impl super::Keys for Keys {
         key("join_token", Kind::Text, "One-time join token, needed at the first start"),
         key("tunnel_listen", Kind::Text, "UDP address on which edges reach this agent"),
         key("tunnel_advertise", Kind::List, "What edges are told to dial, host:port"),
+        key("tunnel_rate_mbit", Kind::Number, "Mbit/s of UDP that each tunnel is provisioned for"),
         key("cpu_millis", Kind::Number, "CPU offered to servers, in thousandths of a core"),
         key("memory_mib", Kind::Number, "Memory offered to servers, in MiB"),
         key("docker_socket", Kind::Text, "Docker's socket"),

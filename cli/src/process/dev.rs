@@ -53,6 +53,8 @@ pub(crate) struct Options {
     log_level: String,
 }
 
+/// How often the recorder hears of what the edge has counted.
+const COUNTS_EVERY: Duration = Duration::from_secs(1);
 /// Ports players get on a development machine.
 const PLAYER_PORTS: u16 = 100;
 
@@ -197,9 +199,20 @@ async fn start_edge(options: &Options, client: &Client) -> anyhow::Result<Edge> 
         port_first: options.players_from,
         port_last: options.players_from.saturating_add(PLAYER_PORTS - 1),
         beacon_port: options.port + 3,
+        // Whoever tries a game out, and all their bots, are at one address.
+        max_connections_per_address: muster_edge_proxy::Config::default().max_connections_per_port,
         ..Default::default()
     };
-    muster_edge_proxy::start(config).await.context("the edge cannot start")
+    let edge = muster_edge_proxy::start(config).await.context("the edge cannot start")?;
+    // The orchestrator shows the metrics here, and asks nobody before.
+    let (tell_counts, mut due) = (edge.count_teller(), tokio::time::interval(COUNTS_EVERY));
+    tokio::spawn(async move {
+        loop {
+            due.tick().await;
+            tell_counts();
+        }
+    });
+    Ok(edge)
 }
 
 /// A token to join with, unless an earlier start has joined.

@@ -35,6 +35,7 @@ impl super::Keys for Keys {
         key("max_flows", Kind::Number, "UDP flows at once"),
         key("udp_workers", Kind::Number, "Threads that carry UDP; 0: one for each core"),
         key("pin_udp_workers", Kind::Switch, "Keep each of these threads on a core of its own"),
+        key("tunnel_rate_mbit", Kind::Number, "Mbit/s of UDP that each tunnel is provisioned for"),
         key("max_connections_per_port", Kind::Number, "Connections at once to one port"),
         key("max_connections_per_address", Kind::Number, "Connections at once from one address"),
         key("max_websocket_frame_bytes", Kind::Number, "Longest payload of a client's WebSocket frame"),
@@ -55,6 +56,7 @@ pub(crate) fn run(options: &Options<Keys>) -> anyhow::Result<()> {
             metrics.start().await?;
         }
         let mut edge = muster_edge_proxy::start(config).await.context("the edge cannot start")?;
+        metrics.before_shown(edge.count_teller());
         let handed_over = {
             let serving = async {
                 if takes_over {

@@ -5,14 +5,14 @@
 //! from forged sources makes the limits of others laxer for a moment, never stricter.
 
 use std::hash::{BuildHasher, Hash, RandomState};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::Rates;
 
 /// Places of a set.
 const WAYS: usize = 8;
 /// Whatever the rate, a packet of the largest size can pass by itself.
-const LEAST_BURST_BYTES: u64 = 65_507;
+pub(crate) const LEAST_BURST_BYTES: u64 = 65_507;
 
 /// What something costs.
 #[derive(Clone, Copy, Debug, Default)]
@@ -20,6 +20,13 @@ pub(super) struct Cost {
     pub(super) packets: u32,
     pub(super) bytes: u64,
     pub(super) new_flows: u32,
+}
+
+impl Cost {
+    /// What a packet of `bytes` costs.
+    pub(super) fn packet(bytes: usize) -> Self {
+        Self { packets: 1, bytes: bytes as u64, new_flows: 0 }
+    }
 }
 
 /// Of what there was too much.
@@ -65,6 +72,26 @@ impl Buckets {
         if *rates == Rates::default() {
             return Ok(());
         }
+        self.bucket(now, key, rates).take(rates, cost)
+    }
+
+    /// How long until `key` may use `cost` at `rates`, if it may not now. Takes nothing.
+    pub(super) fn wait(
+        &mut self,
+        now: Instant,
+        key: impl Hash,
+        rates: &Rates,
+        cost: Cost,
+    ) -> Option<Duration> {
+        if *rates == Rates::default() {
+            return None;
+        }
+        let (_, wait_s) = self.bucket(now, key, rates).over(rates, cost)?;
+        Some(Duration::try_from_secs_f32(wait_s).unwrap_or(Duration::MAX))
+    }
+
+    /// What `key` has used at `rates`, as of now.
+    fn bucket(&mut self, now: Instant, key: impl Hash, rates: &Rates) -> &mut Bucket {
         if self.sets.is_empty() {
             self.sets = vec![[Bucket::default(); WAYS]; self.places.div_ceil(WAYS)];
         }
@@ -73,7 +100,8 @@ impl Buckets {
         let tag = self.hasher.hash_one(key);
         let set = tag as usize % self.sets.len();
         let bucket = Bucket::of(&mut self.sets[set], tag, now_ms);
-        bucket.take(now_ms, rates, cost)
+        bucket.refill(now_ms, rates);
+        bucket
     }
 }
 
@@ -89,10 +117,9 @@ impl Bucket {
         bucket
     }
 
-    fn take(&mut self, now_ms: u64, rates: &Rates, cost: Cost) -> Result<(), Over> {
+    fn refill(&mut self, now_ms: u64, rates: &Rates) {
         let passed_s = now_ms.saturating_sub(self.seen_ms) as f32 / 1_000.0;
         self.seen_ms = now_ms;
-        let bytes_burst = rates.bytes.max(LEAST_BURST_BYTES);
         for (used, rate) in [
             (&mut self.packets, rates.packets as f32),
             (&mut self.bytes, rates.bytes as f32),
@@ -100,20 +127,33 @@ impl Bucket {
         ] {
             *used = (*used - passed_s * rate).max(0.0);
         }
-        let over = |rate: u64, used: f32, cost: f32, burst: u64| rate > 0 && used + cost > burst as f32;
-        let (packets, flows) = (u64::from(rates.packets), u64::from(rates.new_flows));
-        let cost_bytes = cost.bytes as f32;
-        if over(packets, self.packets, cost.packets as f32, packets) {
-            return Err(Over::Packets);
+    }
+
+    /// What of `cost` is more than is left, and for how many seconds it will be.
+    fn over(&self, rates: &Rates, cost: Cost) -> Option<(Over, f32)> {
+        // What costs nothing is not too much, even where changed rates have left less than nothing.
+        let over = |used: f32, cost: f32, rate: f32, burst: f32| {
+            let excess = used + cost - burst;
+            (rate > 0.0 && cost > 0.0 && excess > 0.0).then(|| excess / rate)
+        };
+        let (packets, new_flows) = (rates.packets as f32, rates.new_flows as f32);
+        if let Some(wait_s) = over(self.packets, cost.packets as f32, packets, packets) {
+            return Some((Over::Packets, wait_s));
         }
-        if over(rates.bytes, self.bytes, cost_bytes, bytes_burst) {
-            return Err(Over::Bytes);
+        let bytes_burst = rates.bytes.max(LEAST_BURST_BYTES) as f32;
+        if let Some(wait_s) = over(self.bytes, cost.bytes as f32, rates.bytes as f32, bytes_burst) {
+            return Some((Over::Bytes, wait_s));
         }
-        if over(flows, self.new_flows, cost.new_flows as f32, flows) {
-            return Err(Over::NewFlows);
+        let wait_s = over(self.new_flows, cost.new_flows as f32, new_flows, new_flows)?;
+        Some((Over::NewFlows, wait_s))
+    }
+
+    fn take(&mut self, rates: &Rates, cost: Cost) -> Result<(), Over> {
+        if let Some((over, _)) = self.over(rates, cost) {
+            return Err(over);
         }
         self.packets += cost.packets as f32;
-        self.bytes += cost_bytes;
+        self.bytes += cost.bytes as f32;
         self.new_flows += cost.new_flows as f32;
         Ok(())
     }
@@ -122,7 +162,6 @@ impl Bucket {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     const PACKET: Cost = Cost { packets: 1, bytes: 100, new_flows: 0 };
 
@@ -185,6 +224,31 @@ mod tests {
     }
 
     #[test]
+    fn what_is_too_much_fits_after_its_wait_and_asking_takes_nothing() {
+        let (start, rates) = (Instant::now(), rates(10, 1_000, 0));
+        let mut buckets = Buckets::new(64, start);
+        let half = Cost { packets: 1, bytes: LEAST_BURST_BYTES / 2, new_flows: 0 };
+        assert!((0..100).all(|_| buckets.wait(start, 1, &rates, half).is_none()));
+        assert_eq!(buckets.take(start, 1, &rates, half), Ok(()));
+        assert_eq!(buckets.take(start, 1, &rates, half), Ok(()));
+        let wait = buckets.wait(start, 1, &rates, half).expect("one byte is left");
+        assert_eq!(wait.as_secs(), half.bytes / 1_000);
+        let (sooner, then) = (start + wait / 2, start + wait + Duration::from_millis(1));
+        assert_eq!(buckets.take(sooner, 1, &rates, half), Err(Over::Bytes));
+        assert_eq!(buckets.wait(then, 1, &rates, half), None);
+        assert_eq!(buckets.take(then, 1, &rates, half), Ok(()));
+        assert_eq!(buckets.wait(then, 1, &Rates::default(), half), None, "no rates, no wait");
+    }
+
+    #[test]
+    fn lowered_rates_of_packets_hold_up_no_new_flow() {
+        let (mut buckets, now) = (Buckets::new(64, Instant::now()), Instant::now());
+        assert_eq!(passed(&mut buckets, now, 1, &rates(30, 0, 1), 50), 30);
+        let flow = Cost { new_flows: 1, ..Cost::default() };
+        assert_eq!(buckets.take(now, 1, &rates(5, 0, 1), flow), Ok(()));
+    }
+
+    #[test]
     fn a_flood_of_sources_neither_grows_it_nor_throttles_others() {
         let start = Instant::now();
         let (mut buckets, rates) = (Buckets::new(64, start), rates(10, 0, 0));
@@ -204,7 +268,7 @@ mod tests {
             Bucket::of(&mut set, tag, tag);
         }
         // Found again, and so seen last.
-        Bucket::of(&mut set, 1, 100).take(100, &rates(1, 0, 0), PACKET).unwrap();
+        Bucket::of(&mut set, 1, 100).refill(100, &rates(1, 0, 0));
         Bucket::of(&mut set, 99, 101);
         let tags: Vec<u64> = set.iter().map(|bucket| bucket.tag).collect();
         assert!(tags.contains(&1) && tags.contains(&99) && !tags.contains(&2), "{tags:?}");

@@ -1,12 +1,12 @@
 //! Holding what comes against the limits: per address, network, token and server. Pure: no clock, no I/O.
 //!
-//! Each who decides has a guard of its own, the UDP worker and the TCP listeners together, so that packets take
+//! Each who decides has a guard of its own, each UDP worker and all TCP listeners together, so that packets take
 //! no lock; a limit holds for each of them. An address is told apart by itself and never by its port:
 //! a source has 65,535 of those. Who is on the `allow` list is held to the limits of tokens and servers only.
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use arc_swap::{ArcSwap, Cache};
 use muster_protocol::flow::FlowId;
@@ -21,6 +21,9 @@ const ADDRESSES: usize = 65_536;
 const NETWORKS: usize = 16_384;
 const TOKENS: usize = 65_536;
 const SERVERS: usize = 4_096;
+
+/// What a flow costs by beginning.
+const NEW_FLOW: Cost = Cost { packets: 0, bytes: 0, new_flows: 1 };
 
 /// What a limit is of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -63,7 +66,7 @@ impl Guard {
 
     /// A packet of `bytes` has come from `source`.
     pub(crate) fn packet(&mut self, now: Instant, source: IpAddr, bytes: usize) -> Result<(), DropReason> {
-        self.source(now, source, Cost { packets: 1, bytes: bytes as u64, new_flows: 0 })
+        self.source(now, source, Cost::packet(bytes))
     }
 
     /// That packet is of `flow`, to `server`.
@@ -75,7 +78,7 @@ impl Guard {
         bytes: usize,
     ) -> Result<(), DropReason> {
         let limits = self.limits.load();
-        let cost = Cost { packets: 1, bytes: bytes as u64, new_flows: 0 };
+        let cost = Cost::packet(bytes);
         take(&mut self.tokens, now, flow, &limits.token, cost, Of::Token)?;
         if limits.server == Rates::default() {
             return Ok(());
@@ -84,21 +87,72 @@ impl Guard {
             .map_or(Ok(()), |server| take(&mut self.servers, now, server, &limits.server, cost, Of::Server))
     }
 
-    /// `source` is about to begin a connection, or `flow` if it is UDP, to `server`; or that flow moves there.
+    /// `flow` is about to begin from `source` to `server`, or moves there.
     pub(crate) fn new_flow(
         &mut self,
         now: Instant,
         source: IpAddr,
-        flow: Option<FlowId>,
+        flow: FlowId,
         server: ServerId,
     ) -> Result<(), DropReason> {
-        let cost = Cost { new_flows: 1, ..Cost::default() };
-        self.source(now, source, cost)?;
+        self.newcomer(now, source)?;
+        self.newcomer_is(now, flow, server)
+    }
+
+    /// Something new has come from `source`, which has yet to say what it is.
+    pub(crate) fn newcomer(&mut self, now: Instant, source: IpAddr) -> Result<(), DropReason> {
+        self.source(now, source, NEW_FLOW)
+    }
+
+    /// That is `flow`, to `server`.
+    pub(crate) fn newcomer_is(
+        &mut self,
+        now: Instant,
+        flow: FlowId,
+        server: ServerId,
+    ) -> Result<(), DropReason> {
         let limits = self.limits.load();
-        if let Some(flow) = flow {
-            take(&mut self.tokens, now, flow, &limits.token, cost, Of::Token)?;
+        take(&mut self.tokens, now, flow, &limits.token, NEW_FLOW, Of::Token)?;
+        take(&mut self.servers, now, server, &limits.server, NEW_FLOW, Of::Server)
+    }
+
+    /// A piece of `bytes` has come on the connection of `flow` from `source` to `server`. It counts as a packet, but
+    /// cannot be left out: if it is too much for one of the limits, nothing is taken of any, and it is to be asked for
+    /// again after as long as is returned. Who is denied is not looked at here.
+    pub(crate) fn piece(
+        &mut self,
+        now: Instant,
+        source: IpAddr,
+        flow: FlowId,
+        server: ServerId,
+        bytes: usize,
+    ) -> Result<(), Duration> {
+        let limits = self.limits.load();
+        let (cost, source) = (Cost::packet(bytes), source.to_canonical());
+        let network = network(source);
+        let unlimited = Rates::default();
+        let (of_address, of_network) = if limits.allow.has(source) {
+            (&unlimited, &unlimited)
+        } else {
+            (&limits.address, &limits.network)
+        };
+        let waits = [
+            self.addresses.wait(now, source, of_address, cost),
+            self.networks.wait(now, network, of_network, cost),
+            self.tokens.wait(now, flow, &limits.token, cost),
+            self.servers.wait(now, server, &limits.server, cost),
+        ];
+        if let Some(longest) = waits.into_iter().flatten().max() {
+            return Err(longest);
         }
-        take(&mut self.servers, now, server, &limits.server, cost, Of::Server)
+        let taken = [
+            self.addresses.take(now, source, of_address, cost),
+            self.networks.take(now, network, of_network, cost),
+            self.tokens.take(now, flow, &limits.token, cost),
+            self.servers.take(now, server, &limits.server, cost),
+        ];
+        debug_assert!(taken.iter().all(Result::is_ok), "each was there a moment ago");
+        Ok(())
     }
 
     fn source(&mut self, now: Instant, source: IpAddr, cost: Cost) -> Result<(), DropReason> {
@@ -203,7 +257,7 @@ mod tests {
         };
         let (mut guard, _, now) = guard(limits);
         assert_eq!(guard.packet(now, ip("10.0.0.8"), 9), Err(DropReason::Denied));
-        assert_eq!(guard.new_flow(now, ip("10.0.0.8"), None, ServerId::new()), Err(DropReason::Denied));
+        assert_eq!(guard.newcomer(now, ip("10.0.0.8")), Err(DropReason::Denied));
         assert!((0..10).all(|_| guard.packet(now, ip("10.0.0.7"), 9).is_ok()));
     }
 
@@ -221,9 +275,45 @@ mod tests {
         assert_eq!(guard.of_flow(now, FlowId(2), || Some(server), 60_000), Ok(()));
         assert_eq!(guard.of_flow(now, FlowId(3), || Some(server), 1), Ok(()));
         assert_eq!(guard.of_flow(now, FlowId(4), || Some(server), 1), Err(DropReason::ServerPackets));
-        assert_eq!(guard.new_flow(now, ip("10.0.0.1"), Some(FlowId(5)), server), Ok(()));
-        assert_eq!(guard.new_flow(now, ip("10.0.0.2"), None, server), Err(DropReason::ServerNewFlows));
-        assert_eq!(guard.new_flow(now, ip("10.0.0.2"), None, ServerId::new()), Ok(()));
+        assert_eq!(guard.new_flow(now, ip("10.0.0.1"), FlowId(5), server), Ok(()));
+        assert_eq!(guard.new_flow(now, ip("10.0.0.2"), FlowId(6), server), Err(DropReason::ServerNewFlows));
+        assert_eq!(guard.new_flow(now, ip("10.0.0.2"), FlowId(6), ServerId::new()), Ok(()));
+    }
+
+    #[test]
+    fn a_piece_that_waits_for_one_limit_uses_up_no_other() {
+        let limits = wire::EdgeLimits {
+            address: Some(packets(10)),
+            network: Some(packets(10)),
+            token: Some(packets(1)),
+            server: Some(packets(10)),
+            ..Default::default()
+        };
+        let (mut guard, _, now) = guard(limits);
+        let (source, server) = (ip("10.0.0.1"), ServerId::new());
+        assert_eq!(guard.piece(now, source, FlowId(1), server, 9), Ok(()));
+        let waits = (0..100).map(|_| guard.piece(now, source, FlowId(1), server, 9));
+        assert!(waits.into_iter().all(|wait| wait == Err(Duration::from_secs(1))));
+        assert!((2..11).all(|flow| guard.piece(now, source, FlowId(flow), server, 9).is_ok()));
+        let wait = guard.piece(now, source, FlowId(11), server, 9).expect_err("ten have passed");
+        assert_eq!(guard.piece(now + wait, source, FlowId(11), server, 9), Ok(()));
+    }
+
+    #[test]
+    fn pieces_of_who_is_allowed_are_held_to_tokens_and_servers_only() {
+        let limits = wire::EdgeLimits {
+            address: Some(packets(1)),
+            network: Some(packets(1)),
+            token: Some(packets(3)),
+            allow: vec!["10.0.0.7".into()],
+            ..Default::default()
+        };
+        let (mut guard, _, now) = guard(limits);
+        let passed = |guard: &mut Guard, source| {
+            (0..10).filter(|_| guard.piece(now, source, FlowId(1), ServerId::new(), 9).is_ok()).count()
+        };
+        assert_eq!(passed(&mut guard, ip("::ffff:10.0.0.7")), 3);
+        assert_eq!(passed(&mut guard, ip("10.0.0.7")), 0);
     }
 
     #[test]

@@ -4,8 +4,9 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use muster_protocol::flow::FlowOwner;
 use muster_protocol::id::SeatId;
-use muster_protocol::preface::Refusal;
+use muster_protocol::preface::{Answer, Refusal};
 use muster_protocol::stream::StreamOpen;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -15,7 +16,9 @@ use tokio_rustls::server::TlsStream;
 use super::frames::{FrameError, Frames};
 use super::limits::HandshakePermit;
 use super::listener::StreamSetup;
+use super::proof::Declined;
 use super::splice::{SpliceError, splice};
+use super::throttle::Throttled;
 use super::{proxy_protocol, tcp, websocket};
 use crate::drops::DropReason;
 use crate::routes::{Protocol, Route};
@@ -53,8 +56,8 @@ pub(super) enum Ended {
     Malformed(&'static str),
     #[error("TLS handshake failed: {0}")]
     Tls(io::Error),
-    #[error("token refused: {}", .0.as_str())]
-    Refused(Refusal),
+    #[error(transparent)]
+    Declined(#[from] Declined),
     #[error(transparent)]
     Tunnel(#[from] OpenError),
     #[error("the client went away: {0}")]
@@ -71,7 +74,8 @@ impl Ended {
         match self {
             Self::TooSlow => Some(DropReason::HandshakeTimeout),
             Self::Malformed(_) | Self::Tls(_) => Some(DropReason::HandshakeMalformed),
-            Self::Refused(refusal) => Some((*refusal).into()),
+            Self::Declined(declined) => Some(declined.counted),
+            Self::Splice(SpliceError::Denied) => Some(DropReason::Denied),
             Self::Tunnel(OpenError::Refused { .. }) => Some(DropReason::AgentRefused),
             Self::Tunnel(_) => Some(DropReason::AgentUnreachable),
             Self::Frame(_) | Self::Splice(SpliceError::Frame(_)) => Some(DropReason::WebSocketFrame),
@@ -128,31 +132,56 @@ struct Newcomer<'a> {
 
 impl Newcomer<'_> {
     async fn serve<S: ClientStream>(self, stream: &mut S) -> Result<(), Ended> {
-        let (setup, route, deadline) = (self.setup, self.route, self.deadline);
+        let Newcomer { setup, route, counters, client, edge, deadline, handshake } = self;
         let is_websocket = route.key.protocol == Protocol::WebSocket;
         let introduction = if is_websocket {
-            websocket::introduce(setup, route, stream, deadline).await?
+            websocket::introduce(setup, route, stream, client.ip(), deadline).await?
         } else {
-            tcp::introduce(setup, route, stream, deadline).await?
+            tcp::introduce(setup, route, stream, client.ip(), deadline).await?
         };
-        drop(self.handshake);
-        let opened = open(setup, route, &introduction, self.client).await;
+        drop(handshake);
+        let throttled = match begin(setup, route, &introduction, client) {
+            Ok(throttled) => throttled,
+            Err(declined) => {
+                if is_websocket {
+                    websocket::tell_declined(stream, declined.told).await?;
+                } else {
+                    tcp::answer(route, stream, Answer::Refused(declined.told)).await?;
+                }
+                return Err(declined.into());
+            }
+        };
+        let opened = open(setup, route, &introduction, client).await;
         match &opened {
             Err(error) if is_websocket => websocket::tell_unreachable(stream, error).await?,
             _ if is_websocket => {}
-            _ => tcp::answer(route, stream, opened.is_ok()).await?,
+            Ok(_) => tcp::answer(route, stream, Answer::Accepted).await?,
+            Err(_) => tcp::answer(route, stream, Answer::Refused(Refusal::Unavailable)).await?,
         }
         let mut first = introduction.first;
         if route.proxy_protocol {
-            first.splice(0..0, proxy_protocol::header(self.client, self.edge));
+            first.splice(0..0, proxy_protocol::header(client, edge));
         }
-        let frames = introduction.frames;
-        let outcome = splice(stream, opened?, &first, frames, setup.idle, self.counters).await;
+        let said = (&first[..], introduction.frames);
+        let outcome = splice(stream, opened?, said, &throttled, setup.idle, counters).await;
         if outcome.is_err() {
             reset_on_close(stream.tcp());
         }
         Ok(outcome?)
     }
+}
+
+/// Takes what beginning costs from the limits of the client's token and of the server.
+fn begin<'a>(
+    setup: &'a StreamSetup,
+    route: &Route,
+    introduction: &Introduction,
+    client: SocketAddr,
+) -> Result<Throttled<'a>, Declined> {
+    let owner = introduction.seat.map_or(FlowOwner::Address(client), FlowOwner::Seat);
+    let flow = setup.proofs.flow(route, owner);
+    let now = std::time::Instant::now();
+    Ok(setup.throttle.begin(now, client.ip(), flow, route.server)?)
 }
 
 async fn open(

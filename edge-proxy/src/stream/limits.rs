@@ -14,8 +14,9 @@ use crate::udp::source_network;
 
 /// Connections of one port that may be within their handshake.
 pub(super) const MAX_HANDSHAKES_PER_PORT: usize = 512;
-/// Connections of one source that may be within their handshake.
-const MAX_HANDSHAKES_PER_ADDRESS: usize = 64;
+/// Connections of one source that may be within their handshake: half of what it may have unless configured otherwise,
+/// so that those of a household which say nothing leave room for the others.
+const MAX_HANDSHAKES_PER_ADDRESS: usize = 32;
 
 /// The bounds, shared by all ports.
 #[derive(Debug)]

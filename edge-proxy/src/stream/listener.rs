@@ -2,10 +2,9 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinHandle;
@@ -15,14 +14,14 @@ use tracing::{debug, warn};
 
 use super::connection::serve;
 use super::limits::{ConnectionLimits, MAX_HANDSHAKES_PER_PORT};
+use super::proof::Proofs;
+use super::throttle::Throttle;
 use crate::drops::DropReason;
-use crate::limits::Guard;
 use crate::metrics::{Metrics, Standing};
 use crate::routes::Route;
 use crate::sockets::tune_connection;
 use crate::tls::PlayerTls;
 use crate::traffic::Counters;
-use crate::trust::Trust;
 use crate::tunnel::StreamTunnels;
 
 /// Pause after accepting failed, as it does when the process is out of file descriptors.
@@ -32,12 +31,12 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub(crate) struct StreamSetup {
     /// Tunnel streams to agents.
     pub(crate) tunnels: Arc<StreamTunnels>,
-    /// Keys of tokens.
-    pub(crate) trust: Arc<ArcSwap<Trust>>,
+    /// What tokens are checked by.
+    pub(crate) proofs: Proofs,
     /// Bounds on connections.
     pub(crate) limits: ConnectionLimits,
-    /// What sources may begin. Touched once per connection.
-    pub(crate) guard: Mutex<Guard>,
+    /// What the operator lets clients begin and send.
+    pub(crate) throttle: Throttle,
     /// For ports with TLS.
     pub(crate) tls: PlayerTls,
     /// Longest payload of a client's WebSocket frame, in bytes.
@@ -172,16 +171,12 @@ impl Port {
 
     fn drop(&self, reason: DropReason) {
         self.setup.metrics.drop(reason);
-        self.counters.dropped();
+        self.counters.dropped(reason);
     }
 
     /// Starts serving one connection, or closes it if a bound is reached.
     fn admit(&self, stream: TcpStream, client: SocketAddr) {
-        let within = {
-            let mut guard = self.setup.guard.lock().unwrap_or_else(PoisonError::into_inner);
-            guard.new_flow(Instant::now(), client.ip(), None, self.route.server)
-        };
-        if let Err(reason) = within {
+        if let Err(reason) = self.setup.throttle.newcomer(Instant::now(), client.ip()) {
             self.drop(reason);
             return;
         }
@@ -209,7 +204,7 @@ impl Port {
                 Some(Err(ended)) => {
                     if let Some(reason) = ended.drop_reason() {
                         setup.metrics.drop(reason);
-                        counters.dropped();
+                        counters.dropped(reason);
                     }
                     debug!(route = %route.key, %client, %ended, "connection ended");
                 }

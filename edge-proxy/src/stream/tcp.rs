@@ -1,8 +1,9 @@
 //! TCP's way of proving a seat: a preface behind its length, answered before the game's first byte.
 
 use std::io;
+use std::net::IpAddr;
 
-use muster_protocol::preface::{Answer, MAX_PREFACE_BYTES, Refusal, decode_preface, encode_answer};
+use muster_protocol::preface::{Answer, MAX_PREFACE_BYTES, decode_preface, encode_answer};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWriteExt};
 use tokio::time::{Instant, timeout_at};
 
@@ -16,6 +17,7 @@ pub(super) async fn introduce<S: ClientStream>(
     setup: &StreamSetup,
     route: &Route,
     stream: &mut S,
+    source: IpAddr,
     deadline: Instant,
 ) -> Result<Introduction, Ended> {
     if route.proof == Proof::Open {
@@ -25,21 +27,20 @@ pub(super) async fn introduce<S: ClientStream>(
     let Some(token) = decode_preface(&preface) else {
         return Err(Ended::Malformed("the preface is none"));
     };
-    match setup.trust.load().check(route, token, Now::read().unix_ms) {
+    match setup.proofs.check(Now::read(), source, route, token) {
         Ok(seat) => Ok(Introduction { seat: Some(seat), first: Vec::new(), frames: None }),
-        Err(refusal) => {
-            say(stream, Answer::Refused(refusal)).await?;
-            Err(Ended::Refused(refusal))
+        Err(declined) => {
+            say(stream, Answer::Refused(declined.told)).await?;
+            Err(declined.into())
         }
     }
 }
 
 /// Tells the client, on a port that asks for proof, whether its connection stands.
-pub(super) async fn answer<S: ClientStream>(route: &Route, stream: &mut S, stands: bool) -> io::Result<()> {
-    match (route.proof, stands) {
-        (Proof::Open, _) => Ok(()),
-        (Proof::Preface | Proof::Claim, true) => say(stream, Answer::Accepted).await,
-        (Proof::Preface | Proof::Claim, false) => say(stream, Answer::Refused(Refusal::Unavailable)).await,
+pub(super) async fn answer<S: ClientStream>(route: &Route, stream: &mut S, answer: Answer) -> io::Result<()> {
+    match route.proof {
+        Proof::Open => Ok(()),
+        Proof::Preface | Proof::Claim => say(stream, answer).await,
     }
 }
 

@@ -2,6 +2,7 @@
 //! errors.
 
 use std::io;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use muster_protocol::preface::Refusal;
@@ -12,6 +13,7 @@ use super::connection::{ClientStream, Ended, Introduction};
 use super::frames::Frames;
 use super::http_head::{Head, HeadError, MAX_HEAD_BYTES, parse};
 use super::listener::StreamSetup;
+use super::proof::Declined;
 use crate::clock::Now;
 use crate::routes::{Proof, Route};
 use crate::tunnel::OpenError;
@@ -48,6 +50,7 @@ pub(super) async fn introduce<S: ClientStream>(
     setup: &StreamSetup,
     route: &Route,
     stream: &mut S,
+    source: IpAddr,
     deadline: Instant,
 ) -> Result<Introduction, Ended> {
     let mut first = Vec::with_capacity(1_024);
@@ -71,16 +74,20 @@ pub(super) async fn introduce<S: ClientStream>(
         return Ok(Introduction { seat: None, first, frames });
     }
     let Some(token) = &head.token else {
-        return refuse(stream, &NO_TOKEN, Ended::Refused(Refusal::Malformed)).await;
+        return refuse(stream, &NO_TOKEN, Declined::from(Refusal::Malformed).into()).await;
     };
-    let checked = setup.trust.load().check(route, token, Now::read().unix_ms);
-    match checked {
+    match setup.proofs.check(Now::read(), source, route, token) {
         Ok(seat) => {
             head.without_token(&mut first);
             Ok(Introduction { seat: Some(seat), first, frames })
         }
-        Err(refusal) => refuse(stream, &http_error(refusal), Ended::Refused(refusal)).await,
+        Err(declined) => refuse(stream, &http_error(declined.told), declined.into()).await,
     }
+}
+
+/// Tells the client that it is not taken in.
+pub(super) async fn tell_declined<S: ClientStream>(stream: &mut S, told: Refusal) -> io::Result<()> {
+    respond(stream, &http_error(told)).await
 }
 
 /// Tells the client that its server is not reached.

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use muster_protocol::edge::TunnelTraffic;
 use muster_protocol::flow::FlowId;
-use muster_protocol::fragment::Rejoiner;
+use muster_protocol::fragment::{GivenUp, Rejoiner};
 use muster_protocol::id::NodeId;
 use muster_protocol::tunnel::Header;
 use muster_transport::{ConnectionId, Counts, Packer, Quic, Unsent};
@@ -24,8 +24,12 @@ pub(crate) struct DatagramTunnel {
     pub(crate) rejoiner: Rejoiner,
     // Of the connection that stands, as was told of it.
     told: Counts,
+    // What connections that are gone counted beyond what was told.
+    untold: Counts,
     // How long what was measured waited in the buffer.
     queued: Latest,
+    // What was added to what was measured, either way.
+    added: Latest,
 }
 
 /// How a tunnel is.
@@ -34,8 +38,6 @@ pub(crate) struct Condition {
     pub(crate) traffic: TunnelTraffic,
     /// Round trip to the agent.
     pub(crate) rtt: Duration,
-    /// What was counted since the last look.
-    pub(crate) news: Counts,
 }
 
 impl DatagramTunnel {
@@ -48,7 +50,9 @@ impl DatagramTunnel {
             packer: Packer::default(),
             rejoiner: Rejoiner::default(),
             told: Counts::default(),
+            untold: Counts::default(),
             queued: Latest::new(),
+            added: Latest::new(),
         }
     }
 
@@ -72,13 +76,13 @@ impl DatagramTunnel {
     /// From now on `connection` carries the packets.
     pub(crate) fn up(&mut self, connection: ConnectionId) {
         self.number = self.number.wrapping_add(1).max(1);
-        self.told = Counts::default();
-        self.rejoiner = Rejoiner::default();
         self.connection = Some(connection);
     }
 
-    /// The connection is gone.
-    pub(crate) fn down(&mut self) {
+    /// The connection is gone, or carries the packets no more, and has counted so much.
+    pub(crate) fn down(&mut self, counted: Counts) {
+        self.untold = self.untold.and(counted.since(std::mem::take(&mut self.told)));
+        self.rejoiner.give_up_all();
         self.connection = None;
     }
 
@@ -97,17 +101,28 @@ impl DatagramTunnel {
         self.queued.push(waited);
     }
 
-    /// Gives up parts that came too long ago.
-    pub(crate) fn expire(&mut self, now: Instant) -> u64 {
+    /// So much was added to a packet that was measured.
+    pub(crate) fn note_added(&mut self, added: Duration) {
+        self.added.push(added);
+    }
+
+    /// Gives up parts that came too long ago; says what was given up since the last time.
+    pub(crate) fn expire(&mut self, now: Instant) -> GivenUp {
         self.rejoiner.expire(now);
         self.rejoiner.take_given_up()
     }
 
+    /// What was counted since this was last asked.
+    pub(crate) fn news(&mut self, quic: &mut Quic) -> Counts {
+        let untold = std::mem::take(&mut self.untold);
+        let Some(counts) = self.connection.and_then(|id| quic.counts(id)) else { return untold };
+        untold.and(counts.since(std::mem::replace(&mut self.told, counts)))
+    }
+
     /// How the tunnel is; `None` if it does not stand.
-    pub(crate) fn condition(&mut self, quic: &mut Quic) -> Option<Condition> {
+    pub(crate) fn condition(&self, quic: &mut Quic) -> Option<Condition> {
         let id = self.connection?;
         let (path, counts) = (quic.stats(id)?.path, quic.counts(id)?);
-        let told = std::mem::replace(&mut self.told, counts);
         let traffic = TunnelTraffic {
             node_id: self.node.to_string(),
             rtt_us: u32::try_from(path.rtt.as_micros()).unwrap_or(u32::MAX),
@@ -116,8 +131,10 @@ impl DatagramTunnel {
             datagrams_dropped: counts.dropped,
             queue_p99_us: self.queued.percentile(99),
             mtu: u32::from(path.current_mtu),
+            added_p50_us: self.added.percentile(50),
+            added_p99_us: self.added.percentile(99),
         };
-        Some(Condition { traffic, rtt: path.rtt, news: counts.since(told) })
+        Some(Condition { traffic, rtt: path.rtt })
     }
 
     /// Appends one packet of a flow; `number_split` numbers it if it has to go in parts.

@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::time::Instant;
 
 use bytes::Bytes;
+use muster_protocol::fragment::GivenUp;
 use muster_protocol::id::NodeId;
-use muster_transport::{Change, ConnectionId, Quic};
+use muster_transport::{Change, ConnectionId, Counts, Quic};
 use quinn_proto::{ClientConfig, ConnectError, ConnectionError};
 use tokio::sync::oneshot;
 
@@ -46,12 +47,24 @@ pub(crate) struct DatagramTunnels {
     dialled: HashMap<ConnectionId, Dialled>,
     // A place stays its node's until the node is followed no more.
     tunnels: Vec<Option<DatagramTunnel>>,
+    // Datagrams on connections that carry nothing, since last asked.
+    strays: u64,
+}
+
+/// What is seen when a tunnel is looked at.
+pub(crate) struct Look {
+    /// Which one.
+    pub(crate) tunnel: TunnelId,
+    /// What was counted since the last look.
+    pub(crate) news: Counts,
+    /// How it is, if it stands.
+    pub(crate) condition: Option<Condition>,
 }
 
 impl DatagramTunnels {
     /// No tunnels yet.
     pub(crate) fn new(quic: Quic) -> Self {
-        Self { quic, dialled: HashMap::new(), tunnels: Vec::new() }
+        Self { quic, dialled: HashMap::new(), tunnels: Vec::new(), strays: 0 }
     }
 
     /// Dials `address`, which has to show the certificate of `name`, and tells `caller`.
@@ -77,6 +90,7 @@ impl DatagramTunnels {
         *tunnel = Some(place);
         let Some(tunnel) = self.tunnels.get_mut(place.0).and_then(Option::as_mut) else { return };
         if let Some(before) = tunnel.connection() {
+            tunnel.down(self.quic.counts(before).unwrap_or_default());
             self.quic.close(now, before, CLOSE, "another carries the tunnel");
             self.dialled.remove(&before);
         }
@@ -124,10 +138,11 @@ impl DatagramTunnels {
     pub(crate) fn take(&mut self) -> Option<(&mut DatagramTunnel, Bytes)> {
         let (place, datagram) = loop {
             let (id, datagram) = self.quic.take()?;
-            // What comes on a connection that carries nothing is nobody's.
             if let Some(Dialled::Stands { tunnel: Some(place), .. }) = self.dialled.get(&id) {
                 break (*place, datagram);
             }
+            // What comes on a connection that carries nothing is nobody's.
+            self.strays += 1;
         };
         // A tunnel is not forgotten before its connection.
         self.tunnels.get_mut(place.0)?.as_mut().map(|tunnel| (tunnel, datagram))
@@ -138,14 +153,14 @@ impl DatagramTunnels {
         for change in self.quic.take_changes() {
             match change {
                 Change::Connected(id) => self.connected(now, id),
-                Change::Lost(id, why) => match self.dialled.remove(&id) {
+                Change::Lost(id, why, counted) => match self.dialled.remove(&id) {
                     // That nobody waits any more is fine.
                     Some(Dialled::Calling(caller)) => drop(caller.send(Err(why))),
                     Some(Dialled::Stands { over, tunnel }) => {
                         if let Some(tunnel) = tunnel.and_then(|place| self.tunnels[place.0].as_mut())
                             && tunnel.connection() == Some(id)
                         {
-                            tunnel.down();
+                            tunnel.down(counted);
                         }
                         let _ = over.send(why);
                     }
@@ -174,26 +189,37 @@ impl DatagramTunnels {
                 Dialled::Stands { over, tunnel } => (!over.is_closed(), *tunnel),
             };
             if !held {
-                quic.close(now, *id, CLOSE, "not needed");
                 if let Some(tunnel) = tunnel.and_then(|place| tunnels[place.0].as_mut())
                     && tunnel.connection() == Some(*id)
                 {
-                    tunnel.down();
+                    tunnel.down(quic.counts(*id).unwrap_or_default());
                 }
+                quic.close(now, *id, CLOSE, "not needed");
             }
             held
         });
     }
 
-    /// Gives up parts that came too long ago; says how many packets went with them.
-    pub(crate) fn expire(&mut self, now: Instant) -> u64 {
-        self.tunnels.iter_mut().flatten().map(|tunnel| tunnel.expire(now)).sum()
+    /// Gives up parts that came too long ago; says what was given up since the last time.
+    pub(crate) fn expire(&mut self, now: Instant) -> impl Iterator<Item = GivenUp> {
+        self.tunnels.iter_mut().flatten().map(move |tunnel| tunnel.expire(now))
     }
 
-    /// How those are that stand.
-    pub(crate) fn conditions(&mut self) -> impl Iterator<Item = Condition> {
+    /// What came since the last call and was of no tunnel: QUIC packets of no connection, and datagrams on connections that
+    /// carry nothing.
+    pub(crate) fn take_strays(&mut self) -> u64 {
+        self.quic.take_strays() + std::mem::take(&mut self.strays)
+    }
+
+    /// Looks at each; call once a second.
+    pub(crate) fn look(&mut self) -> impl Iterator<Item = Look> {
         let quic = &mut self.quic;
-        self.tunnels.iter_mut().flatten().filter_map(|tunnel| tunnel.condition(quic))
+        let places = self.tunnels.iter_mut().enumerate();
+        places.filter_map(|(place, tunnel)| {
+            let tunnel = tunnel.as_mut()?;
+            let news = tunnel.news(quic);
+            Some(Look { tunnel: TunnelId(place), news, condition: tunnel.condition(quic) })
+        })
     }
 
     /// Ends all connections, and says so to the agents.

@@ -63,6 +63,16 @@ impl<T> ByPort<T> {
     pub(crate) fn iter(&self) -> impl Iterator<Item = (u16, &T)> {
         self.entries.iter().map(|(port, entry)| (*port, entry))
     }
+
+    /// What each of them has.
+    pub(crate) fn values(&self) -> impl Iterator<Item = &T> {
+        self.entries.iter().map(|(_, entry)| entry)
+    }
+
+    /// What each of them has.
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.entries.iter_mut().map(|(_, entry)| entry)
+    }
 }
 
 #[cfg(test)]

@@ -81,8 +81,8 @@ pub(crate) enum Reply {
     },
     /// Nothing goes to the client.
     Nothing,
-    /// Count why, and say nothing.
-    Drop(DropReason),
+    /// Count why, and say nothing. It was for a client of this port, if that is known.
+    Drop(DropReason, Option<u16>),
 }
 
 struct PortEntry {
@@ -183,14 +183,15 @@ impl Forwarder {
         mut datagram: Bytes,
     ) -> Reply {
         let Ok(header) = Header::decode(&mut datagram) else {
-            return Reply::Drop(DropReason::TunnelMalformed);
+            return Reply::Drop(DropReason::TunnelMalformed, None);
         };
         // An agent speaks of its own flows only: another node's id is as good as none.
         let Some(flow) = self.flows.of_id(header.flow()).filter(|flow| flow.node == node) else {
-            return Reply::Drop(DropReason::UnknownFlow);
+            return Reply::Drop(DropReason::UnknownFlow, None);
         };
+        let port = Some(flow.port);
         match header {
-            Header::Data { open: Some(_), .. } => Reply::Drop(DropReason::TunnelMalformed),
+            Header::Data { open: Some(_), .. } => Reply::Drop(DropReason::TunnelMalformed, port),
             Header::Data { flow: id, fragment, .. } => {
                 flow.answered = true;
                 let payload = match fragment {
@@ -198,7 +199,7 @@ impl Forwarder {
                     Some(part) => match rejoiner.push(now, id, part, &datagram) {
                         Rejoined::Whole(packet) => packet,
                         Rejoined::Waiting => return Reply::Nothing,
-                        Rejoined::Misfit => return Reply::Drop(DropReason::TunnelMalformed),
+                        Rejoined::Misfit => return Reply::Drop(DropReason::TunnelMalformed, port),
                     },
                 };
                 Reply::Deliver { port: flow.port, client: flow.client, local_ip: flow.local_ip, payload }
@@ -215,11 +216,11 @@ impl Forwarder {
             // its route would go, and the flow with it.
             Header::Refused(_, RefuseReason::UnknownServer) => {
                 flow.opened_on = 0;
-                Reply::Drop(DropReason::AgentRefused)
+                Reply::Drop(DropReason::AgentRefused, port)
             }
             Header::Refused(id, _) => {
                 self.end_without_notice(id);
-                Reply::Drop(DropReason::AgentRefused)
+                Reply::Drop(DropReason::AgentRefused, port)
             }
             Header::Close(id) => {
                 self.end_without_notice(id);
@@ -234,6 +235,11 @@ impl Forwarder {
             flow.next_split = flow.next_split.wrapping_add(1);
             flow.next_split
         })
+    }
+
+    /// The port of flow `id`.
+    pub(crate) fn port_of(&mut self, id: FlowId) -> Option<u16> {
+        self.flows.of_id(id).map(|flow| flow.port)
     }
 
     /// The counters of `port`'s server.

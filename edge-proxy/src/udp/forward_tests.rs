@@ -215,7 +215,7 @@ fn a_flow_without_packets_goes_after_its_idle_time_and_its_agent_is_told() {
     world.sweep_all();
     assert_eq!((world.forwarder.flows(), world.reported_flows()), (0, 0));
     assert_eq!(world.forwarder.take_gone(), [(node, flow)]);
-    assert_eq!(world.reply(node, data(flow), b"hi"), Reply::Drop(DropReason::UnknownFlow));
+    assert_eq!(world.reply(node, data(flow), b"hi"), Reply::Drop(DropReason::UnknownFlow, None));
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn an_agent_speaks_for_its_own_flows_only() {
     let (flow, _) = forwarded(world.packet(client(1), b"hello"));
     let stranger = NodeId::new();
     for header in [data(flow), Header::Opened(flow), Header::Close(flow)] {
-        assert_eq!(world.reply(stranger, header, b""), Reply::Drop(DropReason::UnknownFlow));
+        assert_eq!(world.reply(stranger, header, b""), Reply::Drop(DropReason::UnknownFlow, None));
     }
     assert!(forwarded(world.packet(client(1), b"hello")).1.is_some(), "still not opened, and still there");
 }
@@ -245,11 +245,11 @@ fn refused_and_closed_flows_are_gone() {
     let node = world.route.node;
     let (flow, _) = forwarded(world.packet(client(1), b"hello"));
     let refused = world.reply(node, Header::Refused(flow, RefuseReason::TooManyFlows), b"");
-    assert_eq!((refused, world.forwarder.flows()), (Reply::Drop(DropReason::AgentRefused), 0));
+    assert_eq!((refused, world.forwarder.flows()), (Reply::Drop(DropReason::AgentRefused, Some(PORT)), 0));
     // An agent that has just been started may not know its servers yet: the flow stays, and says again where to.
     let (flow, _) = forwarded(world.packet(client(1), b"hello"));
     let refused = world.reply(node, Header::Refused(flow, RefuseReason::UnknownServer), b"");
-    assert_eq!((refused, world.forwarder.flows()), (Reply::Drop(DropReason::AgentRefused), 1));
+    assert_eq!((refused, world.forwarder.flows()), (Reply::Drop(DropReason::AgentRefused, Some(PORT)), 1));
     let (again, opens) = forwarded(world.packet(client(1), b"hello"));
     assert_eq!((again, opens.is_some()), (flow, true));
     assert_eq!(world.reply(node, Header::Close(flow), b""), Reply::Nothing);

@@ -2,7 +2,10 @@
 //!
 //! In: receive a batch, decide on each packet, append it to the agent's tunnel; what was appended leaves
 //! when the turn ends. Back: take what the tunnels have brought, decide on each, send it to its client.
-//! Every callee returns a value; nothing here waits, locks, or calls back.
+//! Every callee returns a value; nothing here waits, locks, or calls back. What is done beside packets, by the clock, is
+//! `upkeep`'s.
+
+mod upkeep;
 
 use std::fs::File;
 use std::io;
@@ -19,7 +22,8 @@ use super::outgoing::{Outgoing, ToClient};
 use crate::clock::Now;
 use crate::drops::DropReason;
 use crate::latency::{Latest, Pace};
-use crate::metrics::{Metrics, Passed};
+use crate::metrics::Metrics;
+use crate::tally::{Counts, Tally};
 use crate::traffic::Counters;
 use crate::tunnel::{DatagramTunnels, TunnelId};
 
@@ -33,6 +37,19 @@ pub(crate) struct Port {
     pub(crate) counters: Arc<Counters>,
     /// What leaves to its clients at the end of the turn.
     pub(crate) waiting: Vec<ToClient>,
+    /// Packets have come since it was last looked whether some found no room.
+    pub(crate) has_heard: bool,
+}
+
+impl Port {
+    /// A port over `socket`, for packets to a server by `tunnel`.
+    pub(crate) fn new(
+        socket: UdpSocket<mio::net::UdpSocket>,
+        tunnel: TunnelId,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self { socket, tunnel, counters, waiting: Vec::new(), has_heard: false }
+    }
 }
 
 /// A turn inwards whose packets have not left yet, and is measured.
@@ -65,6 +82,9 @@ pub(crate) struct HotLoop {
     flows_told: f64,
     // What was added to packets, either way.
     added: Latest,
+    // What this turn has counted, and what those before it have.
+    turn: Tally,
+    counts: Arc<Counts>,
     metrics: Metrics,
 }
 
@@ -89,6 +109,8 @@ impl HotLoop {
             measured: None,
             flows_told: 0.0,
             added: Latest::new(),
+            turn: Tally::default(),
+            counts: metrics.counts().of_new_worker(),
             metrics,
         }
     }
@@ -134,15 +156,12 @@ impl HotLoop {
     /// # Errors
     /// `WouldBlock` if there was none; otherwise what the system says of the socket.
     pub(crate) fn turn_in(&mut self, now: Now, number: u16) -> io::Result<bool> {
-        let Self { forwarder, ports, tunnels, kept, batch, metrics, .. } = self;
-        let Some(port) = ports.get(number) else { return Ok(false) };
+        let Self { forwarder, ports, tunnels, kept, batch, turn, .. } = self;
+        let Some(port) = ports.get_mut(number) else { return Ok(false) };
         let Some((tunnel, quic)) = tunnels.get(port.tunnel) else { return Ok(false) };
         let more = port.socket.receive(batch)?;
-        let (connection, mut passed) = (tunnel.connection_number(), Passed::default());
-        let drop = |reason| {
-            metrics.drop(reason);
-            port.counters.dropped();
-        };
+        port.has_heard = true;
+        let (connection, mut tally) = (tunnel.connection_number(), Tally::default());
         for packet in batch.packets() {
             let Packet { client, local_ip, payload } = packet;
             let arrival = Arrival { port: number, connection, client, local_ip, packet: payload };
@@ -151,27 +170,27 @@ impl HotLoop {
                     match tunnel
                         .append(quic, now.instant, header, payload, || forwarder.next_split(header.flow()))
                     {
-                        Ok(()) => passed.note(payload.len()),
-                        Err(reason) => drop(reason),
+                        Ok(()) => tally.to_servers.note(payload.len()),
+                        Err(reason) => tally.drop(reason),
                     }
                 }
                 Verdict::Accept => {
                     // First what is promised is written. The signature's check took many times as long.
                     kept.write(&forwarder.take_writes());
-                    answer(port, &packet, Answer::Accepted);
+                    answer(port, &packet, Answer::Accepted, &mut tally);
                 }
                 Verdict::Refuse(refusal, reason) => {
-                    drop(reason);
-                    answer(port, &packet, Answer::Refused(refusal));
+                    tally.drop(reason);
+                    answer(port, &packet, Answer::Refused(refusal), &mut tally);
                 }
-                Verdict::Drop(reason) => drop(reason),
+                Verdict::Drop(reason) => tally.drop(reason),
             }
         }
         // What a claim began, before its packets leave.
         kept.write(&forwarder.take_writes());
-        port.counters.to_server(passed);
-        metrics.to_server(passed);
-        if passed.packets > 0 && self.measured.is_none() && self.pace_in.is_due(now.instant) {
+        port.counters.publish(&tally);
+        turn.add(&tally);
+        if tally.to_servers.packets > 0 && self.measured.is_none() && self.pace_in.is_due(now.instant) {
             let (began, appended) = (now.instant, Instant::now());
             self.measured =
                 Some(Measured { began, appended, tunnel: port.tunnel, count: tunnel.appended(quic) });
@@ -184,36 +203,49 @@ impl HotLoop {
     /// # Errors
     /// `WouldBlock` if there was none; otherwise what the system says of the socket.
     pub(crate) fn turn_out(&mut self, now: Instant, index: usize) -> io::Result<bool> {
-        let Self { forwarder, ports, tunnels, batch, outgoing, metrics, .. } = self;
+        let Self { forwarder, ports, tunnels, batch, outgoing, turn, .. } = self;
         let more = tunnels.quic.receive(now, index, batch)?;
-        let mut any = false;
+        let mut last = None;
         while let Some((tunnel, datagram)) = tunnels.take() {
             let (node, number) = (tunnel.node(), tunnel.connection_number());
             match forwarder.agent_datagram(now, node, number, &mut tunnel.rejoiner, datagram) {
                 Reply::Deliver { port: number, client, local_ip, payload } => match ports.get_mut(number) {
-                    None => metrics.drop(DropReason::UnknownFlow),
+                    None => turn.drop(DropReason::UnknownFlow),
                     Some(port) => {
-                        any = true;
-                        outgoing.add(number, port, ToClient { client, local_ip, payload }, metrics);
+                        last = Some(port.tunnel);
+                        outgoing.add(number, port, ToClient { client, local_ip, payload }, turn);
                     }
                 },
                 Reply::Nothing => {}
-                Reply::Drop(reason) => metrics.drop(reason),
+                Reply::Drop(reason, number) => {
+                    turn.drop(reason);
+                    if let Some(port) = number.and_then(|number| ports.get(number)) {
+                        port.counters.publish_drops(reason, 1);
+                    }
+                }
             }
         }
-        outgoing.send(ports, metrics);
-        if any && self.pace_out.is_due(now) {
+        outgoing.send(ports, turn);
+        if let Some(tunnel) = last
+            && self.pace_out.is_due(now)
+        {
             let added = now.elapsed();
             self.added.push(added);
             self.metrics.added_to_client(added);
+            if let Some((tunnel, _)) = self.tunnels.get(tunnel) {
+                tunnel.note_added(added);
+            }
         }
         Ok(more)
     }
 
-    /// The end of a turn: all that was appended in it leaves, and who waits for connections is told of them.
+    /// The end of a turn: all that was appended in it leaves, who waits for connections is told of them, and what was
+    /// counted is there for all to read.
     pub(crate) fn flush(&mut self, now: Instant) {
         self.tunnels.quic.flush(now);
         self.tunnels.tell(now);
+        self.counts.publish(&self.turn);
+        self.turn.clear();
         let Some(measured) = self.measured else { return };
         let Some((tunnel, quic)) = self.tunnels.get(measured.tunnel) else {
             self.measured = None;
@@ -223,6 +255,7 @@ impl HotLoop {
             let left = Instant::now();
             let (added, queued) = (left - measured.began, left - measured.appended);
             tunnel.note_queued(queued);
+            tunnel.note_added(added);
             self.measured = None;
             self.added.push(added);
             self.metrics.added_to_server(added);
@@ -234,37 +267,15 @@ impl HotLoop {
     pub(crate) fn added(&self) -> [u32; 2] {
         [50, 99].map(|percent| self.added.percentile(percent))
     }
-
-    /// What is done every 50 ms: idle flows go, what is kept is brought up to date, and gauges are set.
-    pub(crate) fn sweep(&mut self, now: Now) {
-        self.forwarder.sweep(now.instant);
-        self.kept.write(&self.forwarder.take_writes());
-        self.kept.note_alive(now.unix_ms);
-        // Other workers have theirs in the same gauge.
-        let flows = self.forwarder.flows() as f64;
-        self.metrics.flows.increment(flows - std::mem::replace(&mut self.flows_told, flows));
-        self.metrics.rebinds.increment(self.forwarder.take_rebinds());
-        self.metrics.restored.increment(self.forwarder.take_restored());
-        self.metrics.drop_many(DropReason::PartsMissing, self.tunnels.expire(now.instant));
-        self.tell_agents(now.instant);
-    }
-
-    /// Says CLOSE for the flows that went.
-    pub(crate) fn tell_agents(&mut self, now: Instant) {
-        for (node, flow) in self.forwarder.take_gone() {
-            let place = self.tunnels.find(node);
-            if let Some((tunnel, quic)) = place.and_then(|place| self.tunnels.get(place)) {
-                tunnel.close(quic, now, flow);
-            }
-        }
-    }
 }
 
 /// Answers a preface or a claim with no more bytes than it had.
-fn answer(port: &Port, preface: &Packet<'_>, answer: Answer) {
+fn answer(port: &Port, preface: &Packet<'_>, answer: Answer, tally: &mut Tally) {
     let bytes = encode_answer(answer);
-    if bytes.len() <= preface.payload.len() {
-        // A lost answer is asked for again.
-        let _ = port.socket.send(preface.client, preface.local_ip, &bytes);
+    // A lost answer is asked for again.
+    if bytes.len() > preface.payload.len()
+        || port.socket.send(preface.client, preface.local_ip, &bytes).is_err()
+    {
+        tally.drop(DropReason::AnswerUnsent);
     }
 }

@@ -9,8 +9,8 @@ use super::by_port::ByPort;
 use super::hot_loop::Port;
 use super::port::send_many;
 use crate::drops::DropReason;
-use crate::metrics::{Metrics, Passed};
 use crate::sockets::ManySender;
+use crate::tally::Tally;
 
 /// Packets of a port that wait for the turn's end; more of them leave earlier.
 const MOST_WAITING: usize = 64;
@@ -39,42 +39,41 @@ impl Outgoing {
     }
 
     /// `packet` leaves through port `number` at the end of the turn.
-    pub(crate) fn add(&mut self, number: u16, port: &mut Port, packet: ToClient, metrics: &Metrics) {
+    pub(crate) fn add(&mut self, number: u16, port: &mut Port, packet: ToClient, turn: &mut Tally) {
         if port.waiting.is_empty() {
             self.ports.push(number);
         }
         port.waiting.push(packet);
         if port.waiting.len() >= MOST_WAITING {
-            send_waiting(&mut self.sender, port, metrics);
+            send_waiting(&mut self.sender, port, turn);
         }
     }
 
-    /// The end of the turn.
-    pub(crate) fn send(&mut self, ports: &mut ByPort<Port>, metrics: &Metrics) {
+    /// The end of the turn, which counts in `turn`.
+    pub(crate) fn send(&mut self, ports: &mut ByPort<Port>, turn: &mut Tally) {
         for number in self.ports.drain(..) {
             if let Some(port) = ports.get_mut(number) {
-                send_waiting(&mut self.sender, port, metrics);
+                send_waiting(&mut self.sender, port, turn);
             }
         }
     }
 }
 
-fn send_waiting(sender: &mut ManySender, port: &mut Port, metrics: &Metrics) {
-    let (mut rest, mut passed) = (&port.waiting[..], Passed::default());
+fn send_waiting(sender: &mut ManySender, port: &mut Port, turn: &mut Tally) {
+    let (mut rest, mut tally) = (&port.waiting[..], Tally::default());
     while let Some(first) = rest.first() {
         let local_ip = first.local_ip;
         let alike = rest.iter().take_while(|packet| packet.local_ip == local_ip);
         let alike = alike.map(|packet| (packet.client, &packet.payload[..]));
         let done = match send_many(&port.socket, sender, local_ip, alike) {
             Ok(sent) => {
-                rest[..sent].iter().for_each(|packet| passed.note(packet.payload.len()));
+                rest[..sent].iter().for_each(|packet| tally.to_clients.note(packet.payload.len()));
                 sent
             }
             Err(error) => {
                 // What finds no room now finds none for those behind it either; anything else is about this one.
                 let lost = if error.kind() == io::ErrorKind::WouldBlock { rest.len() } else { 1 };
-                metrics.drop_many(DropReason::ClientSend, lost as u64);
-                (0..lost).for_each(|_| port.counters.dropped());
+                tally.drop_many(DropReason::ClientSend, lost as u64);
                 lost
             }
         };
@@ -82,6 +81,6 @@ fn send_waiting(sender: &mut ManySender, port: &mut Port, metrics: &Metrics) {
         rest = &rest[done.clamp(1, rest.len())..];
     }
     port.waiting.clear();
-    port.counters.to_client(passed);
-    metrics.to_client(passed);
+    port.counters.publish(&tally);
+    turn.add(&tally);
 }

@@ -22,7 +22,6 @@ use super::kept_file::KeptFile;
 use super::port::players_socket;
 use super::worker::{COMMANDS, Command, Frozen, WorkerSetup};
 use crate::clock::Now;
-use crate::drops::DropReason;
 use crate::handover::Players;
 use crate::limits::Guard;
 use crate::routes::Route;
@@ -136,6 +135,7 @@ impl Turns {
             for _ in 0..COMMANDS {
                 match self.inbox.try_recv() {
                     Ok(Command::End) | Err(mpsc::error::TryRecvError::Disconnected) => {
+                        self.hot_loop.flush(now.instant);
                         self.hot_loop.tunnels.end(now.instant);
                         return;
                     }
@@ -278,7 +278,7 @@ impl Turns {
             }
         };
         self.hot_loop.forwarder.open_port(now.instant, route, counters.clone());
-        self.hot_loop.ports.insert(number, Port { socket, tunnel, counters, waiting: Vec::new() });
+        self.hot_loop.ports.insert(number, Port::new(socket, tunnel, counters));
         // What came before it was registered.
         self.has_packets(number);
     }
@@ -333,13 +333,11 @@ impl Turns {
         }
     }
 
-    /// Counts and tells how the tunnels are.
+    /// Counts, and tells how the tunnels are.
     fn look_at_tunnels(&mut self) {
-        let metrics = &self.setup.metrics;
-        let each = self.hot_loop.tunnels.conditions().map(|condition| {
-            metrics.tunnel_rtt.record(condition.rtt);
-            metrics.tunnel_packets(condition.news.sent, condition.news.lost);
-            metrics.drop_many(DropReason::TunnelFull, condition.news.dropped);
+        let conditions = self.hot_loop.look().into_iter();
+        let each = conditions.map(|condition| {
+            self.setup.metrics.tunnel_rtt.record(condition.rtt);
             condition.traffic
         });
         let each = each.collect();

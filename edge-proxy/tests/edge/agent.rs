@@ -25,6 +25,8 @@ struct State {
     flows: HashSet<FlowId>,
     opens: Vec<(FlowId, OpenTarget)>,
     packets: HashMap<FlowId, Vec<Bytes>>,
+    // The newest of datagrams.
+    connection: Option<quinn::Connection>,
     closed: Vec<FlowId>,
 }
 
@@ -96,6 +98,12 @@ impl Agent {
         self.state.lock().unwrap().opens.clone()
     }
 
+    /// Says so on the tunnel of datagrams, unasked.
+    pub(crate) fn say(&self, header: Header, payload: &[u8]) {
+        let connection = self.state.lock().unwrap().connection.clone().expect("an edge has dialled");
+        connection.send_datagram(encoded(header, payload)).unwrap();
+    }
+
     /// Every CLOSE heard.
     pub(crate) fn closed(&self) -> Vec<FlowId> {
         self.state.lock().unwrap().closed.clone()
@@ -141,6 +149,12 @@ impl Stream {
         bytes
     }
 
+    /// Whether what it reads next is that the connection broke.
+    pub(crate) async fn breaks(&mut self) -> bool {
+        let end = tokio::time::timeout(crate::world::DEADLINE, self.receive.read_chunk(1, true)).await;
+        matches!(end.expect("an end in time"), Err(quinn::ReadError::Reset(_)))
+    }
+
     /// Reads until the end.
     pub(crate) async fn read_to_end(&mut self) -> Vec<u8> {
         let mut bytes = std::mem::take(&mut self.first).to_vec();
@@ -182,7 +196,15 @@ async fn serve_streams(connection: quinn::Connection, streams: mpsc::Sender<Aske
     }
 }
 
+fn encoded(header: Header, payload: &[u8]) -> Bytes {
+    let mut bytes = BytesMut::new();
+    header.encode(&mut bytes);
+    bytes.extend_from_slice(payload);
+    bytes.freeze()
+}
+
 async fn serve_datagrams(connection: quinn::Connection, state: Arc<Mutex<State>>) {
+    state.lock().unwrap().connection = Some(connection.clone());
     let mut rejoiner = Rejoiner::default();
     let mut split_number = 0;
     while let Ok(mut datagram) = connection.read_datagram().await {
@@ -213,10 +235,7 @@ async fn serve_datagrams(connection: quinn::Connection, state: Arc<Mutex<State>>
             }
         }
         for (header, payload) in out {
-            let mut bytes = BytesMut::new();
-            header.encode(&mut bytes);
-            bytes.extend_from_slice(&payload);
-            if connection.send_datagram(bytes.freeze()).is_err() {
+            if connection.send_datagram(encoded(header, &payload)).is_err() {
                 return;
             }
         }

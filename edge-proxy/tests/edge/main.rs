@@ -7,6 +7,7 @@ mod authority;
 mod hostile;
 mod link;
 mod orchestrator;
+mod stream_limits;
 mod tcp;
 mod udp;
 #[cfg(unix)]

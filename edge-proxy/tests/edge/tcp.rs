@@ -1,6 +1,7 @@
 //! TCP through the edge.
 
-use std::time::Instant;
+use std::net::Shutdown;
+use std::time::{Duration, Instant};
 
 use muster_protocol::agent::PortProtocol::Tcp;
 use muster_protocol::edge::TokenMode::{Open, Preface};
@@ -11,15 +12,15 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::world::{DEADLINE, World, connect_tls, within};
+use crate::world::{DEADLINE, World, connect_from, connect_tls};
 
-async fn read_exactly(stream: &mut TcpStream, length: usize) -> Vec<u8> {
+pub(crate) async fn read_exactly(stream: &mut TcpStream, length: usize) -> Vec<u8> {
     let mut bytes = vec![0; length];
     timeout(DEADLINE, stream.read_exact(&mut bytes)).await.expect("bytes in time").unwrap();
     bytes
 }
 
-async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
+pub(crate) async fn read_to_end(stream: &mut TcpStream) -> Vec<u8> {
     let mut bytes = Vec::new();
     timeout(DEADLINE, stream.read_to_end(&mut bytes)).await.expect("an end in time").unwrap();
     bytes
@@ -81,10 +82,9 @@ async fn a_reset_is_passed_on_as_one() {
     let mut server = world.agent.asked().await.accept().await;
     client.write_all(b"half a mess").await.unwrap();
     assert_eq!(server.read(11).await, b"half a mess");
-    SockRef::from(&client).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
     drop(client);
-    let end = timeout(DEADLINE, server.receive.read_chunk(1, true)).await.expect("an end in time");
-    assert!(matches!(end, Err(quinn::ReadError::Reset(_))), "{end:?}");
+    assert!(server.breaks().await);
 
     let mut client = TcpStream::connect(edge).await.unwrap();
     let mut server = world.agent.asked().await.accept().await;
@@ -156,12 +156,7 @@ async fn an_agent_that_answers_nonsense_costs_those_it_answered_and_nobody_else(
         world.agent.asked().await.babble(said).await;
         assert_eq!(read_to_end(&mut client).await, unavailable, "{said:?}");
     }
-    within("a report of them", || async {
-        let report = world.orchestrator.report().unwrap_or_default();
-        let count = nonsense.len() as u64;
-        report.drops.iter().any(|drops| drops.reason == "agent_unreachable" && drops.count == count)
-    })
-    .await;
+    world.counted("agent_unreachable", nonsense.len() as u64).await;
     let mut client = TcpStream::connect(edge).await.unwrap();
     client.write_all(&[&preface[..], b"hello"].concat()).await.unwrap();
     let mut server = world.agent.asked().await.accept().await;
@@ -253,11 +248,57 @@ async fn who_opens_connections_and_says_nothing_is_in_the_way_of_nobody_who_play
     let mut silent = Vec::new();
     let mut refused = TcpStream::connect(edge).await.unwrap();
     // The bound is somewhere below the port's own.
-    while timeout(std::time::Duration::from_millis(20), refused.read_u8()).await.is_err() {
+    while timeout(Duration::from_millis(20), refused.read_u8()).await.is_err() {
         silent.push(std::mem::replace(&mut refused, TcpStream::connect(edge).await.unwrap()));
         assert!(silent.len() < 1_000, "handshakes are bounded");
     }
     server.send.write_all(b"still there").await.unwrap();
     let accepted = encode_answer(Answer::Accepted);
     assert_eq!(read_exactly(&mut player, accepted.len() + 11).await[accepted.len()..], *b"still there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tls_client_that_closes_only_tcp_has_ended_and_still_hears_the_answer() {
+    let mut world = World::new().await;
+    let mut route = world.route(Tcp, Open);
+    route.tls = true;
+    let mut client = connect_tls(&world.authority, world.serve_route(route).await).await;
+    let mut server = world.agent.asked().await.accept().await;
+    client.write_all(b"all I have to say").await.unwrap();
+    client.flush().await.unwrap();
+    SockRef::from(client.get_ref().0).shutdown(Shutdown::Write).unwrap();
+    assert_eq!(server.read_to_end().await, b"all I have to say");
+    server.send.write_all(b"and the answer").await.unwrap();
+    server.send.finish().unwrap();
+    let mut heard = Vec::new();
+    timeout(DEADLINE, client.read_to_end(&mut heard)).await.expect("an end in time").unwrap();
+    assert_eq!(heard, b"and the answer");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_of_bad_tokens_is_not_listened_to_for_a_while() {
+    let mut world = World::new().await;
+    let edge = world.serve(Tcp, Preface).await;
+    let (malformed, unavailable) =
+        [Refusal::Malformed, Refusal::Unavailable].map(|why| encode_answer(Answer::Refused(why))).into();
+    let mut looked_at = 0;
+    loop {
+        let mut client = connect_from([127, 0, 0, 2], edge).await;
+        client.write_all(&encode_tcp_preface("v4.public.nonsense")).await.unwrap();
+        let heard = read_to_end(&mut client).await;
+        if heard == unavailable {
+            break;
+        }
+        assert_eq!(heard, malformed);
+        looked_at += 1;
+        assert!(looked_at < 1_000, "it is still listened to");
+    }
+    let mut client = TcpStream::connect(edge).await.unwrap();
+    let good = encode_tcp_preface(&world.authority.token(world.server, "game", SeatId::new()));
+    client.write_all(&good).await.unwrap();
+    let _server = world.agent.asked().await.accept().await;
+    let accepted = encode_answer(Answer::Accepted);
+    assert_eq!(read_exactly(&mut client, accepted.len()).await, accepted, "another is listened to");
+    world.counted("source_limited", 1).await;
+    world.counted("token_malformed", looked_at).await;
 }

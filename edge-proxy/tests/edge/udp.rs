@@ -8,10 +8,11 @@ use muster_edge_proxy::{Config, start};
 use muster_protocol::agent::PortProtocol::Udp;
 use muster_protocol::beacon;
 use muster_protocol::edge::TokenMode::{Claim, Open, Preface};
-use muster_protocol::edge::{EdgeLimits, Route, RouteTable};
+use muster_protocol::edge::{DropCount, EdgeLimits, Route, RouteTable};
+use muster_protocol::flow::FlowId;
 use muster_protocol::id::{NodeId, SeatId, ServerId};
 use muster_protocol::preface::{Answer, Refusal, decode_answer, encode_claim, encode_preface};
-use muster_protocol::tunnel::OpenTarget;
+use muster_protocol::tunnel::{Fragment, Header, OpenTarget};
 use tokio::net::UdpSocket;
 use tokio::time::timeout;
 
@@ -115,7 +116,7 @@ async fn the_orchestrator_hears_of_drops_and_tunnels() {
     within("a report of the drop", || async {
         let report = world.orchestrator.report().unwrap_or_default();
         report.drops.iter().any(|drops| drops.reason == "unproven" && drops.count == 1)
-            && report.servers.iter().all(|server| server.drops == 1)
+            && report.servers.iter().all(|server| server.drops == report.drops)
     })
     .await;
     assert_eq!(player.ask(&token).await, Answer::Accepted);
@@ -131,7 +132,34 @@ async fn the_orchestrator_hears_of_drops_and_tunnels() {
                     && tunnel.packets_sent > 0
                     // All that was given to the tunnel was sent.
                     && tunnel.datagrams_dropped == 0
+                    && tunnel.added_p99_us >= tunnel.added_p50_us
+                    && tunnel.added_p50_us > 0
             })
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_dropped_on_the_way_back_is_told_of_its_server_where_that_is_known() {
+    let world = World::new().await;
+    let player = Player::new(world.serve(Udp, Open).await).await;
+    player.until_echoed(b"hello").await;
+    let flow = *world.agent.packets().keys().next().unwrap();
+    let target = OpenTarget { server: world.server, port_index: 2 };
+    // What only edges say; a packet whose rest never comes; and a packet of nobody's.
+    world.agent.say(Header::Data { flow, open: Some(target), fragment: None }, b"");
+    let part = Fragment { packet: 1, index: 0, count: 2 };
+    world.agent.say(Header::Data { flow, open: None, fragment: Some(part) }, b"half");
+    world.agent.say(Header::Data { flow: FlowId(!flow.0), open: None, fragment: None }, b"");
+    let told = |drops: &[DropCount]| -> Vec<_> {
+        drops.iter().map(|drops| (drops.reason.clone(), drops.count)).collect()
+    };
+    let once = |reasons: &[&str]| -> Vec<_> { reasons.iter().map(|it| ((*it).to_owned(), 1)).collect() };
+    within("a report of the drops", || async {
+        let report = world.orchestrator.report().unwrap_or_default();
+        let servers: Vec<_> = report.servers.iter().map(|server| told(&server.drops)).collect();
+        servers == [once(&["parts_missing", "tunnel_malformed"])]
+            && told(&report.drops) == once(&["parts_missing", "tunnel_malformed", "unknown_flow"])
     })
     .await;
 }
@@ -391,6 +419,11 @@ async fn the_beacon_echoes_and_never_says_more_than_it_heard() {
         "junk before it was answered by nothing"
     );
     assert_eq!(answer.len(), request.len());
+    within("a report of the junk", || async {
+        let report = world.orchestrator.report().unwrap_or_default();
+        report.drops == [DropCount { reason: "beacon_malformed".into(), count: 6 }]
+    })
+    .await;
     assert_eq!(world.orchestrator.hello().await.beacon_port, u32::from(world.edge.beacon_address().port()));
 }
 

@@ -224,3 +224,21 @@ async fn who_sends_its_head_drop_by_drop_is_shown_out() {
     assert_eq!(heard, b"");
     dripping.await.unwrap();
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_source_of_bad_tokens_is_told_to_try_again_later() {
+    let world = World::new().await;
+    let edge = world.serve(Ws, Preface).await;
+    let said = request("/?token=v4.public.nonsense");
+    let mut looked_at = 0;
+    loop {
+        let heard = read_response(&mut say(edge, said.as_bytes()).await).await;
+        if heard.starts_with("HTTP/1.1 503 ") {
+            break;
+        }
+        assert!(heard.contains("token_malformed"), "{heard}");
+        looked_at += 1;
+        assert!(looked_at < 1_000, "it is still listened to");
+    }
+    world.counted("source_limited", 1).await;
+}

@@ -12,7 +12,7 @@ use muster_protocol::edge::{Route, RouteKey, RouteTable, TokenMode};
 use muster_protocol::id::{EdgeId, NodeId, ServerId};
 use muster_transport::{Role, provider};
 use rustls::RootCertStore;
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -120,6 +120,15 @@ impl World {
         }
     }
 
+    /// Waits until the edge has reported as many drops for `reason`.
+    pub(crate) async fn counted(&self, reason: &str, count: u64) {
+        within(&format!("{count} of {reason}"), || async {
+            let report = self.orchestrator.report().unwrap_or_default();
+            report.drops.iter().any(|drops| drops.reason == reason && drops.count == count)
+        })
+        .await;
+    }
+
     /// Serves one such route, and returns where.
     pub(crate) async fn serve(&self, protocol: PortProtocol, mode: TokenMode) -> SocketAddr {
         self.serve_route(self.route(protocol, mode)).await
@@ -135,6 +144,13 @@ impl World {
 
 pub(crate) fn address_of(route: &Route) -> SocketAddr {
     loopback(route.key.as_ref().unwrap().edge_port as u16)
+}
+
+/// Connects from an address of this machine.
+pub(crate) async fn connect_from(source: [u8; 4], edge: SocketAddr) -> TcpStream {
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.bind((source, 0).into()).unwrap();
+    socket.connect(edge).await.unwrap()
 }
 
 /// Connects by TLS as who trusts `authority`; `None` if the edge shows a certificate of another.

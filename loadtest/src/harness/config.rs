@@ -68,6 +68,7 @@ pub(super) struct EdgeConfig<'a> {
     pub(super) port_last: u16,
     pub(super) beacon_port: u16,
     pub(super) udp_idle_timeout_s: u32,
+    pub(super) max_connections_per_address: u32,
     pub(super) metrics: Metrics,
 }
 

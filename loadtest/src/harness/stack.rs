@@ -28,6 +28,8 @@ pub const NAMESPACE: &str = "arena/test";
 pub const REGION: &str = "local";
 /// Silence after which the edge forgets a flow, in seconds: longer than any bot is silent.
 const EDGE_UDP_IDLE_S: u32 = 10;
+/// Connections the edge takes from one address: all bots are at one.
+const EDGE_CONNECTIONS_OF_BOTS: u32 = 1_024;
 /// Ports the edge may use: three for each of more servers than one machine runs here.
 const EDGE_PORTS: u16 = 150;
 /// How long a process may take until it does its work.
@@ -261,6 +263,7 @@ impl Stack {
             port_last: first + EDGE_PORTS - 1,
             beacon_port: 0,
             udp_idle_timeout_s: EDGE_UDP_IDLE_S,
+            max_connections_per_address: EDGE_CONNECTIONS_OF_BOTS,
             metrics: metrics_at(self.edge_metrics_at()),
         };
         let through = place.map(|place| place.through.clone());

@@ -26,8 +26,6 @@ use crate::support::{Bench, DEADLINE, REGION, eventually};
 
 /// How often a machine says that it is there.
 const HEARTBEAT: Duration = Duration::from_millis(500);
-/// The node that the edge says it has a tunnel to.
-pub(crate) const TUNNEL_NODE: &str = "node_01h455vb4pex5vsknk084sn02q";
 /// What a server writes.
 pub(crate) const LOG: &str = "level loaded\nlistening\n";
 
@@ -223,19 +221,22 @@ async fn run_edge(mut link: Link, behaviour: Servers, limits: watch::Sender<Opti
         tls_certificate_given: false,
     };
     tell(&mut link.writer, edge_message::Body::Hello(hello)).await;
-    let (mut servers, mut beats) = (Vec::new(), 0);
+    let (mut servers, mut node, mut beats) = (Vec::new(), String::new(), 0);
     let mut heartbeat = tokio::time::interval(HEARTBEAT);
     loop {
         tokio::select! {
             _ = heartbeat.tick() => {
                 beats += 1;
-                tell(&mut link.writer, edge_message::Body::Report(edge_report(&servers, beats))).await;
+                tell(&mut link.writer, edge_message::Body::Report(edge_report(&servers, &node, beats))).await;
             }
             message = link.reader.recv::<ToEdge>() => {
                 let Ok(Some(message)) = message else { return };
                 match message.body {
                     Some(to_edge::Body::Routes(table)) => {
                         servers.extend(table.routes.iter().map(|route| route.server_id.clone()));
+                        if let Some(route) = table.routes.last() {
+                            node.clone_from(&route.node_id);
+                        }
                         servers.sort();
                         servers.dedup();
                         if taken.is_none() && behaviour == Servers::PortTaken {
@@ -257,7 +258,7 @@ async fn run_edge(mut link: Link, behaviour: Servers, limits: watch::Sender<Opti
 }
 
 /// What an edge says at its `beats`th heartbeat: each server plays, somebody tries to, one packet in a hundred is lost.
-fn edge_report(servers: &[String], beats: u64) -> EdgeReport {
+fn edge_report(servers: &[String], node: &str, beats: u64) -> EdgeReport {
     let traffic = |id: &String| ServerTraffic {
         server_id: id.clone(),
         flows: 2,
@@ -265,19 +266,21 @@ fn edge_report(servers: &[String], beats: u64) -> EdgeReport {
         packets_to_clients: beats * 2_000,
         bytes_to_server: beats * 100_000,
         bytes_to_clients: beats * 300_000,
-        drops: beats * 1_000,
+        drops: vec![DropCount { reason: "unproven".into(), count: beats * 1_000 }],
     };
     EdgeReport {
         servers: servers.iter().map(traffic).collect(),
         drops: vec![DropCount { reason: "unproven".into(), count: beats * 1_000 }],
         tunnels: vec![TunnelTraffic {
-            node_id: TUNNEL_NODE.into(),
+            node_id: node.to_owned(),
             rtt_us: 1_500,
             packets_sent: beats * 1_000,
             packets_lost: beats * 10,
             datagrams_dropped: 3,
             queue_p99_us: 80,
             mtu: 1_452,
+            added_p50_us: 45,
+            added_p99_us: 95,
         }],
         added_p50_us: 40,
         added_p99_us: 90,

@@ -9,7 +9,7 @@ use muster_protocol::problem::ProblemCode;
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::machines::{LOG, Machines, NO_DOCKER, Servers, TUNNEL_NODE};
+use crate::machines::{LOG, Machines, NO_DOCKER, Servers};
 use crate::pushes::push;
 use crate::support::{Answer, Bench, Caller, REGION, eventually, fleet, queue};
 
@@ -325,13 +325,18 @@ async fn what_goes_through_an_edge_is_shown_as_it_reported_it() {
         let of = &server.traffic;
         assert!(of.packets_to_servers_per_s > 0 && of.packets_to_clients_per_s > of.packets_to_servers_per_s);
         assert!(of.bytes_to_servers_per_s > 0 && of.bytes_to_clients_per_s > of.bytes_to_servers_per_s);
-        assert!(of.drops_per_s > 0);
+        let [drops] = &server.drops[..] else { panic!("{:?}", server.drops) };
+        assert_eq!((drops.reason.as_str(), of.drops_per_s), ("unproven", drops.per_s));
+        assert!(drops.per_s > 0);
+        assert_eq!(server.tunnel.as_ref(), traffic.tunnels.first(), "the one to the server's node");
     }
     let [drops] = &traffic.drops[..] else { panic!("{:?}", traffic.drops) };
     assert_eq!((drops.reason.as_str(), traffic.total.drops_per_s), ("unproven", drops.per_s));
     assert!(drops.count >= 2_000 && drops.per_s > 0, "{drops:?}");
     let [tunnel] = &traffic.tunnels[..] else { panic!("{:?}", traffic.tunnels) };
-    assert_eq!((tunnel.node.to_string().as_str(), tunnel.rtt_us, tunnel.mtu), (TUNNEL_NODE, 1_500, 1_452));
+    let nodes: Page<Node> = api.get("/v1/nodes").await.ok().await;
+    assert_eq!((tunnel.node, tunnel.rtt_us, tunnel.mtu), (nodes.items[0].id, 1_500, 1_452));
+    assert_eq!((tunnel.added_p50_us, tunnel.added_p99_us), (45, 95));
     assert_eq!((tunnel.lost_ppm, tunnel.datagrams_dropped, tunnel.queue_p99_us), (10_000, 3, 80));
     assert!(tunnel.packets_sent_per_s > 0 && tunnel.packets_lost >= 20, "{tunnel:?}");
     let nobody = "/v1/edges/edge_01h455vb4pex5vsknk084sn02q/traffic";

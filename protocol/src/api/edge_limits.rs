@@ -25,7 +25,7 @@ pub struct EdgeLimits {
     /// Prefixes (`198.51.100.0/24`) and addresses to which neither `deny` nor the limits of address and network apply.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub allow: Vec<String>,
-    /// Prefixes and addresses of which nothing is taken.
+    /// Prefixes and addresses of which nothing is taken; connections of theirs that stand are reset.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub deny: Vec<String>,
 }
@@ -35,11 +35,13 @@ pub struct EdgeLimits {
 #[cfg_attr(feature = "schema", derive(utoipa::ToSchema))]
 #[serde(deny_unknown_fields, default)]
 pub struct Rates {
-    /// UDP packets.
+    /// UDP packets, and pieces of TCP and WebSocket connections that are read at once (16 KiB at most). Packets over a limit
+    /// are dropped, connections are read more slowly.
     pub packets_per_s: u32,
-    /// Bytes of UDP packets. A packet of the largest size passes whatever the rate.
+    /// Bytes of those, as players send them. A packet of the largest size passes whatever the rate.
     pub bytes_per_s: u64,
-    /// New UDP flows, and new TCP and WebSocket connections; of a token, how often its flow may begin or move.
+    /// New UDP flows, and new TCP and WebSocket connections; of a token, how often its flow may begin or move, and how
+    /// many connections it may begin.
     pub new_flows_per_s: u32,
 }
 

@@ -71,6 +71,11 @@ pub struct ServerTraffic {
     /// How much goes through.
     #[serde(flatten)]
     pub traffic: Traffic,
+    /// What went no further, most first.
+    pub drops: Vec<Drops>,
+    /// The edge's tunnel to the server's agent, which it shares with the node's other servers; absent while none stands.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tunnel: Option<TunnelTraffic>,
 }
 
 /// A tunnel of datagrams to an agent.
@@ -94,6 +99,11 @@ pub struct TunnelTraffic {
     pub queue_p99_us: u32,
     /// Largest QUIC packet that the path is known to carry, bytes.
     pub mtu: u32,
+    /// Half of the packets measured last on their way through this tunnel had no more added to them by the edge,
+    /// microseconds; 0: none was measured yet.
+    pub added_p50_us: u32,
+    /// All but one in a hundred of them.
+    pub added_p99_us: u32,
 }
 
 /// What went no further for one reason.

@@ -10,10 +10,6 @@ use super::{ConnectionId, Socket};
 
 /// Bytes that one system call sends at most, however many QUIC packets they are: what an IPv4 packet may hold.
 const MOST_BYTES: usize = 65_507;
-/// Room in a connection's buffer below which what waits there is sent before the turn is over: a turn may bring more than
-/// the buffer holds, and what makes room for newer is lost.
-const SPARE_BYTES: usize = 256 * 1024;
-
 /// What a connection counts.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -21,17 +17,31 @@ pub struct Counts {
     pub sent: u64,
     /// Of these, lost on the way.
     pub lost: u64,
-    /// Datagrams that made room for newer ones before they were sent.
+    /// Datagrams that made room for newer ones before they were sent, or that the connection ended before.
     pub dropped: u64,
+    /// Datagrams received that made room for newer ones before they were taken.
+    pub unread: u64,
 }
 
 impl Counts {
     /// What was counted since `earlier`.
+    #[must_use]
     pub fn since(self, earlier: Self) -> Self {
         Self {
             sent: self.sent.saturating_sub(earlier.sent),
             lost: self.lost.saturating_sub(earlier.lost),
             dropped: self.dropped.saturating_sub(earlier.dropped),
+            unread: self.unread.saturating_sub(earlier.unread),
+        }
+    }
+
+    /// What both have counted.
+    pub fn and(self, other: Self) -> Self {
+        Self {
+            sent: self.sent + other.sent,
+            lost: self.lost + other.lost,
+            dropped: self.dropped + other.dropped,
+            unread: self.unread + other.unread,
         }
     }
 }
@@ -52,10 +62,15 @@ pub(super) struct Held {
     pub(super) unsent: Option<(Transmit, Vec<u8>)>,
     /// Datagrams given to it.
     pub(super) given: u64,
+    /// Datagrams taken from it.
+    pub(super) taken: u64,
+    /// It is over: what waits to be sent never will be.
+    pub(super) is_over: bool,
     // Room in its buffer when nothing waits there.
     idle_space: usize,
-    // Datagrams dropped, as far as that is known.
+    // Datagrams dropped before they were sent, and before they were taken, as far as that is known.
     dropped: u64,
+    unread: u64,
 }
 
 impl Held {
@@ -73,8 +88,11 @@ impl Held {
             deadline: None,
             unsent: None,
             given: 0,
+            taken: 0,
+            is_over: false,
             idle_space,
             dropped: 0,
+            unread: 0,
         }
     }
 
@@ -86,11 +104,15 @@ impl Held {
         datagram: Bytes,
         packet: &mut Vec<u8>,
     ) -> Result<(), SendDatagramError> {
-        if self.connection.datagrams().send_buffer_space() < SPARE_BYTES && self.unsent.is_none() {
+        // A turn may bring more than the buffer holds, and what makes room for newer is lost.
+        if self.connection.datagrams().send_buffer_space() < self.idle_space / 2 && self.unsent.is_none() {
             self.transmit(now, socket, packet);
         }
+        let is_more_than_room = datagram.len() > self.connection.datagrams().send_buffer_space();
         self.connection.datagrams().send(datagram, true)?;
         self.given += 1;
+        // At least one made room for it. How many did is known as soon as nothing waits.
+        self.dropped += u64::from(is_more_than_room);
         Ok(())
     }
 
@@ -116,11 +138,16 @@ impl Held {
 
     pub(super) fn counts(&mut self) -> Counts {
         let stats = self.connection.stats();
-        if self.is_idle() {
-            // The connection does not say what it drops. What it was given and neither sent nor has still, it dropped.
+        // The connection does not say what it drops. What it was given and neither sent nor has still, it dropped; and what it
+        // received, if nothing is there to be taken and it was not.
+        if self.is_over || self.is_idle() {
             self.dropped = self.given.saturating_sub(stats.frame_tx.datagram);
         }
-        Counts { sent: stats.path.sent_packets, lost: stats.path.lost_packets, dropped: self.dropped }
+        if !self.brought {
+            self.unread = stats.frame_rx.datagram.saturating_sub(self.taken);
+        }
+        let (sent, lost) = (stats.path.sent_packets, stats.path.lost_packets);
+        Counts { sent, lost, dropped: self.dropped, unread: self.unread }
     }
 
     pub(super) fn has_sent(&mut self, count: u64) -> bool {

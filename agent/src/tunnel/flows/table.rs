@@ -151,6 +151,17 @@ impl Table {
         before.map_or_else(Vec::new, |server| server.places.clone())
     }
 
+    /// Whether what is known by id, by place and by server is the same.
+    pub(super) fn is_whole(&self) -> bool {
+        let listed = self.servers.values().flat_map(|server| server.places.iter().enumerate());
+        let at_place =
+            |(order, place): (usize, &usize)| self.flows.get(*place).is_some_and(|flow| flow.order == order);
+        self.by_id.iter().all(|(id, place)| self.flows.get(*place).is_some_and(|flow| flow.id == *id))
+            && self.by_id.len() == self.flows.len()
+            && listed.clone().count() == self.flows.len()
+            && listed.clone().all(at_place)
+    }
+
     /// The flows whose servers are over.
     pub(super) fn over(&self) -> Vec<usize> {
         let over = self.servers.values().filter(|server| server.route.closed.is_cancelled());

@@ -128,7 +128,7 @@ impl Forwarder {
         let id = flow_id(&self.trust.load().flow_key, &route.server, route.port_index, owner);
         let stands = self.flows.of_client(arrival.port, arrival.client).is_some_and(|flow| flow.id == id);
         if !stands {
-            self.guard.new_flow(now.instant, arrival.client.ip(), Some(id), route.server)?;
+            self.guard.new_flow(now.instant, arrival.client.ip(), id, route.server)?;
         }
         if let Some(flow) = self.flows.of_id(id)
             && flow.port == arrival.port

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use muster_protocol::api::EdgeTraffic;
-use muster_protocol::id::{EdgeId, EdgeMark};
+use muster_protocol::id::{EdgeId, EdgeMark, NodeId};
 use muster_protocol::problem::ProblemCode;
 
 use crate::api::auth::{Admin, Grant};
@@ -14,6 +14,7 @@ use crate::api::problem::{ApiProblem, ApiResult};
 use crate::api::view;
 use crate::app::App;
 use crate::edges::reports::{self, ReportsError};
+use crate::records::Id;
 use crate::state;
 
 /// Show what goes through an edge now
@@ -36,6 +37,8 @@ pub(super) async fn edge_traffic(
         let mut servers = traffic.servers.clone();
         for server in &mut servers {
             if let Some(record) = state::servers::peek(&mut tx, server.server).await? {
+                let node: Option<NodeId> = record.node.map(Id::typed);
+                server.tunnel = traffic.tunnels.iter().find(|tunnel| Some(tunnel.node) == node).cloned();
                 (server.namespace, server.fleet) = (record.namespace, record.fleet);
             }
         }

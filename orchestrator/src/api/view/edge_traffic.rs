@@ -11,7 +11,7 @@ use muster_protocol::peer::HeardReport;
 use crate::links::Reports;
 use crate::records::EdgeRecord;
 
-/// The edge's traffic, with servers that have neither namespace nor fleet yet.
+/// The edge's traffic, with servers that have neither namespace, fleet nor tunnel yet.
 pub(crate) fn edge_traffic(record: &EdgeRecord, reports: &Reports) -> EdgeTraffic {
     let (at_ms, latest) = reports.latest.as_deref().map(told).unwrap_or_default();
     let (earlier_ms, earlier) = reports.earlier.as_deref().map_or_else(|| (at_ms, latest.clone()), told);
@@ -84,15 +84,17 @@ fn servers(
             let server: ServerId = now.server_id.parse().ok()?;
             // One that is new has its whole count since then.
             let was = before.get(now.server_id.as_str()).copied().unwrap_or(&none);
+            let drops = drops(pace, &was.drops, &now.drops);
             let traffic = Traffic {
                 flows: now.flows,
                 packets_to_servers_per_s: pace.of(was.packets_to_server, now.packets_to_server),
                 packets_to_clients_per_s: pace.of(was.packets_to_clients, now.packets_to_clients),
                 bytes_to_servers_per_s: pace.of(was.bytes_to_server, now.bytes_to_server),
                 bytes_to_clients_per_s: pace.of(was.bytes_to_clients, now.bytes_to_clients),
-                drops_per_s: pace.of(was.drops, now.drops),
+                drops_per_s: drops.iter().map(|drops| drops.per_s).sum(),
             };
-            Some(ServerTraffic { server, namespace: String::new(), fleet: String::new(), traffic })
+            let (namespace, fleet) = (String::new(), String::new());
+            Some(ServerTraffic { server, namespace, fleet, traffic, drops, tunnel: None })
         })
         .collect();
     servers.sort_unstable_by_key(|server| {
@@ -125,6 +127,8 @@ fn tunnels(
             datagrams_dropped: now.datagrams_dropped,
             queue_p99_us: now.queue_p99_us,
             mtu: now.mtu,
+            added_p50_us: now.added_p50_us,
+            added_p99_us: now.added_p99_us,
         })
     });
     tunnels.collect()
@@ -160,6 +164,27 @@ mod tests {
         wire::ServerTraffic { server_id, flows, packets_to_server: packets, ..Default::default() }
     }
 
+    fn drop(reason: &str, count: u64) -> wire::DropCount {
+        wire::DropCount { reason: reason.into(), count }
+    }
+
+    #[test]
+    fn drops_of_a_server_are_told_by_reason_the_most_frequent_now_first() {
+        let id = ServerId::new();
+        let of = |drops| EdgeReport {
+            servers: vec![wire::ServerTraffic { drops, ..server(id, 0) }],
+            ..Default::default()
+        };
+        let earlier = of(vec![drop("unproven", 900), drop("denied", 10)]);
+        let latest = of(vec![drop("unproven", 900), drop("denied", 50), drop("port_full", 4)]);
+        let reports = Reports { latest: Some(heard(3_000, latest)), earlier: Some(heard(1_000, earlier)) };
+        let traffic = edge_traffic(&record(), &reports);
+        let told: Vec<_> =
+            traffic.servers[0].drops.iter().map(|of| (of.reason.as_str(), of.count, of.per_s)).collect();
+        assert_eq!(told, [("denied", 50, 20), ("port_full", 4, 2), ("unproven", 900, 0)]);
+        assert_eq!(traffic.servers[0].traffic.drops_per_s, 22);
+    }
+
     #[test]
     fn rates_are_of_the_time_between_two_reports() {
         let [calm, busy, new] = [ServerId::new(), ServerId::new(), ServerId::new()];
@@ -170,16 +195,15 @@ mod tests {
             packets_lost: lost,
             ..Default::default()
         };
-        let drop = |count| wire::DropCount { reason: "unproven".into(), count };
         let earlier = EdgeReport {
             servers: vec![server(calm, 1_000), server(busy, 500)],
-            drops: vec![drop(10)],
+            drops: vec![drop("unproven", 10)],
             tunnels: vec![tunnel(1_000, 10)],
             ..Default::default()
         };
         let latest = EdgeReport {
             servers: vec![server(calm, 1_020), server(busy, 900), server(new, 60)],
-            drops: vec![drop(14)],
+            drops: vec![drop("unproven", 14)],
             tunnels: vec![tunnel(1_400, 12)],
             ..Default::default()
         };

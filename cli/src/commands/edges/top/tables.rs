@@ -4,17 +4,24 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use muster_protocol::api::{EdgeTraffic, ServerTraffic, Traffic};
+use muster_protocol::api::{Drops, EdgeTraffic, ServerTraffic, Traffic, TunnelTraffic};
 use muster_protocol::id::ServerId;
 
 use super::Look;
 use crate::output::{self, size};
 
+/// Reasons for drops that a row names, the most frequent first.
+const REASONS_IN_A_ROW: usize = 3;
+/// Reasons that a region's own rows name.
+const REASONS_OF_A_REGION: usize = 8;
+
 /// What `look` saw, with at most `servers` servers; with `fit` no wider than the terminal.
 pub(super) fn text(look: &Look, servers: usize, fit: bool) -> String {
     let mut parts = vec![summary(look)];
     if !look.edges.is_empty() {
-        parts.push(regions(&look.edges, fit));
+        let regions = regions(&look.edges);
+        parts.push(regions_in_rows(&regions, fit));
+        parts.extend(drops_of_regions(&regions, fit));
         parts.push(edges(&look.edges, fit));
     }
     let busiest = busiest(&look.edges, servers);
@@ -54,68 +61,158 @@ fn cells(of: &Traffic) -> [String; 6] {
     ]
 }
 
-fn regions(edges: &[EdgeTraffic], fit: bool) -> String {
-    let mut regions: BTreeMap<&str, (usize, Traffic)> = BTreeMap::new();
-    for edge in edges {
-        let (count, traffic) = regions.entry(&edge.region).or_default();
-        *count += 1;
-        add(traffic, &edge.total);
+/// What lies between a player and a server, of the tunnel that is worst; nothing where none was measured.
+#[derive(Clone, Default)]
+struct Way {
+    added_p50_us: u32,
+    added_p99_us: u32,
+    // Round trip, waiting, and loss in a million.
+    tunnel: Option<[u32; 3]>,
+}
+
+const WAY: [&str; 5] = ["added p50", "added p99", "tunnel rtt", "queue p99", "tunnel loss"];
+
+impl Way {
+    /// Through an edge as a whole.
+    fn through(edge: &EdgeTraffic) -> Self {
+        let mut way = Self::default();
+        edge.tunnels.iter().for_each(|tunnel| way.or(&Self::of(tunnel)));
+        // Not the worst tunnel's: the edge measures it over all.
+        Self { added_p50_us: edge.added_p50_us, added_p99_us: edge.added_p99_us, ..way }
     }
-    let rows = regions.iter().map(|(region, (count, traffic))| {
-        [(*region).to_owned(), count.to_string()].into_iter().chain(cells(traffic)).collect()
+
+    fn of(tunnel: &TunnelTraffic) -> Self {
+        Self {
+            added_p50_us: tunnel.added_p50_us,
+            added_p99_us: tunnel.added_p99_us,
+            tunnel: Some([tunnel.rtt_us, tunnel.queue_p99_us, tunnel.lost_ppm]),
+        }
+    }
+
+    /// The worse of both, each figure by itself.
+    fn or(&mut self, other: &Self) {
+        self.added_p50_us = self.added_p50_us.max(other.added_p50_us);
+        self.added_p99_us = self.added_p99_us.max(other.added_p99_us);
+        self.tunnel = match (self.tunnel, other.tunnel) {
+            (Some(one), Some(other)) => Some(std::array::from_fn(|at| one[at].max(other[at]))),
+            (one, other) => one.or(other),
+        };
+    }
+
+    fn cells(&self) -> [String; 5] {
+        let measured = |micros: Option<u32>| micros.map_or_else(|| "-".to_owned(), micros_in_words);
+        // An edge that has measured nothing yet says 0.
+        let added = |micros| measured(Some(micros).filter(|micros| *micros > 0));
+        let lost = self.tunnel.map(|[.., ppm]| format!("{:.2}%", f64::from(ppm) / 10_000.0));
+        [
+            added(self.added_p50_us),
+            added(self.added_p99_us),
+            measured(self.tunnel.map(|[rtt, ..]| rtt)),
+            measured(self.tunnel.map(|[_, queue, _]| queue)),
+            lost.unwrap_or_else(|| "-".to_owned()),
+        ]
+    }
+}
+
+/// The edges of a region together.
+#[derive(Default)]
+struct Region {
+    edges: usize,
+    traffic: Traffic,
+    way: Way,
+    drops: Vec<Drops>,
+}
+
+fn regions(edges: &[EdgeTraffic]) -> BTreeMap<&str, Region> {
+    let mut regions: BTreeMap<&str, Region> = BTreeMap::new();
+    for edge in edges {
+        let region = regions.entry(&edge.region).or_default();
+        region.edges += 1;
+        add(&mut region.traffic, &edge.total);
+        region.way.or(&Way::through(edge));
+        add_drops(&mut region.drops, &edge.drops);
+    }
+    regions
+}
+
+fn regions_in_rows(regions: &BTreeMap<&str, Region>, fit: bool) -> String {
+    let rows = regions.iter().map(|(name, region)| {
+        let name = [(*name).to_owned(), region.edges.to_string()];
+        name.into_iter().chain(cells(&region.traffic)).chain(region.way.cells()).collect()
     });
-    output::text(&[&["region", "edges"][..], &TRAFFIC].concat(), rows.collect(), fit)
+    output::text(&[&["region", "edges"][..], &TRAFFIC, &WAY].concat(), rows.collect(), fit)
+}
+
+/// Why something went no further, by region; `None` if all did.
+fn drops_of_regions(regions: &BTreeMap<&str, Region>, fit: bool) -> Option<String> {
+    let of_region = |(name, region): (&&str, &Region)| {
+        let row = |drops: &Drops| {
+            vec![(*name).to_owned(), drops.reason.clone(), drops.per_s.to_string(), drops.count.to_string()]
+        };
+        region.drops.iter().take(REASONS_OF_A_REGION).map(row).collect::<Vec<_>>()
+    };
+    let rows: Vec<_> = regions.iter().flat_map(of_region).collect();
+    (!rows.is_empty()).then(|| output::text(&["region", "dropped for", "drops/s", "drops"], rows, fit))
 }
 
 fn edges(edges: &[EdgeTraffic], fit: bool) -> String {
     let rows = edges.iter().map(|edge| {
-        let worst = |of: fn(&muster_protocol::api::TunnelTraffic) -> u32| edge.tunnels.iter().map(of).max();
-        let measured = |micros: Option<u32>| micros.map_or_else(|| "-".to_owned(), micros_in_words);
-        // An edge that has measured nothing yet says 0.
-        let added = |micros| measured(Some(micros).filter(|micros| *micros > 0));
-        let mostly = edge.drops.first().map(|drops| format!("{} ({})", drops.reason, drops.count));
-        let lost = worst(|tunnel| tunnel.lost_ppm);
         [edge.name.clone(), edge.region.clone(), edge.servers_routed.to_string()]
             .into_iter()
             .chain(cells(&edge.total))
-            .chain([
-                added(edge.added_p50_us),
-                added(edge.added_p99_us),
-                measured(worst(|tunnel| tunnel.rtt_us)),
-                measured(worst(|tunnel| tunnel.queue_p99_us)),
-                lost.map_or_else(|| "-".to_owned(), |ppm| format!("{:.2}%", f64::from(ppm) / 10_000.0)),
-                mostly.unwrap_or_default(),
-            ])
+            .chain(Way::through(edge).cells())
+            .chain([most_dropped(&edge.drops)])
             .collect()
     });
-    let tail = ["added p50", "added p99", "tunnel rtt", "queue p99", "tunnel loss", "dropped most"];
-    output::text(&[&["edge", "region", "servers"][..], &TRAFFIC, &tail].concat(), rows.collect(), fit)
+    let head = ["edge", "region", "servers"];
+    output::text(&[&head[..], &TRAFFIC, &WAY, &["dropped most"]].concat(), rows.collect(), fit)
+}
+
+/// The most frequent reasons, with what each has now and has had.
+fn most_dropped(drops: &[Drops]) -> String {
+    let told = drops.iter().take(REASONS_IN_A_ROW);
+    let told = told.map(|drops| format!("{} {}/s ({})", drops.reason, drops.per_s, drops.count));
+    told.collect::<Vec<_>>().join(", ")
+}
+
+/// A server, through all edges together.
+struct Busy {
+    server: ServerTraffic,
+    way: Way,
 }
 
 /// The servers of all edges, those that several have once, the busiest first.
-fn busiest(edges: &[EdgeTraffic], most: usize) -> Vec<ServerTraffic> {
-    let mut servers: BTreeMap<ServerId, ServerTraffic> = BTreeMap::new();
+fn busiest(edges: &[EdgeTraffic], most: usize) -> Vec<Busy> {
+    let mut servers: BTreeMap<ServerId, Busy> = BTreeMap::new();
     for server in edges.iter().flat_map(|edge| &edge.servers) {
+        let way = server.tunnel.as_ref().map(Way::of).unwrap_or_default();
         match servers.get_mut(&server.server) {
-            Some(known) => add(&mut known.traffic, &server.traffic),
-            None => drop(servers.insert(server.server, server.clone())),
+            Some(known) => {
+                add(&mut known.server.traffic, &server.traffic);
+                add_drops(&mut known.server.drops, &server.drops);
+                known.way.or(&way);
+            }
+            None => drop(servers.insert(server.server, Busy { server: server.clone(), way })),
         }
     }
     let packets = |of: &Traffic| of.packets_to_servers_per_s + of.packets_to_clients_per_s;
     let mut servers: Vec<_> = servers.into_values().collect();
-    servers.sort_by_key(|server| Reverse((packets(&server.traffic), server.traffic.flows)));
+    servers.sort_by_key(|busy| Reverse((packets(&busy.server.traffic), busy.server.traffic.flows)));
     servers.truncate(most);
     servers
 }
 
-fn busiest_servers(servers: &[ServerTraffic], fit: bool) -> String {
-    let rows = servers.iter().map(|server| {
+fn busiest_servers(servers: &[Busy], fit: bool) -> String {
+    let rows = servers.iter().map(|Busy { server, way }| {
         [server.server.to_string(), server.namespace.clone(), server.fleet.clone()]
             .into_iter()
             .chain(cells(&server.traffic))
+            .chain(way.cells())
+            .chain([most_dropped(&server.drops)])
             .collect()
     });
-    output::text(&[&["server", "namespace", "fleet"][..], &TRAFFIC].concat(), rows.collect(), fit)
+    let head = ["server", "namespace", "fleet"];
+    output::text(&[&head[..], &TRAFFIC, &WAY, &["dropped most"]].concat(), rows.collect(), fit)
 }
 
 fn add(to: &mut Traffic, other: &Traffic) {
@@ -127,6 +224,20 @@ fn add(to: &mut Traffic, other: &Traffic) {
     to.drops_per_s += other.drops_per_s;
 }
 
+/// Adds `more` by reason, and puts the most frequent now in front.
+fn add_drops(to: &mut Vec<Drops>, more: &[Drops]) {
+    for more in more {
+        match to.iter_mut().find(|known| known.reason == more.reason) {
+            Some(known) => {
+                known.count += more.count;
+                known.per_s += more.per_s;
+            }
+            None => to.push(more.clone()),
+        }
+    }
+    to.sort_by_key(|drops| Reverse((drops.per_s, drops.count)));
+}
+
 fn micros_in_words(micros: u32) -> String {
     if micros < 1_000 { format!("{micros} us") } else { format!("{:.1} ms", f64::from(micros) / 1e3) }
 }
@@ -134,7 +245,6 @@ fn micros_in_words(micros: u32) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use muster_protocol::api::{Drops, TunnelTraffic};
     use muster_protocol::id::{EdgeId, NodeId};
 
     fn traffic(packets: u64) -> Traffic {
@@ -143,11 +253,16 @@ mod tests {
 
     fn server(server: ServerId, packets: u64) -> ServerTraffic {
         let (namespace, fleet) = ("arena/prod".into(), "duel".into());
-        ServerTraffic { server, namespace, fleet, traffic: traffic(packets) }
+        let (tunnel, drops) = (Some(tunnel()), vec![drops("unproven", 2), drops("port_full", 1)]);
+        ServerTraffic { server, namespace, fleet, traffic: traffic(packets), drops, tunnel }
     }
 
-    fn edge(name: &str, region: &str, servers: Vec<ServerTraffic>) -> EdgeTraffic {
-        let tunnel = TunnelTraffic {
+    fn drops(reason: &str, count: u64) -> Drops {
+        Drops { reason: reason.into(), count, per_s: count }
+    }
+
+    fn tunnel() -> TunnelTraffic {
+        TunnelTraffic {
             node: NodeId::new(),
             rtt_us: 1_500,
             packets_sent_per_s: 9,
@@ -156,7 +271,12 @@ mod tests {
             datagrams_dropped: 0,
             queue_p99_us: 80,
             mtu: 1_452,
-        };
+            added_p50_us: 45,
+            added_p99_us: 95,
+        }
+    }
+
+    fn edge(name: &str, region: &str, servers: Vec<ServerTraffic>) -> EdgeTraffic {
         let mut total = Traffic::default();
         for server in &servers {
             add(&mut total, &server.traffic);
@@ -170,8 +290,8 @@ mod tests {
             total,
             added_p50_us: 40,
             added_p99_us: 0,
-            tunnels: vec![tunnel],
-            drops: vec![Drops { reason: "unproven".into(), count: 7, per_s: 0 }],
+            tunnels: vec![tunnel()],
+            drops: vec![drops("unproven", 7), drops(&format!("of_{name}"), 5)],
             servers_routed: servers.len() as u32,
             servers,
         }
@@ -197,11 +317,23 @@ mod tests {
         assert_eq!(row(&text, "us")[..4], ["us", "1", "0", "0"]);
         let busiest = row(&text, &shared.to_string());
         assert_eq!(busiest[1..5], ["arena/prod", "duel", "2", "600"]);
+        let busiest = busiest.join(" ");
+        for told in ["45 us 95 us 1.5 ms 80 us 1.25%", "unproven 4/s (4), port_full 2/s (2)"] {
+            assert!(busiest.contains(told), "{told} in {busiest}");
+        }
         assert!(!text.contains(&small.to_string()), "one server was asked for:\n{text}");
         let one = row(&text, "one").join(" ");
-        for told in ["40 us - 1.5 ms 80 us 1.25%", "unproven (7)"] {
+        for told in ["40 us - 1.5 ms 80 us 1.25%", "unproven 7/s (7), of_one 5/s (5)"] {
             assert!(one.contains(told), "{told} in {one}");
         }
+        assert!(row(&text, "eu").join(" ").ends_with("40 us - 1.5 ms 80 us 1.25%"), "{text}");
+        let by_reason: Vec<Vec<_>> = text
+            .lines()
+            .map(|line| line.split_whitespace().collect::<Vec<_>>())
+            .filter(|row| row.len() == 4 && row[0] == "eu")
+            .collect();
+        let of_eu = [["eu", "unproven", "14", "14"], ["eu", "of_one", "5", "5"], ["eu", "of_two", "5", "5"]];
+        assert_eq!(by_reason, of_eu, "{text}");
     }
 
     #[test]
