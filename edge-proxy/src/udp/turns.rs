@@ -89,7 +89,7 @@ pub(super) fn run(prepared: Prepared) {
     }
     let brought = vec![false; quic.sockets()];
     let now = Now::read().instant;
-    let guard = Guard::new(setup.limits.clone(), now);
+    let guard = Guard::beside(setup.sources.clone(), setup.limits.clone(), now);
     let forwarder = Forwarder::new(setup.trust.clone(), setup.room.clone(), setup.idle, guard, now);
     let hot_loop = HotLoop::new(forwarder, DatagramTunnels::new(quic), setup.metrics.clone(), now);
     let turns = Turns {

@@ -22,7 +22,7 @@ use tracing::{error, info};
 use super::flows::Room;
 use super::turns;
 use crate::handover::Players;
-use crate::limits::Limits;
+use crate::limits::{Limits, Sources};
 use crate::metrics::{Metrics, Standing};
 use crate::routes::Route;
 use crate::traffic::{Counters, Traffic};
@@ -51,6 +51,8 @@ pub(crate) struct WorkerSetup {
     pub(crate) idle: Duration,
     /// What sources may send.
     pub(crate) limits: Arc<ArcSwap<Limits>>,
+    /// What they have sent of it, to all workers.
+    pub(crate) sources: Sources,
     /// What the orchestrator is told.
     pub(crate) traffic: Arc<Traffic>,
     /// What is counted.
