@@ -45,8 +45,8 @@ impl End {
     }
 
     fn connected(&mut self) -> Option<ConnectionId> {
-        self.quic.take_changes().into_iter().find_map(|change| match change {
-            Change::Connected(id) => Some(id),
+        self.quic.take_changes().into_iter().next().map(|change| match change {
+            Change::Connected(id) => id,
             Change::Lost(_, why, _) => panic!("not connected: {why}"),
         })
     }
