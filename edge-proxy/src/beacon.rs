@@ -16,9 +16,9 @@ use tracing::{error, warn};
 use crate::drops::DropReason;
 use crate::limits::{Guard, Limits};
 use crate::metrics::Metrics;
-use crate::udp::players_socket;
+use crate::udp::{players_socket, source_network};
 
-/// Requests per second of an address that are answered: a household measures every region at once.
+/// Requests per second of a source that are answered: a household measures every region at once.
 const REQUESTS_PER_S: u32 = 100;
 /// How often it is looked what found no room in the socket's buffer.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
@@ -106,6 +106,33 @@ impl Beacon {
         let [own, operators] = &mut self.guards;
         let (source, bytes) = (packet.client.ip(), packet.payload.len());
         operators.packet(now, source, bytes)?;
-        own.packet(now, source, bytes).map_err(|_| DropReason::BeaconLimited)
+        own.packet(now, source_network(source), bytes).map_err(|_| DropReason::BeaconLimited)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::IpAddr;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_source_is_an_ipv4_address_or_an_ipv6_network() {
+        let socket = std::net::UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.set_nonblocking(true).unwrap();
+        let mut beacon = Beacon::new(socket, Arc::default(), Metrics::new()).unwrap();
+        let now = Instant::now();
+        let mut admitted = |of: &dyn Fn(u8) -> IpAddr| {
+            let admitted = (0..=u8::MAX).filter(|number| {
+                let client = SocketAddr::new(of(*number), 9_000);
+                beacon.admit(now, &Packet { client, local_ip: None, payload: b"MSTB" }).is_ok()
+            });
+            admitted.count()
+        };
+        assert_eq!(admitted(&|last| IpAddr::from([10, 0, 0, last])), 256);
+        assert_eq!(admitted(&|_| IpAddr::from([10, 0, 1, 1])), REQUESTS_PER_S as usize);
+        let in_one = |last| IpAddr::from([0x2001, 0xdb8, 0, 0, 0, 0, 0, u16::from(last)]);
+        assert_eq!(admitted(&in_one), REQUESTS_PER_S as usize, "a /64 has addresses without end");
+        assert_eq!(admitted(&|last| IpAddr::from([0x2001, 0xdb8, 0, 1 + u16::from(last), 0, 0, 0, 1])), 256);
     }
 }

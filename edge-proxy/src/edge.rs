@@ -19,7 +19,7 @@ use tracing::{info, warn};
 use crate::beacon::Beacon;
 use crate::config::{Config, ConfigError};
 use crate::handover::{Before, Door, HandoverError, Successor};
-use crate::limits::CurrentLimits;
+use crate::limits::{CurrentLimits, Sources};
 use crate::link::{Link, REPORT_EVERY};
 use crate::listeners::Listeners;
 use crate::metrics::{self, Metrics};
@@ -137,6 +137,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
         room: (config.max_flows as usize).into(),
         idle: config.udp_idle(),
         limits: limits.shared(),
+        sources: Sources::new(Instant::now()),
         traffic: traffic.clone(),
         metrics: metrics.clone(),
     };

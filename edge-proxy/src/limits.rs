@@ -16,7 +16,7 @@ use muster_protocol::prefix::PrefixError;
 
 pub(crate) use buckets::LEAST_BURST_BYTES;
 pub(crate) use current::CurrentLimits;
-pub(crate) use guard::Guard;
+pub(crate) use guard::{Guard, Sources};
 use lists::Ranges;
 
 /// How much there may be per second; 0 is no limit.

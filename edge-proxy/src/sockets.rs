@@ -73,19 +73,13 @@ impl BindError {
     }
 }
 
-/// A UDP socket on `address`, shareable by several workers, with large buffers.
+/// A UDP socket on `address`, with large buffers.
 pub(crate) fn bind_udp(address: SocketAddr) -> Result<UdpSocket, BindError> {
     open_udp(address).map_err(|source| BindError::new("UDP", address, source))
 }
 
 fn open_udp(address: SocketAddr) -> io::Result<UdpSocket> {
-    if address.port() != 0 {
-        // A socket that is to be shared is refused by nobody who shares theirs, a second edge for one.
-        // One that is not shared is; so ask with such a one first.
-        new_socket(address, Type::DGRAM, Protocol::UDP)?.bind(&address.into())?;
-    }
     let socket = new_socket(address, Type::DGRAM, Protocol::UDP)?;
-    system::set_reuse_port(&socket)?;
     set_buffers(&socket, UDP_BUFFER_BYTES);
     socket.bind(&address.into())?;
     Ok(socket.into())

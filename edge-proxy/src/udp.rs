@@ -6,6 +6,8 @@
 //! and `workers` are all of them, as the rest of the edge has them.
 
 mod admission;
+mod by_id;
+mod by_port;
 mod claims;
 mod dealt;
 mod flows;

@@ -15,6 +15,10 @@ use crate::id::{SeatId, ServerId, id_bytes};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct FlowId(pub u64);
 
+/// Flows that an agent holds to one server, at most. An edge takes fewer of one port, so that a flood is met where it is known
+/// who has proven themselves.
+pub const MAX_SERVER_FLOWS: u32 = 4_096;
+
 /// The region's key for flow ids.
 pub type FlowKey = [u8; 16];
 

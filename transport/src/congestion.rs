@@ -7,6 +7,10 @@
 //! round trip, twice, so that it never throttles below that rate; loss on the path stays loss on the path. It still bounds what is
 //! in flight: a peer that stops acknowledging is sent one window and no more, which is what keeps the sender from flooding
 //! a dead path.
+//!
+//! quinn spreads what a window allows over the round trip, and no connection can be told not to: after a burst packets wait for a
+//! timer, and those of a large turn that find no room meanwhile are lost. It does not pace windows beyond 4 GiB. So that is what
+//! the window is said to be as long as less than the true one is in flight.
 
 use std::any::Any;
 use std::sync::Arc;
@@ -65,16 +69,21 @@ impl Default for TunnelRate {
     }
 }
 
+/// The least window that quinn does not pace, in bytes.
+const UNPACED: u64 = u32::MAX as u64 + 1;
+
 /// Controls a connection that is provisioned for a rate.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Provisioned {
     rate: TunnelRate,
     window: u64,
+    // Not less than what is in flight in truth: all is added that was sent since acknowledgements last came.
+    in_flight: u64,
 }
 
 impl Provisioned {
     pub(crate) fn new(rate: TunnelRate) -> Self {
-        Self { rate, window: rate.window(UNKNOWN_RTT) }
+        Self { rate, window: rate.window(UNKNOWN_RTT), in_flight: 0 }
     }
 }
 
@@ -85,6 +94,14 @@ impl ControllerFactory for Provisioned {
 }
 
 impl Controller for Provisioned {
+    fn on_sent(&mut self, _now: Instant, bytes: u64, _last_packet_number: u64) {
+        self.in_flight = self.in_flight.saturating_add(bytes);
+    }
+
+    fn on_end_acks(&mut self, _now: Instant, in_flight: u64, _app_limited: bool, _largest: Option<u64>) {
+        self.in_flight = in_flight;
+    }
+
     fn on_ack(&mut self, _now: Instant, _sent: Instant, _bytes: u64, _app_limited: bool, rtt: &RttEstimator) {
         self.window = self.rate.window(rtt.get());
     }
@@ -94,7 +111,7 @@ impl Controller for Provisioned {
     fn on_mtu_update(&mut self, _mtu: u16) {}
 
     fn window(&self) -> u64 {
-        self.window
+        if self.in_flight < self.window { UNPACED } else { self.window }
     }
 
     fn clone_box(&self) -> Box<dyn Controller> {
@@ -117,9 +134,23 @@ mod tests {
     #[test]
     fn loss_does_not_shrink_it() {
         let mut control = Provisioned::new(TunnelRate::default());
-        let (now, before) = (Instant::now(), control.window());
+        let (now, before) = (Instant::now(), control.window);
+        control.on_sent(now, before, 1);
         control.on_congestion_event(now, now, true, before);
         assert_eq!(control.window(), before);
+    }
+
+    #[test]
+    fn it_is_not_paced_until_a_window_is_in_flight_and_then_it_is_full() {
+        let mut control = Provisioned::new(TunnelRate::default());
+        let (now, window) = (Instant::now(), control.window);
+        assert!(control.window() > u64::from(u32::MAX));
+        control.on_sent(now, window - 1, 1);
+        assert!(control.window() > u64::from(u32::MAX));
+        control.on_sent(now, 1, 2);
+        assert_eq!(control.window(), window);
+        control.on_end_acks(now, 100, false, Some(1));
+        assert!(control.window() > u64::from(u32::MAX));
     }
 
     #[test]

@@ -60,7 +60,7 @@ impl Passed {
 impl Flows {
     /// None yet. `registry` tells by their place which flows' sockets may have packets.
     pub(super) fn new(registry: Registry, routes: Arc<Routes>, metrics: Arc<TunnelMetrics>) -> Self {
-        let (table, batch, passed) = (Table::default(), Batch::new(), Passed::default());
+        let (table, batch, passed) = (Table::new(), Batch::new(), Passed::default());
         Self { table, registry, batch, routes, metrics, passed }
     }
 

@@ -3,8 +3,12 @@
 //! Bounded: places are in sets of [`WAYS`], and whom a keyed hash leads to a full set takes the place of the one
 //! there that was seen longest ago. Who is thrown out begins with nothing used when it comes back: a flood
 //! from forged sources makes the limits of others laxer for a moment, never stricter.
+//!
+//! Several threads may count in one memory. Each set has a lock, held for a few instructions: they meet there when packets of
+//! one source come to two of them at the same moment.
 
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Rates;
@@ -42,7 +46,7 @@ pub(super) struct Buckets {
     places: usize,
     hasher: RandomState,
     // Made when the first is noted: most edges have no limits.
-    sets: Vec<[Bucket; WAYS]>,
+    sets: OnceLock<Vec<Mutex<[Bucket; WAYS]>>>,
     began: Instant,
 }
 
@@ -58,50 +62,39 @@ struct Bucket {
 impl Buckets {
     /// Nothing used yet; `places` are told apart.
     pub(super) fn new(places: usize, now: Instant) -> Self {
-        Self { places, hasher: RandomState::new(), sets: Vec::new(), began: now }
+        Self { places, hasher: RandomState::new(), sets: OnceLock::new(), began: now }
     }
 
     /// Takes `cost` from what `key` may use at `rates`. If it is more than is left of one of them, nothing is taken.
-    pub(super) fn take(
-        &mut self,
-        now: Instant,
-        key: impl Hash,
-        rates: &Rates,
-        cost: Cost,
-    ) -> Result<(), Over> {
+    pub(super) fn take(&self, now: Instant, key: impl Hash, rates: &Rates, cost: Cost) -> Result<(), Over> {
         if *rates == Rates::default() {
             return Ok(());
         }
-        self.bucket(now, key, rates).take(rates, cost)
+        self.with(now, key, rates, |bucket| bucket.take(rates, cost))
     }
 
     /// How long until `key` may use `cost` at `rates`, if it may not now. Takes nothing.
-    pub(super) fn wait(
-        &mut self,
-        now: Instant,
-        key: impl Hash,
-        rates: &Rates,
-        cost: Cost,
-    ) -> Option<Duration> {
+    pub(super) fn wait(&self, now: Instant, key: impl Hash, rates: &Rates, cost: Cost) -> Option<Duration> {
         if *rates == Rates::default() {
             return None;
         }
-        let (_, wait_s) = self.bucket(now, key, rates).over(rates, cost)?;
+        let (_, wait_s) = self.with(now, key, rates, |bucket| bucket.over(rates, cost))?;
         Some(Duration::try_from_secs_f32(wait_s).unwrap_or(Duration::MAX))
     }
 
-    /// What `key` has used at `rates`, as of now.
-    fn bucket(&mut self, now: Instant, key: impl Hash, rates: &Rates) -> &mut Bucket {
-        if self.sets.is_empty() {
-            self.sets = vec![[Bucket::default(); WAYS]; self.places.div_ceil(WAYS)];
-        }
+    /// Does `what` with what `key` has used at `rates`, as of now.
+    fn with<T>(&self, now: Instant, key: impl Hash, rates: &Rates, what: impl FnOnce(&mut Bucket) -> T) -> T {
+        let none = || Mutex::new([Bucket::default(); WAYS]);
+        let sets =
+            self.sets.get_or_init(|| std::iter::repeat_with(none).take(self.places.div_ceil(WAYS)).collect());
         // From 1: 0 is a place that nobody has taken, which goes first.
         let now_ms = 1 + now.saturating_duration_since(self.began).as_millis() as u64;
         let tag = self.hasher.hash_one(key);
-        let set = tag as usize % self.sets.len();
-        let bucket = Bucket::of(&mut self.sets[set], tag, now_ms);
+        // What a thread that died has left is whole: each change is of one number.
+        let mut set = sets[tag as usize % sets.len()].lock().unwrap_or_else(PoisonError::into_inner);
+        let bucket = Bucket::of(&mut set, tag, now_ms);
         bucket.refill(now_ms, rates);
-        bucket
+        what(bucket)
     }
 }
 
@@ -119,7 +112,8 @@ impl Bucket {
 
     fn refill(&mut self, now_ms: u64, rates: &Rates) {
         let passed_s = now_ms.saturating_sub(self.seen_ms) as f32 / 1_000.0;
-        self.seen_ms = now_ms;
+        // Another thread's now may be a moment later.
+        self.seen_ms = self.seen_ms.max(now_ms);
         for (used, rate) in [
             (&mut self.packets, rates.packets as f32),
             (&mut self.bytes, rates.bytes as f32),
@@ -169,20 +163,20 @@ mod tests {
         Rates { packets, bytes, new_flows }
     }
 
-    fn passed(buckets: &mut Buckets, now: Instant, key: u32, rates: &Rates, tries: u32) -> u32 {
+    fn passed(buckets: &Buckets, now: Instant, key: u32, rates: &Rates, tries: u32) -> u32 {
         (0..tries).filter(|_| buckets.take(now, key, rates, PACKET).is_ok()).count() as u32
     }
 
     #[test]
     fn a_second_of_packets_at_once_and_then_the_rate() {
         let start = Instant::now();
-        let (mut buckets, rates) = (Buckets::new(64, start), rates(10, 0, 0));
-        assert_eq!(passed(&mut buckets, start, 1, &rates, 50), 10);
-        assert_eq!(passed(&mut buckets, start, 2, &rates, 50), 10, "each has its own");
+        let (buckets, rates) = (Buckets::new(64, start), rates(10, 0, 0));
+        assert_eq!(passed(&buckets, start, 1, &rates, 50), 10);
+        assert_eq!(passed(&buckets, start, 2, &rates, 50), 10, "each has its own");
         assert_eq!(buckets.take(start, 1, &rates, PACKET), Err(Over::Packets));
-        assert_eq!(passed(&mut buckets, start + Duration::from_millis(500), 1, &rates, 50), 5);
+        assert_eq!(passed(&buckets, start + Duration::from_millis(500), 1, &rates, 50), 5);
         assert_eq!(
-            passed(&mut buckets, start + Duration::from_mins(1), 1, &rates, 50),
+            passed(&buckets, start + Duration::from_mins(1), 1, &rates, 50),
             10,
             "no more is saved up"
         );
@@ -191,19 +185,19 @@ mod tests {
     #[test]
     fn free_places_go_before_those_just_taken() {
         let start = Instant::now();
-        let (mut buckets, rates) = (Buckets::new(WAYS, start), rates(10, 0, 0));
+        let (buckets, rates) = (Buckets::new(WAYS, start), rates(10, 0, 0));
         for key in 0..WAYS as u32 {
-            assert_eq!(passed(&mut buckets, start, key, &rates, 50), 10);
+            assert_eq!(passed(&buckets, start, key, &rates, 50), 10);
         }
         for key in 0..WAYS as u32 {
-            assert_eq!(passed(&mut buckets, start, key, &rates, 50), 0, "{key} is still known");
+            assert_eq!(passed(&buckets, start, key, &rates, 50), 0, "{key} is still known");
         }
     }
 
     #[test]
     fn each_rate_is_held_by_itself() {
         let now = Instant::now();
-        let mut buckets = Buckets::new(64, now);
+        let buckets = Buckets::new(64, now);
         let flow = Cost { new_flows: 1, ..Cost::default() };
         assert_eq!(buckets.take(now, 1, &rates(0, 0, 1), flow), Ok(()));
         assert_eq!(buckets.take(now, 1, &rates(0, 0, 1), flow), Err(Over::NewFlows));
@@ -211,22 +205,22 @@ mod tests {
         let largest = Cost { packets: 1, bytes: LEAST_BURST_BYTES, new_flows: 0 };
         assert_eq!(buckets.take(now, 2, &rates(0, 1_000, 0), largest), Ok(()), "the largest packet can pass");
         assert_eq!(buckets.take(now, 2, &rates(0, 1_000, 0), PACKET), Err(Over::Bytes));
-        assert_eq!(passed(&mut buckets, now, 3, &Rates::default(), 1_000), 1_000);
+        assert_eq!(passed(&buckets, now, 3, &Rates::default(), 1_000), 1_000);
     }
 
     #[test]
     fn changed_rates_count_from_what_was_used() {
         let now = Instant::now();
-        let mut buckets = Buckets::new(64, now);
-        assert_eq!(passed(&mut buckets, now, 1, &rates(10, 0, 0), 50), 10);
-        assert_eq!(passed(&mut buckets, now, 1, &rates(30, 0, 0), 50), 20);
-        assert_eq!(passed(&mut buckets, now, 1, &rates(5, 0, 0), 50), 0);
+        let buckets = Buckets::new(64, now);
+        assert_eq!(passed(&buckets, now, 1, &rates(10, 0, 0), 50), 10);
+        assert_eq!(passed(&buckets, now, 1, &rates(30, 0, 0), 50), 20);
+        assert_eq!(passed(&buckets, now, 1, &rates(5, 0, 0), 50), 0);
     }
 
     #[test]
     fn what_is_too_much_fits_after_its_wait_and_asking_takes_nothing() {
         let (start, rates) = (Instant::now(), rates(10, 1_000, 0));
-        let mut buckets = Buckets::new(64, start);
+        let buckets = Buckets::new(64, start);
         let half = Cost { packets: 1, bytes: LEAST_BURST_BYTES / 2, new_flows: 0 };
         assert!((0..100).all(|_| buckets.wait(start, 1, &rates, half).is_none()));
         assert_eq!(buckets.take(start, 1, &rates, half), Ok(()));
@@ -242,8 +236,8 @@ mod tests {
 
     #[test]
     fn lowered_rates_of_packets_hold_up_no_new_flow() {
-        let (mut buckets, now) = (Buckets::new(64, Instant::now()), Instant::now());
-        assert_eq!(passed(&mut buckets, now, 1, &rates(30, 0, 1), 50), 30);
+        let (buckets, now) = (Buckets::new(64, Instant::now()), Instant::now());
+        assert_eq!(passed(&buckets, now, 1, &rates(30, 0, 1), 50), 30);
         let flow = Cost { new_flows: 1, ..Cost::default() };
         assert_eq!(buckets.take(now, 1, &rates(5, 0, 1), flow), Ok(()));
     }
@@ -251,14 +245,14 @@ mod tests {
     #[test]
     fn a_flood_of_sources_neither_grows_it_nor_throttles_others() {
         let start = Instant::now();
-        let (mut buckets, rates) = (Buckets::new(64, start), rates(10, 0, 0));
+        let (buckets, rates) = (Buckets::new(64, start), rates(10, 0, 0));
         for source in 0..10_000 {
             let now = start + Duration::from_millis(u64::from(source));
-            assert_eq!(passed(&mut buckets, now, source, &rates, 1), 1);
+            assert_eq!(passed(&buckets, now, source, &rates, 1), 1);
         }
-        assert_eq!(buckets.sets.len() * WAYS, 64);
+        assert_eq!(buckets.sets.get().map_or(0, Vec::len) * WAYS, 64);
         let now = start + Duration::from_secs(11);
-        assert_eq!(passed(&mut buckets, now, 99_999, &rates, 50), 10);
+        assert_eq!(passed(&buckets, now, 99_999, &rates, 50), 10);
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! Holding what comes against the limits: per address, network, token and server. Pure: no clock, no I/O.
 //!
-//! Each who decides has a guard of its own, each UDP worker and all TCP listeners together, so that packets take
-//! no lock; a limit holds for each of them. An address is told apart by itself and never by its port:
-//! a source has 65,535 of those. Who is on the `allow` list is held to the limits of tokens and servers only.
+//! Each who decides has a guard of its own: each UDP worker, and all TCP and WebSocket listeners together. A server and the
+//! flows to it are one worker's, and so are what is used of their limits. Addresses and networks may send to servers
+//! of several; what these have used is one memory of all workers ([`Sources`]), so that a rate is the same however many workers
+//! there are. An address is told apart by itself and never by its port: a source has 65,535 of those. Who is on
+//! the `allow` list is held to the limits of tokens and servers only.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -34,19 +36,43 @@ enum Of {
     Server,
 }
 
+/// What addresses and networks have used of their limits; clones are one memory.
+#[derive(Clone)]
+pub(crate) struct Sources {
+    addresses: Arc<Buckets>,
+    networks: Arc<Buckets>,
+}
+
+impl Sources {
+    /// Nothing yet.
+    pub(crate) fn new(now: Instant) -> Self {
+        Self::telling_apart(ADDRESSES, NETWORKS, now)
+    }
+
+    fn telling_apart(addresses: usize, networks: usize, now: Instant) -> Self {
+        let memory = |places| Arc::new(Buckets::new(places, now));
+        Self { addresses: memory(addresses), networks: memory(networks) }
+    }
+}
+
 /// The limits, and what was used of them.
 pub(crate) struct Guard {
     limits: Cache<Arc<ArcSwap<Limits>>, Arc<Limits>>,
-    addresses: Buckets,
-    networks: Buckets,
+    sources: Sources,
     tokens: Buckets,
     servers: Buckets,
 }
 
 impl Guard {
-    /// Holds to whatever `limits` are at the time.
+    /// Holds to whatever `limits` are at the time, by itself.
     pub(crate) fn new(limits: Arc<ArcSwap<Limits>>, now: Instant) -> Self {
-        Self::telling_apart([ADDRESSES, NETWORKS, TOKENS, SERVERS], limits, now)
+        Self::beside(Sources::new(now), limits, now)
+    }
+
+    /// As [`Guard::new`], but together with others that have the same `sources`.
+    pub(crate) fn beside(sources: Sources, limits: Arc<ArcSwap<Limits>>, now: Instant) -> Self {
+        let (tokens, servers) = (Buckets::new(TOKENS, now), Buckets::new(SERVERS, now));
+        Self { limits: Cache::new(limits), sources, tokens, servers }
     }
 
     /// As [`Guard::new`], for another number of addresses, networks, tokens and servers: less memory to make.
@@ -57,8 +83,7 @@ impl Guard {
     ) -> Self {
         Self {
             limits: Cache::new(limits),
-            addresses: Buckets::new(addresses, now),
-            networks: Buckets::new(networks, now),
+            sources: Sources::telling_apart(addresses, networks, now),
             tokens: Buckets::new(tokens, now),
             servers: Buckets::new(servers, now),
         }
@@ -79,12 +104,11 @@ impl Guard {
     ) -> Result<(), DropReason> {
         let limits = self.limits.load();
         let cost = Cost::packet(bytes);
-        take(&mut self.tokens, now, flow, &limits.token, cost, Of::Token)?;
+        take(&self.tokens, now, flow, &limits.token, cost, Of::Token)?;
         if limits.server == Rates::default() {
             return Ok(());
         }
-        server()
-            .map_or(Ok(()), |server| take(&mut self.servers, now, server, &limits.server, cost, Of::Server))
+        server().map_or(Ok(()), |server| take(&self.servers, now, server, &limits.server, cost, Of::Server))
     }
 
     /// `flow` is about to begin from `source` to `server`, or moves there.
@@ -112,8 +136,8 @@ impl Guard {
         server: ServerId,
     ) -> Result<(), DropReason> {
         let limits = self.limits.load();
-        take(&mut self.tokens, now, flow, &limits.token, NEW_FLOW, Of::Token)?;
-        take(&mut self.servers, now, server, &limits.server, NEW_FLOW, Of::Server)
+        take(&self.tokens, now, flow, &limits.token, NEW_FLOW, Of::Token)?;
+        take(&self.servers, now, server, &limits.server, NEW_FLOW, Of::Server)
     }
 
     /// A piece of `bytes` has come on the connection of `flow` from `source` to `server`. It counts as a packet, but
@@ -137,8 +161,8 @@ impl Guard {
             (&limits.address, &limits.network)
         };
         let waits = [
-            self.addresses.wait(now, source, of_address, cost),
-            self.networks.wait(now, network, of_network, cost),
+            self.sources.addresses.wait(now, source, of_address, cost),
+            self.sources.networks.wait(now, network, of_network, cost),
             self.tokens.wait(now, flow, &limits.token, cost),
             self.servers.wait(now, server, &limits.server, cost),
         ];
@@ -146,12 +170,15 @@ impl Guard {
             return Err(longest);
         }
         let taken = [
-            self.addresses.take(now, source, of_address, cost),
-            self.networks.take(now, network, of_network, cost),
+            self.sources.addresses.take(now, source, of_address, cost),
+            self.sources.networks.take(now, network, of_network, cost),
             self.tokens.take(now, flow, &limits.token, cost),
             self.servers.take(now, server, &limits.server, cost),
         ];
-        debug_assert!(taken.iter().all(Result::is_ok), "each was there a moment ago");
+        debug_assert!(
+            taken.iter().all(Result::is_ok),
+            "each was there a moment ago, and connections share with nobody"
+        );
         Ok(())
     }
 
@@ -164,13 +191,13 @@ impl Guard {
             return Err(DropReason::Denied);
         }
         let source = source.to_canonical();
-        take(&mut self.addresses, now, source, &limits.address, cost, Of::Address)?;
-        take(&mut self.networks, now, network(source), &limits.network, cost, Of::Network)
+        take(&self.sources.addresses, now, source, &limits.address, cost, Of::Address)?;
+        take(&self.sources.networks, now, network(source), &limits.network, cost, Of::Network)
     }
 }
 
 fn take(
-    buckets: &mut Buckets,
+    buckets: &Buckets,
     now: Instant,
     key: impl std::hash::Hash,
     rates: &Rates,
@@ -245,6 +272,42 @@ mod tests {
         assert_eq!(guard.packet(now, ip("2001:db8::2"), 9), Ok(()));
         assert_eq!(guard.packet(now, ip("2001:db8::3"), 9), Ok(()));
         assert_eq!(guard.packet(now, ip("2001:db8::4"), 9), Err(DropReason::NetworkPackets));
+    }
+
+    #[test]
+    fn workers_hold_an_address_to_its_rate_together_and_a_server_each_to_its_own() {
+        let rates = Some(packets(10));
+        let (_, limits, now) = guard(wire::EdgeLimits { address: rates, ..Default::default() });
+        let sources = Sources::new(now);
+        let mut workers: Vec<_> =
+            (0..4).map(|_| Guard::beside(sources.clone(), limits.clone(), now)).collect();
+        let passed = workers
+            .iter_mut()
+            .map(|worker| (0..50).filter(|_| worker.packet(now, ip("10.0.0.1"), 9).is_ok()).count());
+        assert_eq!(passed.sum::<usize>(), 10);
+        let of_server = wire::EdgeLimits { server: rates, ..Default::default() };
+        limits.store(Arc::new(Limits::from_wire(&of_server).unwrap()));
+        for worker in &mut workers {
+            let server = ServerId::new();
+            let passed = (0..50).filter(|_| worker.of_flow(now, FlowId(1), || Some(server), 9).is_ok());
+            assert_eq!(passed.count(), 10);
+        }
+    }
+
+    #[test]
+    fn threads_that_count_at_once_let_no_more_through() {
+        let (_, limits, now) =
+            guard(wire::EdgeLimits { address: Some(packets(1_000)), ..Default::default() });
+        let sources = Sources::new(now);
+        let passed = || {
+            let mut worker = Guard::beside(sources.clone(), limits.clone(), now);
+            (0..2_000).filter(|_| worker.packet(now, ip("10.0.0.1"), 9).is_ok()).count()
+        };
+        let all: usize = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..4).map(|_| scope.spawn(passed)).collect();
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(all, 1_000);
     }
 
     #[test]

@@ -13,11 +13,6 @@ use socket2::Socket;
 /// Packets that one system call sends at most.
 const MOST_AT_ONCE: usize = 64;
 
-/// Lets several workers, or an old and a new process, listen on one port.
-pub(super) fn set_reuse_port(socket: &Socket) -> io::Result<()> {
-    socket.set_reuse_port(true)
-}
-
 /// Lets the system fragment what is larger than the path's MTU, as game servers' own sockets do.
 ///
 /// QUIC's sockets forbid it, and the library that reads batches for us sets them up as QUIC's.
@@ -79,14 +74,16 @@ impl ManySender {
     ) -> io::Result<usize> {
         let Self { plain, from_v4, from_v6, addresses } = self;
         addresses.clear();
-        let mut payloads = Vec::with_capacity(MOST_AT_ONCE);
-        for (to, payload) in packets.into_iter().take(MOST_AT_ONCE) {
+        // What borrows from the packets cannot be kept for the next call; on the stack it costs next to nothing.
+        let mut payloads = [[IoSlice::new(&[])]; MOST_AT_ONCE];
+        for (place, (to, payload)) in payloads.iter_mut().zip(packets) {
             addresses.push(Some(to.into()));
-            payloads.push([IoSlice::new(payload)]);
+            *place = [IoSlice::new(payload)];
         }
+        let payloads = &payloads[..addresses.len()];
         let fd = socket.as_raw_fd();
         let sent = match local_ip {
-            None => sendmmsg(fd, plain, &payloads, &addresses, [], MsgFlags::empty())?.count(),
+            None => sendmmsg(fd, plain, payloads, &addresses, [], MsgFlags::empty())?.count(),
             Some(IpAddr::V4(ip)) => {
                 let from = libc::in_pktinfo {
                     ipi_ifindex: 0,
@@ -94,13 +91,13 @@ impl ManySender {
                     ipi_addr: libc::in_addr { s_addr: 0 },
                 };
                 let from = [ControlMessage::Ipv4PacketInfo(&from)];
-                sendmmsg(fd, from_v4, &payloads, &addresses, from, MsgFlags::empty())?.count()
+                sendmmsg(fd, from_v4, payloads, &addresses, from, MsgFlags::empty())?.count()
             }
             Some(IpAddr::V6(ip)) => {
                 let from =
                     libc::in6_pktinfo { ipi6_addr: libc::in6_addr { s6_addr: ip.octets() }, ipi6_ifindex: 0 };
                 let from = [ControlMessage::Ipv6PacketInfo(&from)];
-                sendmmsg(fd, from_v6, &payloads, &addresses, from, MsgFlags::empty())?.count()
+                sendmmsg(fd, from_v6, payloads, &addresses, from, MsgFlags::empty())?.count()
             }
         };
         Ok(sent)

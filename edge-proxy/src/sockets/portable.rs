@@ -6,11 +6,6 @@ use std::net::{IpAddr, SocketAddr};
 
 use socket2::Socket;
 
-/// One worker listens; nothing to share.
-pub(super) fn set_reuse_port(_socket: &Socket) -> io::Result<()> {
-    Ok(())
-}
-
 /// Replies larger than the path's MTU are dropped here: fragmenting them is left to Linux.
 pub(crate) fn allow_fragmentation(_socket: &Socket) -> io::Result<()> {
     Ok(())

@@ -1,9 +1,10 @@
 //! The table of UDP flows: by client, for packets in; by flow id, for packets back. Pure: no clock, no I/O.
 //!
-//! Bounded. When it is full, or a port has its share, a newcomer on an `open` port may take the place of a
-//! flow of an `open` port that is at least [`EVICTABLE_AGE`] old and never had a reply: what a flood from
-//! forged addresses leaves behind. Up to [`EVICTION_LOOK`] places are looked at, going round the table;
-//! if none is such, the newcomer is refused. Flows with a proof, and flows that were answered, stay.
+//! Bounded. When a port has its share, or there is no room for any more, a newcomer takes the place of a flow of an `open`
+//! port: what a flood from forged addresses leaves behind, and what lets newcomers in all the same. Of [`CANDIDATES`] that
+//! are looked at, others each time, one goes that was never answered, and of those the one that is silent for
+//! the longest; if all were answered, the longest silent of them. A flow with a proof stays, and so does one that was answered and is
+//! [`IN_PLAY`]. If there is none to go, the newcomer is refused, and finds another [`CANDIDATES`] with its next packet.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -11,18 +12,23 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
-use muster_protocol::flow::FlowId;
+use muster_protocol::flow::{FlowId, MAX_SERVER_FLOWS};
 use muster_protocol::id::NodeId;
 
+use super::by_id::ById;
 use super::kept::Slot;
 use crate::routes::Route;
 
-/// Age from which a flow that was never answered may be evicted.
-pub(crate) const EVICTABLE_AGE: Duration = Duration::from_secs(1);
-/// Places looked at for one to evict.
-const EVICTION_LOOK: usize = 64;
-/// Flows of one port, at most: no port can fill the table.
-pub(crate) const MAX_FLOWS_PER_PORT: usize = 16_384;
+/// A flow whose client was heard within this time is in play: games that are played send more often. One that was never
+/// answered has to be as old before it makes room.
+pub(crate) const IN_PLAY: Duration = Duration::from_secs(1);
+/// Flows looked at for one to evict. Where forged ones are many, one of them is among these.
+const CANDIDATES: usize = 16;
+/// Places at the agent that a port's flows leave to others of its server: those of its other ports, and those that have been
+/// evicted here and not yet there.
+const LEFT_TO_OTHERS: usize = 512;
+/// Flows of one port, at most: no port can fill the table, nor its server's places at the agent.
+pub(crate) const MAX_FLOWS_PER_PORT: usize = MAX_SERVER_FLOWS as usize - LEFT_TO_OTHERS;
 
 /// One client's talk with one port.
 #[derive(Clone, Debug)]
@@ -47,6 +53,8 @@ pub(crate) struct Flow {
     pub(crate) proof: Option<u64>,
     /// Where it is kept for a restart, if it is.
     pub(crate) kept: Option<Slot>,
+    /// Where it stands among its port's flows.
+    pub(super) order: u32,
     /// When it came to be.
     pub(crate) since: Instant,
     /// Last packet from the client.
@@ -73,9 +81,21 @@ impl Flow {
             answered: false,
             proof: None,
             kept: None,
+            order: 0,
             since: now,
             last_packet: now,
         }
+    }
+
+    /// How soon it goes when there is no room: whichever is greatest first. `None`: not at all.
+    fn may_go(&self, now: Instant) -> Option<(bool, Duration)> {
+        let silent = now.saturating_duration_since(self.last_packet);
+        let is_in_play = if self.answered {
+            silent <= IN_PLAY
+        } else {
+            now.saturating_duration_since(self.since) < IN_PLAY
+        };
+        (self.proof.is_none() && !is_in_play).then_some((!self.answered, silent))
     }
 }
 
@@ -95,31 +115,76 @@ pub(crate) struct Place(u32);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
-/// How many flows there may be: a bound of all tables together that have the same `Room`.
+/// How many flows there may be: a bound of the tables of all workers together.
+///
+/// Half of it is shared out evenly, the other half is had by whoever needs it first. So a worker with many players finds room,
+/// and one whose players come when all is taken still has flows of its own, which can make room.
 #[derive(Clone, Debug)]
 pub(crate) struct Room {
     /// The bound. Tables that fill at the same moment may be over it, by one each.
     pub(crate) most: usize,
-    // Touched when a flow begins or ends, never per packet.
+    // Of each table.
+    own: usize,
+    // Beyond that, of all together.
+    shared: usize,
+    // Of the shared. Touched when a flow begins or ends, never per packet.
     taken: Arc<AtomicUsize>,
 }
 
-impl From<usize> for Room {
-    /// For `most` flows.
-    fn from(most: usize) -> Self {
-        Self { most, taken: Arc::default() }
+impl Room {
+    /// For `most` flows of `tables` tables.
+    pub(crate) fn of(most: usize, tables: usize) -> Self {
+        let each = most / tables.max(1);
+        let own = each.min((each / 2).max(1));
+        Self { most, own, shared: most - own * tables, taken: Arc::default() }
     }
+
+    /// Whether a table of `flows` flows may have one more.
+    fn has_place(&self, flows: usize) -> bool {
+        flows < self.own || self.taken.load(Relaxed) < self.shared
+    }
+
+    /// A table of `flows` flows has one more.
+    fn take(&self, flows: usize) {
+        if flows >= self.own {
+            self.taken.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// A table has one flow less: `flows`.
+    fn give_back(&self, flows: usize) {
+        if flows >= self.own {
+            self.taken.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
+impl From<usize> for Room {
+    /// For `most` flows of one table.
+    fn from(most: usize) -> Self {
+        Self::of(most, 1)
+    }
+}
+
+/// A port's flows.
+#[derive(Default)]
+struct OfPort {
+    // In no order; each flow knows where it stands here.
+    places: Vec<Place>,
+    // Where the next look for one to evict begins.
+    looked: usize,
 }
 
 /// The flows of one worker.
 pub(crate) struct FlowTable {
     places: Vec<Option<Flow>>,
-    free: Vec<u32>,
+    free: Vec<Place>,
     by_client: HashMap<(u16, SocketAddr), Place>,
-    by_id: HashMap<FlowId, Place>,
-    per_port: HashMap<u16, usize>,
+    by_id: ById<Place>,
+    // Touched when a flow begins or ends, never per packet.
+    by_port: HashMap<u16, OfPort>,
     room: Room,
-    eviction_hand: usize,
+    looked: usize,
     sweep_hand: usize,
 }
 
@@ -130,10 +195,10 @@ impl FlowTable {
             places: Vec::new(),
             free: Vec::new(),
             by_client: HashMap::new(),
-            by_id: HashMap::new(),
-            per_port: HashMap::new(),
+            by_id: ById::default(),
+            by_port: HashMap::new(),
             room: room.into(),
-            eviction_hand: 0,
+            looked: 0,
             sweep_hand: 0,
         }
     }
@@ -159,18 +224,20 @@ impl FlowTable {
     ///
     /// # Errors
     /// [`Full`], and the table is as before.
-    pub(crate) fn insert(&mut self, flow: Flow) -> Result<Option<Gone>, Full> {
+    pub(crate) fn insert(&mut self, mut flow: Flow) -> Result<Option<Gone>, Full> {
         debug_assert!(!self.by_id.contains_key(&flow.id), "the caller moves flows that stand");
         let evicted = self.make_room(&flow)?;
         let place = self.free.pop().unwrap_or_else(|| {
             self.places.push(None);
-            (self.places.len() - 1) as u32
+            Place((self.places.len() - 1) as u32)
         });
-        self.by_client.insert((flow.port, flow.client), Place(place));
-        self.by_id.insert(flow.id, Place(place));
-        *self.per_port.entry(flow.port).or_default() += 1;
-        self.places[place as usize] = Some(flow);
-        self.room.taken.fetch_add(1, Relaxed);
+        self.room.take(self.len());
+        self.by_client.insert((flow.port, flow.client), place);
+        self.by_id.insert(flow.id, place);
+        let of_port = &mut self.by_port.entry(flow.port).or_default().places;
+        flow.order = of_port.len() as u32;
+        of_port.push(place);
+        self.places[place.0 as usize] = Some(flow);
         Ok(evicted)
     }
 
@@ -202,8 +269,7 @@ impl FlowTable {
 
     /// Removes all flows of `port`.
     pub(crate) fn remove_port(&mut self, port: u16) -> Vec<Gone> {
-        let of_port: Vec<_> =
-            self.by_client.iter().filter(|((p, _), _)| *p == port).map(|(_, place)| *place).collect();
+        let of_port = self.by_port.get(&port).map_or_else(Vec::new, |of_port| of_port.places.clone());
         of_port.into_iter().filter_map(|place| self.remove_place(place)).collect()
     }
 
@@ -230,39 +296,43 @@ impl FlowTable {
     }
 
     fn make_room(&mut self, newcomer: &Flow) -> Result<Option<Gone>, Full> {
-        let port_full = self.per_port.get(&newcomer.port).copied().unwrap_or(0) >= MAX_FLOWS_PER_PORT;
-        if self.room.taken.load(Relaxed) < self.room.most && !port_full {
+        let of_port = self.by_port.get_mut(&newcomer.port);
+        let mut full = of_port.filter(|of_port| of_port.places.len() >= MAX_FLOWS_PER_PORT);
+        if full.is_none() && self.room.has_place(self.by_id.len()) {
             return Ok(None);
         }
-        if self.places.is_empty() {
+        let (looked, all) = match &mut full {
+            Some(port) => (&mut port.looked, port.places.len()),
+            None => (&mut self.looked, self.places.len()),
+        };
+        if all == 0 {
             return Err(Full);
         }
-        for _ in 0..EVICTION_LOOK.min(self.places.len()) {
-            self.eviction_hand = (self.eviction_hand + 1) % self.places.len();
-            let place = Place(self.eviction_hand as u32);
-            let evictable = self.places[self.eviction_hand].as_ref().is_some_and(|flow| {
-                flow.proof.is_none()
-                    && !flow.answered
-                    && newcomer.since.saturating_duration_since(flow.since) >= EVICTABLE_AGE
-                    && (!port_full || flow.port == newcomer.port)
-            });
-            if evictable {
-                return Ok(self.remove_place(place));
-            }
-        }
-        Err(Full)
+        let begin = std::mem::replace(looked, (*looked + CANDIDATES) % all);
+        let candidates = (begin..).take(CANDIDATES.min(all)).map(|at| at % all);
+        let places = candidates.map(|at| full.as_ref().map_or(Place(at as u32), |port| port.places[at]));
+        let able = places.filter_map(|place| {
+            let flow = self.places[place.0 as usize].as_ref()?;
+            Some((flow.may_go(newcomer.since)?, place))
+        });
+        let (_, first) = able.max_by_key(|(soon, _)| *soon).ok_or(Full)?;
+        Ok(self.remove_place(first))
     }
 
     fn remove_place(&mut self, place: Place) -> Option<Gone> {
         let flow = self.places[place.0 as usize].take()?;
-        self.free.push(place.0);
-        self.room.taken.fetch_sub(1, Relaxed);
+        self.free.push(place);
         self.by_client.remove(&(flow.port, flow.client));
         self.by_id.remove(&flow.id);
-        if let Some(count) = self.per_port.get_mut(&flow.port) {
-            *count -= 1;
-            if *count == 0 {
-                self.per_port.remove(&flow.port);
+        self.room.give_back(self.len());
+        if let Some(of_port) = self.by_port.get_mut(&flow.port) {
+            of_port.places.swap_remove(flow.order as usize);
+            let moved = of_port.places.get(flow.order as usize);
+            if let Some(moved) = moved.and_then(|moved| self.places[moved.0 as usize].as_mut()) {
+                moved.order = flow.order;
+            }
+            if of_port.places.is_empty() {
+                self.by_port.remove(&flow.port);
             }
         }
         Some(Gone { id: flow.id, port: flow.port, kept: flow.kept })
@@ -290,6 +360,7 @@ mod tests {
             answered: false,
             proof: None,
             kept: None,
+            order: 0,
             since: now,
             last_packet: now,
         }
@@ -321,16 +392,27 @@ mod tests {
         assert!(table.of_id(FlowId(1)).is_some());
     }
 
+    fn gone(n: u32, port: u16) -> Gone {
+        Gone { id: FlowId(u64::from(n)), port, kept: None }
+    }
+
     #[test]
-    fn a_full_table_keeps_the_proven_and_the_answered() {
-        let (start, later) = (Instant::now(), Instant::now() + EVICTABLE_AGE);
+    fn a_full_table_keeps_the_proven_and_those_in_play() {
+        let start = Instant::now();
+        let later = start + IN_PLAY;
         let mut table = FlowTable::new(3);
         table.insert(Flow { proof: Some(1), ..flow(0, 1, start) }).unwrap();
         table.insert(Flow { answered: true, ..flow(1, 1, start) }).unwrap();
         table.insert(flow(2, 1, start)).unwrap();
         assert_eq!(table.insert(flow(3, 1, start)), Err(Full), "nothing is old enough");
-        assert_eq!(table.insert(flow(3, 1, later)), Ok(Some(Gone { id: FlowId(2), port: 1, kept: None })));
+        assert_eq!(table.insert(flow(3, 1, later)), Ok(Some(gone(2, 1))));
         assert_eq!(table.insert(flow(4, 1, later)), Err(Full), "what is left is worth keeping");
+        // Answered or not, who has gone away makes room; who never had an answer goes first, however lately it was heard.
+        let after = later + 2 * IN_PLAY;
+        table.of_client(1, client(3)).unwrap().last_packet = after;
+        assert_eq!(table.insert(flow(4, 1, after)), Ok(Some(gone(3, 1))));
+        assert_eq!(table.insert(flow(5, 1, after)), Ok(Some(gone(1, 1))));
+        assert_eq!(table.insert(flow(6, 1, after)), Err(Full));
         assert_eq!(table.len(), 3);
     }
 
@@ -341,6 +423,60 @@ mod tests {
         let taken = (0..20_000).filter(|n| table.insert(flow(*n, 1, now)).is_ok()).count();
         assert_eq!(taken, MAX_FLOWS_PER_PORT);
         assert!(table.insert(flow(50_000, 2, now)).is_ok());
+    }
+
+    /// What a flood from forged addresses looks like when the server answers whoever sends: each is heard once.
+    #[test]
+    fn a_flood_on_an_open_port_shuts_it_for_nobody() {
+        const PER_SECOND: u32 = 4 * MAX_FLOWS_PER_PORT as u32;
+        let start = Instant::now();
+        let mut table = FlowTable::new(100_000);
+        table.insert(Flow { proof: Some(1), ..flow(1, 2, start) }).unwrap();
+        table.insert(flow(2, 1, start)).unwrap();
+        let (mut tries, mut came_in) = (0, None);
+        for forged in 0..5 * PER_SECOND {
+            let now = start + forged * (Duration::from_secs(1) / PER_SECOND);
+            let flow = Flow { answered: true, ..flow(1_000 + forged, 1, now) };
+            let _ = table.insert(flow);
+            // A player sends 50 packets a second, and so does one who has come in the midst of it.
+            if forged % (PER_SECOND / 50) == 0 {
+                let player = table.of_client(1, client(2)).expect("who plays stays");
+                (player.last_packet, player.answered) = (now, true);
+                if forged > PER_SECOND && came_in.is_none() {
+                    tries += 1;
+                    came_in =
+                        table.insert(Flow { answered: true, ..self::flow(3, 1, now) }).ok().map(|_| tries);
+                } else if came_in.is_some() {
+                    table.of_client(1, client(3)).expect("who has come in stays").last_packet = now;
+                }
+            }
+        }
+        assert!(came_in.is_some(), "not one packet of {tries} found a place");
+        assert!(table.of_id(FlowId(1)).is_some());
+        assert_eq!(table.len(), MAX_FLOWS_PER_PORT + 1);
+    }
+
+    #[test]
+    fn a_worker_that_comes_last_has_room_all_the_same() {
+        let start = Instant::now();
+        let room = Room::of(100, 4);
+        let [mut first, mut last] = [FlowTable::new(room.clone()), FlowTable::new(room)];
+        let taken = (0..200).filter(|n| first.insert(flow(*n, 1, start)).is_ok()).count();
+        assert_eq!(taken, 12 + 52, "its part, and all that is shared");
+        let taken = (0..200).filter(|n| last.insert(flow(*n, 2, start)).is_ok()).count();
+        assert_eq!(taken, 12, "its part");
+        let evicted = last.insert(flow(300, 3, start + IN_PLAY)).expect("it makes room");
+        assert!(evicted.is_some());
+        assert!(first.remove(FlowId(0)).is_some());
+        assert_eq!(last.insert(flow(301, 3, start)), Ok(None), "what is given back is anybody's");
+        assert_eq!((first.len(), last.len()), (63, 13));
+        for few in 1..10 {
+            let room = Room::of(few, 4);
+            let mut tables: Vec<_> = (0..4).map(|_| FlowTable::new(room.clone())).collect();
+            let insert =
+                |table: &mut FlowTable| (0..20).filter(|n| table.insert(flow(*n, 1, start)).is_ok()).count();
+            assert_eq!(tables.iter_mut().map(insert).sum::<usize>(), few);
+        }
     }
 
     #[test]
@@ -380,7 +516,15 @@ mod tests {
                 }
                 prop_assert!(table.len() <= 8);
                 prop_assert_eq!(table.by_client.len(), table.by_id.len());
-                prop_assert_eq!(table.per_port.values().sum::<usize>(), table.len());
+                let of_ports = table.by_port.values().flat_map(|port| port.places.iter().enumerate());
+                let mut all = 0;
+                for (order, place) in of_ports {
+                    let flow = table.places[place.0 as usize].as_ref();
+                    prop_assert_eq!(flow.map(|flow| flow.order as usize), Some(order));
+                    all += 1;
+                }
+                prop_assert_eq!(all, table.len());
+                prop_assert_eq!(table.room.taken.load(Relaxed), table.len().saturating_sub(table.room.own));
                 for flow in table.places.clone().into_iter().flatten() {
                     prop_assert_eq!(table.of_client(flow.port, flow.client).map(|f| f.id), Some(flow.id));
                     prop_assert_eq!(table.of_id(flow.id).map(|f| f.client), Some(flow.client));

@@ -22,6 +22,7 @@ use muster_protocol::preface::{Refusal, decode_preface};
 use muster_protocol::tunnel::{Header, OpenTarget, RefuseReason};
 
 use super::admission::Admission;
+use super::by_port::ByPort;
 use super::claims::Claims;
 use super::flows::{FlowTable, Gone, Room};
 use super::kept::{KeptFlows, SlotWrite};
@@ -96,7 +97,7 @@ pub(crate) struct Forwarder {
     guard: Guard,
     admission: Admission,
     claims: Claims,
-    ports: HashMap<u16, PortEntry>,
+    ports: ByPort<PortEntry>,
     kept: KeptFlows,
     // Flows of `open` ports that the edge before handed over, by the port that they wait for.
     handed: HashMap<u16, Vec<HandedFlow>>,
@@ -125,7 +126,7 @@ impl Forwarder {
             guard,
             admission: Admission::new(now),
             claims: Claims::default(),
-            ports: HashMap::new(),
+            ports: ByPort::new(),
             kept: KeptFlows::none(),
             handed: HashMap::new(),
             waiting_until: now,
@@ -142,7 +143,7 @@ impl Forwarder {
             self.forget(gone);
         }
         self.claims.close_port(port);
-        self.ports.remove(&port);
+        self.ports.remove(port);
     }
 
     /// Decides on a packet from a client.
@@ -158,7 +159,7 @@ impl Forwarder {
                 if flow.proof.is_some() && decode_preface(arrival.packet).is_some() {
                     return self.preface(now, arrival);
                 }
-                let server = || Some(self.ports.get(&arrival.port)?.route.server);
+                let server = || Some(self.ports.get(arrival.port)?.route.server);
                 if let Err(reason) = self.guard.of_flow(now.instant, flow.id, server, bytes) {
                     return Verdict::Drop(reason);
                 }
@@ -243,7 +244,7 @@ impl Forwarder {
 
     /// The counters of `port`'s server.
     pub(crate) fn counters(&self, port: u16) -> Option<&Counters> {
-        self.ports.get(&port).map(|entry| &*entry.counters)
+        self.ports.get(port).map(|entry| &*entry.counters)
     }
 
     /// Forgets a part of the flows that have been idle; call every 50 ms.
@@ -289,14 +290,14 @@ impl Forwarder {
 
     /// Forward with OPEN: the agent may not know the flow.
     fn open_verdict(&self, port: u16, flow: FlowId) -> Verdict {
-        let Some(entry) = self.ports.get(&port) else { return Verdict::Drop(DropReason::UnknownFlow) };
+        let Some(entry) = self.ports.get(port) else { return Verdict::Drop(DropReason::UnknownFlow) };
         let target = OpenTarget { server: entry.route.server, port_index: entry.route.port_index };
         Verdict::Forward(Header::Data { flow, open: Some(target), fragment: None })
     }
 
     fn forget(&mut self, gone: Gone) {
         self.strike(gone);
-        if let Some(entry) = self.ports.get(&gone.port) {
+        if let Some(entry) = self.ports.get(gone.port) {
             entry.counters.flow_closed();
             self.gone.push((entry.route.node, gone.id));
         }

@@ -328,7 +328,7 @@ pub(crate) fn handed(players: Players) {
 
 /// A file's bytes as they are; and with checksums that are right, since others' slots are never read.
 pub(crate) fn kept_flows(file: &[u8]) {
-    let read = |file: &[u8]| kept_file::read(file, IDLE, START_MS);
+    let read = kept_file::read;
     let Some(Found { key, .. }) = read(file) else { return };
     let mut file = file.to_vec();
     let (slots, _) = file.as_chunks_mut::<SLOT_BYTES>();

@@ -7,7 +7,7 @@
 
 mod upkeep;
 
-use std::collections::HashMap;
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::time::Instant;
@@ -15,6 +15,7 @@ use std::time::Instant;
 use muster_protocol::preface::{Answer, encode_answer};
 use muster_transport::{Batch, Packet, UdpSocket};
 
+use super::by_port::ByPort;
 use super::forward::{Arrival, Forwarder, Reply, Verdict};
 use super::kept_file::KeptFile;
 use super::outgoing::{Outgoing, ToClient};
@@ -66,7 +67,7 @@ pub(crate) struct HotLoop {
     /// What decides.
     pub(crate) forwarder: Forwarder,
     /// The ports replies leave from, by number.
-    pub(crate) ports: HashMap<u16, Port>,
+    pub(crate) ports: ByPort<Port>,
     /// The tunnels to agents.
     pub(crate) tunnels: DatagramTunnels,
     kept: KeptFile,
@@ -97,7 +98,7 @@ impl HotLoop {
     ) -> Self {
         Self {
             forwarder,
-            ports: HashMap::new(),
+            ports: ByPort::new(),
             tunnels,
             kept: KeptFile::none(),
             frozen: false,
@@ -126,8 +127,16 @@ impl HotLoop {
         self.frozen = true;
     }
 
-    /// Goes on after [`HotLoop::freeze`].
-    pub(crate) fn thaw(&mut self) {
+    /// The file that flows are kept in once more, if there is one.
+    pub(crate) fn kept_file(&self) -> Option<File> {
+        self.kept.another()
+    }
+
+    /// Goes on after [`HotLoop::freeze`], with flows kept in `file` if that is another now.
+    pub(crate) fn thaw(&mut self, file: Option<File>) {
+        if let Some(file) = file {
+            self.kept.go_on_in(file);
+        }
         self.frozen = false;
     }
 
@@ -148,7 +157,7 @@ impl HotLoop {
     /// `WouldBlock` if there was none; otherwise what the system says of the socket.
     pub(crate) fn turn_in(&mut self, now: Now, number: u16) -> io::Result<bool> {
         let Self { forwarder, ports, tunnels, kept, batch, turn, .. } = self;
-        let Some(port) = ports.get_mut(&number) else { return Ok(false) };
+        let Some(port) = ports.get_mut(number) else { return Ok(false) };
         let Some((tunnel, quic)) = tunnels.get(port.tunnel) else { return Ok(false) };
         let more = port.socket.receive(batch)?;
         port.has_heard = true;
@@ -200,7 +209,7 @@ impl HotLoop {
         while let Some((tunnel, datagram)) = tunnels.take() {
             let (node, number) = (tunnel.node(), tunnel.connection_number());
             match forwarder.agent_datagram(now, node, number, &mut tunnel.rejoiner, datagram) {
-                Reply::Deliver { port: number, client, local_ip, payload } => match ports.get_mut(&number) {
+                Reply::Deliver { port: number, client, local_ip, payload } => match ports.get_mut(number) {
                     None => turn.drop(DropReason::UnknownFlow),
                     Some(port) => {
                         last = Some(port.tunnel);
@@ -210,7 +219,7 @@ impl HotLoop {
                 Reply::Nothing => {}
                 Reply::Drop(reason, number) => {
                     turn.drop(reason);
-                    if let Some(port) = number.and_then(|number| ports.get(&number)) {
+                    if let Some(port) = number.and_then(|number| ports.get(number)) {
                         port.counters.publish_drops(reason, 1);
                     }
                 }

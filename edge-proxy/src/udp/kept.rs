@@ -99,6 +99,23 @@ impl KeptFlow {
     }
 }
 
+#[cfg(test)]
+impl KeptFlow {
+    /// Flow number `number` of a `client`, through the port of that number, to a server of its own.
+    pub(super) fn example(number: u16, client: &str) -> Self {
+        let client: SocketAddr = client.parse().expect("an address");
+        Self {
+            id: FlowId(u64::from(number)),
+            server: ServerId::new(),
+            port_index: 1,
+            port: number,
+            client,
+            local_ip: Some(client.ip()),
+            proof: 42,
+        }
+    }
+}
+
 /// A slot whose checksum is right and whose content is not: another version's.
 struct Damaged;
 
@@ -239,16 +256,8 @@ mod tests {
 
     const KEY: KeptKey = [3; 16];
 
-    fn flow(n: u16, client: &str) -> KeptFlow {
-        KeptFlow {
-            id: FlowId(u64::from(n)),
-            server: ServerId::new(),
-            port_index: 1,
-            port: n,
-            client: client.parse().unwrap(),
-            local_ip: client.parse::<SocketAddr>().ok().map(|client| client.ip()),
-            proof: 42,
-        }
+    fn flow(number: u16, client: &str) -> KeptFlow {
+        KeptFlow::example(number, client)
     }
 
     #[test]

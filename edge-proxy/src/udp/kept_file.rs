@@ -9,7 +9,7 @@
 //! that flows of an edge that was away for longer than a flow's idle time are not taken up again.
 
 use std::fs::{self, File};
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Read};
 use std::path::Path;
 use std::time::Duration;
 
@@ -35,12 +35,22 @@ pub(crate) struct KeptFile {
     alive_noted_ms: u64,
 }
 
-/// What the process before has left.
+/// What is in a file.
 pub(crate) struct Found {
     /// Key of the file.
     pub(crate) key: KeptKey,
+    /// When its edge last lived, in Unix milliseconds.
+    pub(super) alive_ms: u64,
     /// Its slots, from slot 1 on; `None` are empty or damaged.
     pub(crate) slots: Vec<Option<KeptFlow>>,
+}
+
+impl Found {
+    /// Whether its edge lived less than `idle` before `now_ms` (Unix milliseconds): flows of one that was away for longer are
+    /// over.
+    pub(super) fn lives(&self, idle: Duration, now_ms: u64) -> bool {
+        now_ms.saturating_sub(self.alive_ms) < idle.as_millis() as u64
+    }
 }
 
 impl KeptFile {
@@ -56,7 +66,7 @@ impl KeptFile {
             |error| {
                 warn!(path = %path.display(), %error, "flows are not kept; after a restart clients have to prove \
                        themselves again");
-                (Self::none(), Found { key: rand::random(), slots: vec![] })
+                (Self::none(), Found { key: rand::random(), alive_ms: now_ms, slots: vec![] })
             },
             |(file, found)| (Self { file: Some(file), alive_noted_ms: 0 }, found),
         )
@@ -82,8 +92,18 @@ impl KeptFile {
         self.put(ALIVE_OFFSET, &now_ms.to_be_bytes());
     }
 
+    /// The open file once more, if there is one.
+    pub(super) fn another(&self) -> Option<File> {
+        self.file.as_ref()?.try_clone().ok()
+    }
+
+    /// Goes on in `file`, which has the same in it; not if nothing is kept.
+    pub(super) fn go_on_in(&mut self, file: File) {
+        self.file = self.file.take().map(|_| file);
+    }
+
     fn put(&mut self, offset: u64, bytes: &[u8]) {
-        let Some(file) = &mut self.file else { return };
+        let Some(file) = &self.file else { return };
         if let Err(error) = put(file, offset, bytes) {
             // What is in the file ages: it is not taken up once `alive` is too old.
             warn!(%error, "flows are no longer kept; after a restart clients have to prove themselves again");
@@ -98,13 +118,13 @@ fn open(path: &Path, capacity: usize, idle: Duration, now_ms: u64) -> io::Result
     let mut bytes = Vec::new();
     let most = (capacity as u64).saturating_add(1).saturating_mul(SLOT_BYTES as u64);
     Read::by_ref(&mut file).take(most).read_to_end(&mut bytes)?;
-    let found = if let Some(found) = read(&bytes, idle, now_ms) {
+    let found = if let Some(found) = read(&bytes).filter(|found| found.lives(idle, now_ms)) {
         found
     } else {
         let key: KeptKey = rand::random();
         file.set_len(0)?;
-        put(&mut file, 0, &header(key, now_ms))?;
-        Found { key, slots: vec![] }
+        put(&file, 0, &header(key, now_ms))?;
+        Found { key, alive_ms: now_ms, slots: vec![] }
     };
     // Slots that this process does not take over are not to be found by the next.
     file.set_len(most.min(file.metadata()?.len()))?;
@@ -120,20 +140,28 @@ pub(super) fn open_private(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// What the file's `bytes` hold; `None` if they are of something else, or of an edge that was away for `idle` or longer.
-pub(super) fn read(bytes: &[u8], idle: Duration, now_ms: u64) -> Option<Found> {
+/// What the file's `bytes` hold; `None` if they are of something else.
+pub(super) fn read(bytes: &[u8]) -> Option<Found> {
     let (slots, _) = bytes.as_chunks::<SLOT_BYTES>();
     let (header, slots) = slots.split_first()?;
     let (key, alive_ms) = read_header(header)?;
-    let lately = now_ms.saturating_sub(alive_ms) < idle.as_millis() as u64;
-    lately.then(|| Found { key, slots: slots.iter().map(|slot| KeptFlow::decode(&key, slot)).collect() })
+    let slots = slots.iter().map(|slot| KeptFlow::decode(&key, slot)).collect();
+    Some(Found { key, alive_ms, slots })
 }
 
-fn put(file: &mut File, offset: u64, bytes: &[u8]) -> io::Result<()> {
-    file.seek(SeekFrom::Start(offset))?;
-    file.write_all(bytes)
+/// One system call: the worker that writes has players waiting.
+#[cfg(unix)]
+fn put(file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    std::os::unix::fs::FileExt::write_all_at(file, bytes, offset)
 }
 
+#[cfg(not(unix))]
+fn put(mut file: &File, offset: u64, bytes: &[u8]) -> io::Result<()> {
+    io::Seek::seek(&mut file, io::SeekFrom::Start(offset))?;
+    io::Write::write_all(&mut file, bytes)
+}
+
+/// The first bytes of a file of `key`, whose edge lived at `alive_ms` (Unix milliseconds).
 pub(super) fn header(key: KeptKey, alive_ms: u64) -> SlotBytes {
     let mut bytes = [0; SLOT_BYTES];
     let mut out = &mut bytes[..];
@@ -143,7 +171,7 @@ pub(super) fn header(key: KeptKey, alive_ms: u64) -> SlotBytes {
     bytes
 }
 
-pub(super) fn read_header(header: &SlotBytes) -> Option<(KeptKey, u64)> {
+fn read_header(header: &SlotBytes) -> Option<(KeptKey, u64)> {
     let mut fields = header.strip_prefix(&MAGIC)?;
     let mut key = KeptKey::default();
     fields.copy_to_slice(&mut key);
@@ -154,22 +182,12 @@ pub(super) fn read_header(header: &SlotBytes) -> Option<(KeptKey, u64)> {
 mod tests {
     use super::super::kept::KeptFlows;
     use super::*;
-    use muster_protocol::flow::FlowId;
-    use muster_protocol::id::ServerId;
 
     const IDLE: Duration = Duration::from_mins(1);
     const START_MS: u64 = 1_800_000_000_000;
 
-    fn flow(n: u64) -> KeptFlow {
-        KeptFlow {
-            id: FlowId(n),
-            server: ServerId::new(),
-            port_index: 0,
-            port: 20_000,
-            client: "10.0.0.1:9000".parse().unwrap(),
-            local_ip: None,
-            proof: n,
-        }
+    fn flow(number: u16) -> KeptFlow {
+        KeptFlow::example(number, "10.0.0.1:9000")
     }
 
     fn flows(found: &Found) -> Vec<KeptFlow> {

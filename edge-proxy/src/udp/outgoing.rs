@@ -1,11 +1,11 @@
 //! Packets on their way to clients: gathered for a turn, then sent by as few system calls as there are ports.
 
-use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 
 use bytes::Bytes;
 
+use super::by_port::ByPort;
 use super::hot_loop::Port;
 use super::port::send_many;
 use crate::drops::DropReason;
@@ -50,9 +50,9 @@ impl Outgoing {
     }
 
     /// The end of the turn, which counts in `turn`.
-    pub(crate) fn send(&mut self, ports: &mut HashMap<u16, Port>, turn: &mut Tally) {
+    pub(crate) fn send(&mut self, ports: &mut ByPort<Port>, turn: &mut Tally) {
         for number in self.ports.drain(..) {
-            if let Some(port) = ports.get_mut(&number) {
+            if let Some(port) = ports.get_mut(number) {
                 send_waiting(&mut self.sender, port, turn);
             }
         }

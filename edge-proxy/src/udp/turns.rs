@@ -5,6 +5,7 @@
 //! than a batch gets its next turn after all others had theirs.
 
 use std::collections::VecDeque;
+use std::fs::File;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -88,7 +89,7 @@ pub(super) fn run(prepared: Prepared) {
     }
     let brought = vec![false; quic.sockets()];
     let now = Now::read().instant;
-    let guard = Guard::new(setup.limits.clone(), now);
+    let guard = Guard::beside(setup.sources.clone(), setup.limits.clone(), now);
     let forwarder = Forwarder::new(setup.trust.clone(), setup.room.clone(), setup.idle, guard, now);
     let hot_loop = HotLoop::new(forwarder, DatagramTunnels::new(quic), setup.metrics.clone(), now);
     let turns = Turns {
@@ -242,7 +243,7 @@ impl Turns {
             Command::Open { route, counters, socket } => self.open(now, route, counters, socket),
             Command::Close { port, closed } => {
                 self.let_go(port);
-                self.hot_loop.ports.remove(&port);
+                self.hot_loop.ports.remove(port);
                 self.hot_loop.forwarder.close_port(port);
                 self.hot_loop.tell_agents(now.instant);
                 // That nobody waits for it any more is fine.
@@ -250,7 +251,8 @@ impl Turns {
             }
             // That nobody waits for it any more is told by what comes next.
             Command::Freeze(reply) => drop(reply.send(self.freeze(now))),
-            Command::Resume => self.resume(),
+            Command::KeptFile(reply) => drop(reply.send(self.hot_loop.kept_file())),
+            Command::Resume(file) => self.resume(file),
             Command::Release => self.release(),
             // The loop's to see.
             Command::End => {}
@@ -294,20 +296,20 @@ impl Turns {
         self.ready.drain(..).for_each(|port| self.is_ready[usize::from(port)] = false);
         self.hot_loop.freeze(now);
         let mut sockets = std::collections::BTreeMap::new();
-        for (number, port) in &self.hot_loop.ports {
+        for (number, port) in self.hot_loop.ports.iter() {
             match port.socket.another() {
-                Ok(socket) => drop(sockets.insert(*number, socket)),
+                Ok(socket) => drop(sockets.insert(number, socket)),
                 Err(error) => error!(port = number, %error, "the UDP socket cannot be handed over"),
             }
         }
         (sockets, self.hot_loop.forwarder.players(now.instant))
     }
 
-    fn resume(&mut self) {
-        self.hot_loop.thaw();
+    fn resume(&mut self, file: Option<File>) {
+        self.hot_loop.thaw(file);
         self.reading = true;
         // What came meanwhile has been told of once.
-        let ports: Vec<_> = self.hot_loop.ports.keys().copied().collect();
+        let ports: Vec<_> = self.hot_loop.ports.iter().map(|(port, _)| port).collect();
         for port in ports {
             self.has_packets(port);
         }
@@ -315,7 +317,7 @@ impl Turns {
 
     fn release(&mut self) {
         // Answers still go out through the sockets; what comes in is the next edge's.
-        let ports: Vec<_> = self.hot_loop.ports.keys().copied().collect();
+        let ports: Vec<_> = self.hot_loop.ports.iter().map(|(port, _)| port).collect();
         for port in ports {
             self.let_go(port);
         }
@@ -324,7 +326,7 @@ impl Turns {
 
     /// Hears no more of the port's packets.
     fn let_go(&mut self, port: u16) {
-        let Some(open) = self.hot_loop.ports.get_mut(&port) else { return };
+        let Some(open) = self.hot_loop.ports.get_mut(port) else { return };
         if let Err(error) = self.poll.registry().deregister(&mut open.socket.io) {
             // It was let go before.
             tracing::debug!(port, %error, "a socket that nobody waited on");

@@ -4,6 +4,7 @@
 //! patience, names or a clock of its own, such as dialling, is done here, on the edge's runtime.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -21,7 +22,7 @@ use tracing::{error, info};
 use super::flows::Room;
 use super::turns;
 use crate::handover::Players;
-use crate::limits::Limits;
+use crate::limits::{Limits, Sources};
 use crate::metrics::{Metrics, Standing};
 use crate::routes::Route;
 use crate::traffic::{Counters, Traffic};
@@ -50,6 +51,8 @@ pub(crate) struct WorkerSetup {
     pub(crate) idle: Duration,
     /// What sources may send.
     pub(crate) limits: Arc<ArcSwap<Limits>>,
+    /// What they have sent of it, to all workers.
+    pub(crate) sources: Sources,
     /// What the orchestrator is told.
     pub(crate) traffic: Arc<Traffic>,
     /// What is counted.
@@ -75,8 +78,10 @@ pub(super) enum Command {
     Close { port: u16, closed: oneshot::Sender<()> },
     /// Read no more.
     Freeze(oneshot::Sender<Frozen>),
-    /// Read again.
-    Resume,
+    /// Say which file flows are kept in, once more.
+    KeptFile(oneshot::Sender<Option<File>>),
+    /// Read again, with flows kept in this file if there is one.
+    Resume(Option<File>),
     /// Leave flows and sockets to another edge.
     Release,
     /// End.
@@ -149,9 +154,17 @@ impl UdpWorker {
         frozen.await.unwrap_or_default()
     }
 
-    /// Goes on after [`UdpWorker::freeze`].
-    pub(crate) async fn resume(&self) {
-        self.send(Command::Resume).await;
+    /// The file that flows are kept in, once more, if there is one.
+    pub(crate) async fn kept_file(&self) -> Option<File> {
+        let (reply, file) = oneshot::channel();
+        self.send(Command::KeptFile(reply)).await;
+        // An error says that the worker is gone.
+        file.await.ok().flatten()
+    }
+
+    /// Goes on after [`UdpWorker::freeze`], with flows kept in `file` if that is another now.
+    pub(crate) async fn resume(&self, file: Option<File>) {
+        self.send(Command::Resume(file)).await;
     }
 
     /// Leaves the flows to another edge for good.

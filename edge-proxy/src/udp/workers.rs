@@ -13,7 +13,8 @@ use std::sync::Arc;
 use muster_protocol::id::{ServerId, id_bytes};
 use tracing::warn;
 
-use super::dealt::deal;
+use super::dealt::{deal, put_back};
+use super::flows::Room;
 use super::kept_file::file_name;
 use super::worker::{Frozen, UdpWorker, WorkerSetup};
 use crate::clock::Now;
@@ -35,6 +36,7 @@ impl UdpWorkers {
     /// What the system says of threads and of the tunnels' sockets.
     pub(crate) fn start(state_dir: PathBuf, count: usize, setup: WorkerSetup) -> io::Result<Self> {
         let count = count.max(1);
+        let setup = WorkerSetup { room: Room::of(setup.room.most, count), ..setup };
         let one = |number| {
             let kept = state_dir.join(file_name(number));
             UdpWorker::start(WorkerSetup { number, kept, ..setup.clone() })
@@ -102,10 +104,21 @@ impl UdpWorkers {
         all
     }
 
-    /// Goes on after [`UdpWorkers::freeze`].
+    /// Goes on after [`UdpWorkers::freeze`], whatever the next edge has made of the files that flows are kept in.
     pub(crate) async fn resume(&self) {
+        let mut files = Vec::new();
         for worker in &self.workers {
-            worker.resume().await;
+            files.push(worker.kept_file().await);
+        }
+        // Small and rare, as when they were dealt; and nobody is served before.
+        let anew = put_back(&self.state_dir, files).unwrap_or_else(|error| {
+            warn!(dir = %self.state_dir.display(), %error, "flows may not be kept; after a restart clients may have to \
+                   prove themselves again");
+            Vec::new()
+        });
+        let mut anew = anew.into_iter();
+        for worker in &self.workers {
+            worker.resume(anew.next().flatten()).await;
         }
     }
 

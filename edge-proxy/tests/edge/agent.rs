@@ -88,6 +88,11 @@ impl Agent {
         self.state.lock().unwrap().packets.clone()
     }
 
+    /// Flows that stand.
+    pub(crate) fn flows(&self) -> usize {
+        self.state.lock().unwrap().flows.len()
+    }
+
     /// Every OPEN heard.
     pub(crate) fn opens(&self) -> Vec<(FlowId, OpenTarget)> {
         self.state.lock().unwrap().opens.clone()

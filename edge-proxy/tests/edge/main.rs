@@ -4,6 +4,7 @@
 
 mod agent;
 mod authority;
+mod hostile;
 mod link;
 mod orchestrator;
 mod stream_limits;

@@ -31,7 +31,7 @@ impl Player {
         Self::at([127, 0, 0, 1], edge).await
     }
 
-    async fn at(ip: [u8; 4], edge: SocketAddr) -> Self {
+    pub(crate) async fn at(ip: [u8; 4], edge: SocketAddr) -> Self {
         Self { socket: UdpSocket::bind(SocketAddr::from((ip, 0))).await.unwrap(), edge }
     }
 

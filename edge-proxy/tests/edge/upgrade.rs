@@ -7,11 +7,11 @@ use std::time::Duration;
 use bytes::BytesMut;
 use muster_edge_proxy::{Config, Edge, StartError, start};
 use muster_protocol::agent::PortProtocol::{Tcp, Udp};
-use muster_protocol::edge::RouteTable;
 use muster_protocol::edge::TokenMode::{Claim, Open, Preface};
+use muster_protocol::edge::{Route, RouteTable};
 use muster_protocol::framing;
 use muster_protocol::handover::{FromNext, Serving, Take, from_next::Body};
-use muster_protocol::id::SeatId;
+use muster_protocol::id::{SeatId, ServerId};
 use muster_protocol::preface::{Answer, encode_claim};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
@@ -19,7 +19,7 @@ use tokio::sync::watch;
 use tokio::time::timeout;
 
 use crate::udp::Player;
-use crate::world::{DEADLINE, World, address_of, within};
+use crate::world::{DEADLINE, World, address_of, loopback, within};
 
 /// Idle time of flows in these tests: for so long an edge that was taken over goes on at least.
 const IDLE_S: u32 = 2;
@@ -32,7 +32,13 @@ async fn world() -> World {
 
 /// Starts an edge in the place of the world's, and waits until that one has let go.
 async fn upgrade(world: &mut World) -> Edge {
-    let config = Config { take_over: true, ..world.config.clone() };
+    let config = world.config.clone();
+    upgrade_to(world, config).await
+}
+
+/// As [`upgrade`], by an edge of `config`.
+async fn upgrade_to(world: &mut World, config: Config) -> Edge {
+    let config = Config { take_over: true, ..config };
     let both = async { tokio::join!(world.edge.handed_over(), start(config)) };
     let ((), next) = timeout(DEADLINE, both).await.expect("it is handed over in time");
     next.expect("the next edge starts")
@@ -195,6 +201,89 @@ async fn an_edge_that_breaks_off_changes_nothing() {
     world.edge.shutdown().await;
     player.until_echoed(b"alone").await;
     next.shutdown().await;
+}
+
+/// A player on each of some servers, as many as it takes for each worker to have some; all have proven themselves.
+async fn players_of_many_servers(world: &World) -> Vec<Player> {
+    let server = |_| Route { server_id: ServerId::new().to_string(), ..world.route(Udp, Preface) };
+    let routes: Vec<_> = (0..12).map(server).collect();
+    let table = RouteTable { revision: 1, full: true, routes: routes.clone(), remove: vec![] };
+    assert_eq!(world.orchestrator.apply(table).await.failures, []);
+    let mut players = Vec::new();
+    for route in &routes {
+        let player = Player::new(address_of(route)).await;
+        let token = world.authority.token(route.server_id.parse().unwrap(), "game", SeatId::new());
+        assert_eq!(player.ask(&token).await, Answer::Accepted);
+        player.until_echoed(b"up").await;
+        players.push(player);
+    }
+    players
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_number_of_workers_takes_over_and_can_be_killed() {
+    for (before, after) in [(1, 3), (3, 2)] {
+        let mut world = World::with(|config| config.udp_workers = before).await;
+        let players = players_of_many_servers(&world).await;
+        let config = Config { udp_workers: after, ..world.config.clone() };
+        let next = upgrade_to(&mut world, config).await;
+        let left = world.what_a_kill_leaves();
+        for player in &players {
+            player.until_echoed(b"at the next").await;
+        }
+        world.edge.shutdown().await;
+        next.shutdown().await;
+        let config = Config { state_dir: left.path().to_owned(), udp_workers: 1, ..world.config };
+        let edge = start(config).await.unwrap();
+        for player in &players {
+            player.until_echoed(b"after a kill").await;
+        }
+        assert_eq!(world.agent.packets().len(), players.len(), "the servers see the same peers");
+        edge.shutdown().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_number_of_workers_that_breaks_off_costs_nobody_their_seat() {
+    for (before, other) in [(1, 3), (3, 2)] {
+        let mut world = World::with(|config| config.udp_workers = before).await;
+        let mut players = players_of_many_servers(&world).await;
+        let config = world.config.clone();
+        // It comes as far as to have everything, and then cannot have a port of its own.
+        let taken = std::net::UdpSocket::bind(loopback(0)).unwrap();
+        let beacon_port = taken.local_addr().unwrap().port();
+        let broken = Config { take_over: true, udp_workers: other, beacon_port, ..config.clone() };
+        let breaking = async {
+            within("the door to open", || async { config.state_dir.join("upgrade.sock").exists() }).await;
+            let error = start(broken).await.err().expect("its beacon has no port");
+            assert!(matches!(error, StartError::Beacon(_)), "{error}");
+            for player in &players {
+                player.until_echoed(b"as if nothing were").await;
+            }
+        };
+        tokio::select! {
+            () = world.edge.handed_over() => panic!("nobody took over"),
+            () = breaking => {}
+        }
+        // Whoever comes after that is kept, too.
+        let route = world.route(Udp, Preface);
+        let (port, routes) = (address_of(&route), vec![route]);
+        let table = RouteTable { revision: 2, full: false, routes, remove: vec![] };
+        assert_eq!(world.orchestrator.apply(table).await.failures, []);
+        let newcomer = Player::new(port).await;
+        let token = world.authority.token(world.server, "game", SeatId::new());
+        assert_eq!(newcomer.ask(&token).await, Answer::Accepted);
+        let left = world.what_a_kill_leaves();
+        newcomer.until_echoed(b"up").await;
+        players.push(newcomer);
+        world.edge.shutdown().await;
+        let edge = start(Config { state_dir: left.path().to_owned(), ..config }).await.unwrap();
+        for player in &players {
+            player.until_echoed(b"after a kill").await;
+        }
+        assert_eq!(world.agent.packets().len(), players.len(), "the servers see the same peers");
+        edge.shutdown().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -97,6 +97,9 @@ impl World {
         let copy = tempfile::tempdir().unwrap();
         for entry in std::fs::read_dir(&self.config.state_dir).unwrap() {
             let entry = entry.unwrap();
+            if !entry.file_type().unwrap().is_file() {
+                continue;
+            }
             std::fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
         }
         copy

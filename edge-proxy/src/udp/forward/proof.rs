@@ -19,7 +19,7 @@ use crate::udp::kept::KeptFlow;
 impl Forwarder {
     /// A packet from an address that has no flow there.
     pub(super) fn first_packet(&mut self, now: Now, arrival: &Arrival<'_>) -> Verdict {
-        let Some(entry) = self.ports.get(&arrival.port) else {
+        let Some(entry) = self.ports.get(arrival.port) else {
             return Verdict::Drop(DropReason::UnknownFlow);
         };
         let (owner, proof) = match entry.route.proof {
@@ -90,7 +90,7 @@ impl Forwarder {
             Admit::SourceLimited => return Err(Verdict::Drop(DropReason::SourceLimited)),
             Admit::CheckLimited => return Err(Verdict::Drop(DropReason::CheckLimited)),
         }
-        let entry = self.ports.get(&arrival.port).ok_or(Verdict::Drop(DropReason::UnknownFlow))?;
+        let entry = self.ports.get(arrival.port).ok_or(Verdict::Drop(DropReason::UnknownFlow))?;
         let route = entry.route.clone();
         match self.trust.load().check(&route, token, now.unix_ms) {
             Ok(seat) => Ok((route, seat)),

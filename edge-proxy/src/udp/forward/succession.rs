@@ -26,7 +26,7 @@ impl Forwarder {
     pub(crate) fn players(&mut self, now: Instant) -> Players {
         let of_open_ports = self.flows.iter().filter(|flow| flow.proof.is_none());
         let flows = of_open_ports.filter_map(|flow| {
-            let route = &self.ports.get(&flow.port)?.route;
+            let route = &self.ports.get(flow.port)?.route;
             Some(HandedFlow {
                 port: flow.port,
                 id: flow.id,
@@ -39,7 +39,7 @@ impl Forwarder {
         let flows = flows.collect();
         // Of other workers' ports there may be some that were handed to all, and used there.
         let mut claims = self.claims.handed(now);
-        claims.retain(|claim| self.ports.contains_key(&claim.port));
+        claims.retain(|claim| self.ports.get(claim.port).is_some());
         Players { claims, flows }
     }
 
@@ -47,7 +47,7 @@ impl Forwarder {
     /// one is delivered.
     pub(crate) fn release(&mut self) {
         for flow in self.flows.iter() {
-            if let Some(entry) = self.ports.get(&flow.port) {
+            if let Some(entry) = self.ports.get(flow.port) {
                 entry.counters.flow_closed();
             }
         }
@@ -68,7 +68,7 @@ impl Forwarder {
             (there, flow)
         });
         let handed = self.handed.remove(&port).unwrap_or_default().into_iter().map(|flow| {
-            // It was not evicted, and is not to be.
+            // It was not evicted, and is not to be before those that are not known to have been answered.
             let was = Flow::new(flow.id, &route, flow.client, flow.local_ip, now);
             ((flow.server, flow.port_index), Flow { answered: true, ..was })
         });

@@ -64,7 +64,7 @@ impl HotLoop {
         for GivenUp { packets, flows } in self.tunnels.expire(now) {
             self.turn.drop_many(DropReason::PartsMissing, packets);
             for flow in flows {
-                let port = self.forwarder.port_of(flow).and_then(|number| self.ports.get(&number));
+                let port = self.forwarder.port_of(flow).and_then(|number| self.ports.get(number));
                 if let Some(port) = port {
                     port.counters.publish_drops(DropReason::PartsMissing, 1);
                 }

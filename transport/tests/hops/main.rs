@@ -1,5 +1,8 @@
 //! Two ends over real UDP on loopback: who is let in, what framing and settings do.
 
+mod authority;
+mod turns;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -9,35 +12,10 @@ use muster_transport::{
     ClientCertificate, FrameReader, FrameWriter, Identity, JoinError, JoinToken, PeerIdentity, Profile, Role,
     alpn, authority_fingerprint, bind, client_config, dial, join, peer_identity, server_config, server_name,
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use crate::authority::Authority;
 
 const TIMEOUT: Duration = Duration::from_secs(5);
-
-struct Authority(CertifiedIssuer<'static, KeyPair>);
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        let key = KeyPair::generate().expect("a key");
-        Self(CertifiedIssuer::self_signed(params, key).expect("a CA"))
-    }
-
-    fn issue(&self, role: Role, id: &str) -> Identity {
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec![server_name(role, id)]).expect("a name");
-        let certificate = params.signed_by(&key, &self.0).expect("a certificate");
-        Identity {
-            role,
-            id: id.to_owned(),
-            region: "local".to_owned(),
-            certificate: certificate.der().clone(),
-            key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-            authority: self.0.der().clone(),
-        }
-    }
-}
 
 fn listen(
     identity: &Identity,
