@@ -4,6 +4,7 @@
 
 mod agent;
 mod authority;
+mod hostile_agent;
 mod link;
 mod orchestrator;
 mod tcp;
