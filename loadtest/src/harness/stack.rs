@@ -32,8 +32,6 @@ pub const EDGE_UDP_IDLE_S: u32 = 10;
 const EDGE_CONNECTIONS_OF_BOTS: u32 = 1_024;
 /// Ports an edge may use: three for each of more servers than one machine runs here.
 const EDGE_PORTS: u16 = 150;
-/// Edges of a stack, at most.
-const MOST_EDGES: u16 = 2;
 /// How long a process may take until it does its work.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a fleet may take until it is as asked.
@@ -117,7 +115,7 @@ pub struct Stack {
     link_port: u16,
     agent_metrics_port: u16,
     edge_metrics_port: u16,
-    /// The first edge's first port; the second edge's follow those of the first.
+    /// The edges' first port. A region's servers have the same ports at all of its edges.
     edge_port_first: u16,
     /// The agent's id, which its containers are labelled with.
     node: Option<String>,
@@ -190,7 +188,7 @@ impl Stack {
             link_port,
             agent_metrics_port: ports::free_tcp()?,
             edge_metrics_port: ports::free_tcp()?,
-            edge_port_first: ports::free_range(MOST_EDGES * EDGE_PORTS)?,
+            edge_port_first: ports::free_range(EDGE_PORTS)?,
             node: None,
             _lock: lock,
         };
@@ -255,7 +253,7 @@ impl Stack {
         self.wait_for_edge().await
     }
 
-    /// Starts a second edge of the region, and waits until both are connected.
+    /// Starts a second edge of the region at 127.0.0.2, and waits until both are connected.
     pub async fn start_second_edge(&mut self) -> anyhow::Result<Process> {
         let metrics = SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports::free_tcp()?);
         let mut second = self.launch_edge(2, metrics).await?;
@@ -270,21 +268,20 @@ impl Stack {
         Ok(second)
     }
 
-    async fn launch_edge(&self, number: u16, metrics: SocketAddrV4) -> anyhow::Result<Process> {
-        let first = self.edge_port_first + (number - 1) * EDGE_PORTS;
+    async fn launch_edge(&self, number: u8, metrics: SocketAddrV4) -> anyhow::Result<Process> {
+        let (first, own) = (self.edge_port_first, Ipv4Addr::new(127, 0, 0, number));
         let program = if number == 1 { "edge".to_owned() } else { format!("edge-{number}") };
         let state_dir = self.options.dir.join("state").join(&program);
         let place = self.options.edge_place.as_ref();
-        let loopback = Ipv4Addr::LOCALHOST;
-        let orchestrator = place.map_or(loopback, |place| place.orchestrator);
+        let orchestrator = place.map_or(Ipv4Addr::LOCALHOST, |place| place.orchestrator);
         let config = EdgeConfig {
             state_dir: &state_dir,
             region: REGION,
             name: &format!("edge-{number}"),
             orchestrator: [format!("{orchestrator}:{}", self.link_port)],
             join_token: self.join_token(JoinRole::Edge).await?,
-            listen_ip: place.map_or(loopback, |_| Ipv4Addr::UNSPECIFIED),
-            public_host: place.map_or(loopback, |place| place.public),
+            listen_ip: place.map_or(own, |_| Ipv4Addr::UNSPECIFIED),
+            public_host: place.map_or(own, |place| place.public),
             port_first: first,
             port_last: first + EDGE_PORTS - 1,
             beacon_port: 0,
