@@ -28,8 +28,6 @@ struct State {
     // The newest of datagrams.
     connection: Option<quinn::Connection>,
     closed: Vec<FlowId>,
-    /// Connections for datagrams that came and did not break.
-    datagrams: Vec<quinn::Connection>,
 }
 
 /// A stream the edge asked for and the test has not answered yet.
@@ -85,17 +83,9 @@ impl Agent {
         self.state.lock().unwrap().flows.clear();
     }
 
-    /// Says something on its connection for datagrams, whatever it may be.
-    pub(crate) async fn say(&self, header: Header, payload: &[u8]) {
-        let mut bytes = BytesMut::new();
-        header.encode(&mut bytes);
-        bytes.extend_from_slice(payload);
-        self.say_bytes(bytes.freeze()).await;
-    }
-
-    /// As [`Self::say`], without a header of its own.
+    /// Says any bytes on the tunnel of datagrams, once there is room for them.
     pub(crate) async fn say_bytes(&self, datagram: Bytes) {
-        let connection = self.state.lock().unwrap().datagrams.last().cloned().expect("an edge has dialled");
+        let connection = self.state.lock().unwrap().connection.clone().expect("an edge has dialled");
         connection.send_datagram_wait(datagram).await.expect("the edge stays connected");
     }
 
@@ -212,7 +202,8 @@ async fn serve_streams(connection: quinn::Connection, streams: mpsc::Sender<Aske
     }
 }
 
-fn encoded(header: Header, payload: &[u8]) -> Bytes {
+/// A datagram of the tunnel.
+pub(crate) fn encoded(header: Header, payload: &[u8]) -> Bytes {
     let mut bytes = BytesMut::new();
     header.encode(&mut bytes);
     bytes.extend_from_slice(payload);
@@ -223,7 +214,6 @@ async fn serve_datagrams(connection: quinn::Connection, state: Arc<Mutex<State>>
     state.lock().unwrap().connection = Some(connection.clone());
     let mut rejoiner = Rejoiner::default();
     let mut split_number = 0;
-    state.lock().unwrap().datagrams.push(connection.clone());
     while let Ok(mut datagram) = connection.read_datagram().await {
         let mut out = Vec::new();
         {

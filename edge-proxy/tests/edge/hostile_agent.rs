@@ -15,7 +15,7 @@ use muster_protocol::id::{NodeId, ServerId};
 use muster_protocol::tunnel::{Fragment, Header, OpenTarget, RefuseReason};
 use tokio::time::timeout;
 
-use crate::agent::Agent;
+use crate::agent::{Agent, encoded};
 use crate::udp::Player;
 use crate::world::{DEADLINE, World, address_of, loopback, within};
 
@@ -66,6 +66,11 @@ impl Scene {
         flows[0]
     }
 
+    /// The hostile agent says so, once there is room for it.
+    async fn says(&self, header: Header, payload: &[u8]) {
+        self.hostile.say_bytes(encoded(header, payload)).await;
+    }
+
     /// What the edge has told of drops for `reason`.
     fn drops(&self, reason: &str) -> u64 {
         let report = self.world.orchestrator.report().unwrap_or_default();
@@ -104,13 +109,13 @@ async fn what_is_another_agents_or_no_datagram_is_dropped_and_each_is_counted() 
             Header::Refused(flow, RefuseReason::UnknownPort),
             Header::Close(flow),
         ] {
-            scene.hostile.say(header, b"").await;
+            scene.says(header, b"").await;
             unknown += 1;
         }
     }
     // What only edges say.
     let target = OpenTarget { server: scene.world.server, port_index: 2 };
-    scene.hostile.say(Header::Data { flow: own, open: Some(target), fragment: None }, b"").await;
+    scene.says(Header::Data { flow: own, open: Some(target), fragment: None }, b"").await;
     malformed += 1;
     // Each kind and flag there is and is not, cut at each length that a header changes at.
     for kind in 0..=u8::MAX {
@@ -139,18 +144,18 @@ async fn replayed_contradictory_and_oversize_parts_are_no_packets_and_are_counte
         let number = |of: u16| u16::from(attempt) * 3 + of;
         // Each part twice, the second one first.
         for index in [1, 1, 0, 0] {
-            scene.hostile.say(part(flow, number(0), (index, 2)), &[attempt, index]).await;
+            scene.says(part(flow, number(0), (index, 2)), &[attempt, index]).await;
         }
         // A packet whose parts do not agree how many they are.
         for (index, count) in [(0, 2), (1, 3), (1, 2)] {
-            scene.hostile.say(part(flow, number(1), (index, count)), b"!").await;
+            scene.says(part(flow, number(1), (index, count)), b"!").await;
         }
         // More bytes than a packet can have.
         for index in 0..u8::MAX {
-            scene.hostile.say(part(flow, number(2), (index, u8::MAX)), &[0; 1_000]).await;
+            scene.says(part(flow, number(2), (index, u8::MAX)), &[0; 1_000]).await;
         }
         loop {
-            scene.hostile.say(Header::Data { flow, open: None, fragment: None }, b"end").await;
+            scene.says(Header::Data { flow, open: None, fragment: None }, b"end").await;
             // The burst may have been more than a socket holds, and the end with it.
             let Ok(packet) = timeout(AGAIN, scene.own.receive()).await else { continue };
             if packet == b"end" {
@@ -181,9 +186,9 @@ async fn a_flood_costs_no_other_agents_players_their_packets() {
         for number in 0.. {
             // More than are kept of one agent, of flows that it has and has not.
             for packet in 0..=MAX_PARTIAL_PACKETS {
-                scene.hostile.say(part(own, packet as u16, (0, 2)), b"never whole").await;
+                scene.says(part(own, packet as u16, (0, 2)), b"never whole").await;
             }
-            scene.hostile.say(Header::Data { flow: FlowId(number), open: None, fragment: None }, b"").await;
+            scene.says(Header::Data { flow: FlowId(number), open: None, fragment: None }, b"").await;
             scene.hostile.say_bytes(Bytes::from_static(b"\xff")).await;
             // As fast as it is read, and no faster: what the tunnel's socket has no room for is the kernel's to drop.
             scene.own.until_echoed(&number.to_be_bytes()).await;
