@@ -8,7 +8,7 @@ pub mod engine;
 pub mod figures;
 pub mod matchmaking;
 mod relay;
-mod stand_in;
+pub mod stand_in;
 pub mod start;
 pub mod store;
 mod usage;

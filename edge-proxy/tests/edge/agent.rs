@@ -28,6 +28,8 @@ struct State {
     // The newest of datagrams.
     connection: Option<quinn::Connection>,
     closed: Vec<FlowId>,
+    /// Connections for datagrams that came and did not break.
+    datagrams: Vec<quinn::Connection>,
 }
 
 /// A stream the edge asked for and the test has not answered yet.
@@ -81,6 +83,20 @@ impl Agent {
     /// Forgets its flows, as it would by restarting behind the same connection.
     pub(crate) fn forget_flows(&self) {
         self.state.lock().unwrap().flows.clear();
+    }
+
+    /// Says something on its connection for datagrams, whatever it may be.
+    pub(crate) async fn say(&self, header: Header, payload: &[u8]) {
+        let mut bytes = BytesMut::new();
+        header.encode(&mut bytes);
+        bytes.extend_from_slice(payload);
+        self.say_bytes(bytes.freeze()).await;
+    }
+
+    /// As [`Self::say`], without a header of its own.
+    pub(crate) async fn say_bytes(&self, datagram: Bytes) {
+        let connection = self.state.lock().unwrap().datagrams.last().cloned().expect("an edge has dialled");
+        connection.send_datagram_wait(datagram).await.expect("the edge stays connected");
     }
 
     /// Flows that packets came on, with their packets.
@@ -207,6 +223,7 @@ async fn serve_datagrams(connection: quinn::Connection, state: Arc<Mutex<State>>
     state.lock().unwrap().connection = Some(connection.clone());
     let mut rejoiner = Rejoiner::default();
     let mut split_number = 0;
+    state.lock().unwrap().datagrams.push(connection.clone());
     while let Ok(mut datagram) = connection.read_datagram().await {
         let mut out = Vec::new();
         {

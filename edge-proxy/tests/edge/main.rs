@@ -5,6 +5,7 @@
 mod agent;
 mod authority;
 mod hostile;
+mod hostile_agent;
 mod link;
 mod orchestrator;
 mod stream_limits;

@@ -9,6 +9,9 @@ mod nginx;
 mod parts;
 mod play;
 mod quilkin;
+mod restarts;
+mod rounds;
+mod sheet;
 mod soak;
 mod stage;
 mod trials;
@@ -23,7 +26,58 @@ use super::BenchOptions;
 use super::figures::Figures;
 use crate::harness::steps::Steps;
 use crate::report::write_file;
+use sheet::Sheet;
 use stage::Stage;
+
+/// A part of the benchmark.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Section {
+    /// Memory per flow
+    Memory,
+    /// Packets per CPU-second, latency and loss at steady loads
+    Loads,
+    /// Proven players beside a flood of bogus tokens
+    Flood,
+    /// A game beside a bulk TCP flow
+    Bulk,
+    /// The next edge takes over
+    Upgrade,
+    /// `kill -9` of the edge
+    Kill,
+    /// Loss and delay before the agent
+    BadPath,
+}
+
+impl Section {
+    /// All of them, in the order in which they are measured: memory first, since what a proxy holds afterwards is not
+    /// given back, and the bad path last, for which the agent's end is started anew.
+    pub const ALL: [Self; 7] =
+        [Self::Memory, Self::Loads, Self::Flood, Self::Bulk, Self::Upgrade, Self::Kill, Self::BadPath];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Memory => "memory",
+            Self::Loads => "loads",
+            Self::Flood => "flood",
+            Self::Bulk => "bulk flow",
+            Self::Upgrade => "upgrade",
+            Self::Kill => "kill -9",
+            Self::BadPath => "bad path",
+        }
+    }
+
+    async fn measure(self, stage: &mut Stage, load: EdgeLoad, sheet: &mut Sheet<'_>) -> anyhow::Result<()> {
+        match self {
+            Self::Memory => volume::memory(stage, load, sheet).await,
+            Self::Loads => volume::throughput(stage, load, sheet).await,
+            Self::Flood => trials::flood(stage, load, sheet).await,
+            Self::Bulk => trials::bulk(stage, load, sheet).await,
+            Self::Upgrade => restarts::upgrade(stage, load, sheet).await,
+            Self::Kill => restarts::kill(stage, load, sheet).await,
+            Self::BadPath => trials::impaired(stage, load, sheet).await,
+        }
+    }
+}
 
 /// How long to measure.
 #[derive(Clone, Copy, Debug)]
@@ -40,18 +94,29 @@ impl Default for EdgeLoad {
     }
 }
 
-/// Runs the benchmark.
-pub async fn run(options: &BenchOptions, load: EdgeLoad, steps: &mut Steps) -> anyhow::Result<Figures> {
+/// Runs `sections` of the benchmark. One that fails is named in what comes back, and the others go on.
+///
+/// # Errors
+/// Nothing could be measured: the lab or Muster in it does not stand.
+pub async fn run(
+    options: &BenchOptions,
+    sections: &[Section],
+    load: EdgeLoad,
+    steps: &mut Steps,
+) -> anyhow::Result<Figures> {
     ensure!(load.rounds > 0 && load.seconds > 0.0, "a benchmark of no rounds measures nothing");
     let mut stage = Stage::set_up(options, steps).await?;
-    steps.run("yardsticks", "start what it is compared with", stage.add_yardsticks()).await?;
-    // Memory first: what a proxy holds afterwards is not given back.
-    let mut figures = volume::memory(&mut stage, load, steps).await?;
-    figures.extend(volume::throughput(&mut stage, load, steps).await?);
-    figures.extend(trials::flood(&mut stage, load, steps).await?);
-    figures.extend(trials::restart(&mut stage, steps).await?);
-    figures.extend(trials::impaired(&mut stage, load, steps).await?);
-    stage.check_alive()?;
-    write_file(&options.out.join("run-edge/edge.prom"), &stage.edge_metrics().await?)?;
-    Ok(Figures::new(figures))
+    let mut sheet = Sheet::new(steps);
+    let ready = stage.add_yardsticks();
+    let ready = sheet.steps.run("yardsticks", "start what it is compared with", ready).await;
+    sheet.close("yardsticks", ready);
+    for section in Section::ALL.into_iter().filter(|section| sections.contains(section)) {
+        let done = section.measure(&mut stage, load, &mut sheet).await;
+        sheet.close(section.name(), done);
+    }
+    sheet.close("processes", stage.check_alive());
+    let shown = stage.edge_metrics().await;
+    let written = shown.and_then(|shown| write_file(&options.out.join("run-edge/edge.prom"), &shown));
+    sheet.close("the edge's metrics", written);
+    Ok(sheet.into_figures())
 }

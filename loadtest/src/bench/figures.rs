@@ -18,6 +18,9 @@ pub struct Figures {
     pub command: String,
     /// The figures.
     pub figures: Vec<Figure>,
+    /// Parts that failed, each with why; what others found is in `figures`. Not written if none failed.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub failed: Vec<String>,
 }
 
 /// One figure, with the yardstick measured beside it if it has one.
@@ -52,6 +55,20 @@ impl Figure {
         self.ratio = (value != 0.0).then(|| tidy(self.value / value));
         self
     }
+
+    /// As a line for people.
+    pub fn line(&self) -> String {
+        use std::fmt::Write as _;
+        let mut text = format!("{:<34} {:>10} {:<14}", self.name, self.value, self.unit);
+        if let (Some(baseline), Some(value)) = (&self.baseline, self.baseline_value) {
+            let _ = write!(text, " {baseline}: {value}");
+        }
+        if let Some(ratio) = self.ratio {
+            let _ = write!(text, " (×{ratio})");
+        }
+        text.truncate(text.trim_end().len());
+        text
+    }
 }
 
 /// Four significant digits: more than any of these measurements is good for.
@@ -68,7 +85,7 @@ impl Figures {
     pub fn new(figures: Vec<Figure>) -> Self {
         let args: Vec<String> = std::env::args_os().map(|arg| arg.to_string_lossy().into_owned()).collect();
         let command = args.join(" ").replacen(args.first().map_or("", String::as_str), "muster-loadtest", 1);
-        Self { machine: machine(), commit: commit(), command, figures }
+        Self { machine: machine(), commit: commit(), command, figures, failed: Vec::new() }
     }
 
     /// Writes them to `path`.
@@ -76,22 +93,10 @@ impl Figures {
         write_file(path, &serde_json::to_string_pretty(self)?)
     }
 
-    /// As a table for people.
+    /// As a table for people, with what failed below it.
     pub fn table(&self) -> String {
-        use std::fmt::Write as _;
-        let mut text = String::new();
-        for figure in &self.figures {
-            let _ = write!(text, "  {:<34} {:>10} {:<14}", figure.name, figure.value, figure.unit);
-            if let (Some(baseline), Some(value)) = (&figure.baseline, figure.baseline_value) {
-                let _ = write!(text, " {baseline}: {value}");
-            }
-            if let Some(ratio) = figure.ratio {
-                let _ = write!(text, " (×{ratio})");
-            }
-            text.truncate(text.trim_end().len());
-            text.push('\n');
-        }
-        text
+        let figures = self.figures.iter().map(|figure| format!("  {}\n", figure.line()));
+        figures.chain(self.failed.iter().map(|failure| format!("  failed: {failure}\n"))).collect()
     }
 }
 
@@ -140,6 +145,17 @@ mod tests {
         assert_eq!(json["figures"][0]["baseline"], serde_json::Value::Null);
         assert_eq!(json["figures"][1]["ratio"], 1.5);
         assert!(figures.command.starts_with("muster-loadtest"));
+    }
+
+    #[test]
+    fn what_failed_is_beside_what_was_found() {
+        let mut figures = Figures::new(vec![Figure::alone("edge.added_p50_us", 80.0, "us")]);
+        figures.failed.push("flood: no flow stood".to_owned());
+        let json = serde_json::to_value(&figures).expect("plain data");
+        assert_eq!(json["failed"][0], "flood: no flow stood");
+        assert_eq!(json["figures"][0]["value"], 80.0);
+        let table = figures.table();
+        assert!(table.contains("edge.added_p50_us") && table.contains("failed: flood"), "{table}");
     }
 
     #[test]

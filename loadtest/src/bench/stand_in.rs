@@ -2,7 +2,7 @@
 //! run no container and open no port. A server is ready as soon as it is wanted.
 //!
 //! For benchmarks of the orchestrator alone, with more servers than one machine has room for
-//! containers. Not for tests: what these say is not true.
+//! containers. Tests may stand them beside what they try, and never in its place: what these say is not true.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -49,7 +49,7 @@ const INBOX: usize = 64;
 ///
 /// It has a runtime of its own, as a machine would: thousands of players in this process must not keep it from
 /// its link.
-pub(super) struct StandIn {
+pub struct StandIn {
     life: JoinHandle<()>,
     _runtime: OwnRuntime,
 }
@@ -203,7 +203,7 @@ pub(super) async fn agent(
 }
 
 /// Joins as a node that says its tunnel is at `tunnel`; who is to be that tunnel's end needs the identity.
-pub(super) async fn agent_with_tunnel(
+pub async fn agent_with_tunnel(
     admin: &Client,
     orchestrator: &str,
     region: &str,
@@ -331,7 +331,7 @@ async fn run_edge(link: Link, hello: EdgeHello) -> anyhow::Result<()> {
 }
 
 /// The build whose containers are not run.
-pub(super) fn build() -> BuildRequest {
+pub fn build() -> BuildRequest {
     BuildRequest {
         digest: None,
         reference: Some("bench.example/arena:1".to_owned()),
@@ -340,7 +340,7 @@ pub(super) fn build() -> BuildRequest {
 }
 
 /// A fleet of that build with one port, of so many servers in each of `regions`, at least one.
-pub(super) fn fleet(name: &str, regions: &[&str], warm: u32, max: u32) -> FleetSpec {
+pub fn fleet(name: &str, regions: &[&str], warm: u32, max: u32) -> FleetSpec {
     let mut spec = arena_fleet(name, BUILD_TAG, regions[0], warm, max);
     spec.ports = vec![PortSpec {
         name: "game-udp".to_owned(),

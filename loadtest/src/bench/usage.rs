@@ -17,6 +17,12 @@ pub(super) fn resident_bytes(pid: u32) -> anyhow::Result<u64> {
     Ok(family(pid)?.iter().map(|stat| stat.resident_pages * PAGE_BYTES).sum())
 }
 
+/// Ids of process `pid` and its living children.
+#[cfg(target_os = "linux")]
+pub(super) fn pids(pid: u32) -> anyhow::Result<Vec<u32>> {
+    Ok(family(pid)?.iter().map(|stat| stat.pid).collect())
+}
+
 /// Process `pid` and its living children.
 #[cfg(target_os = "linux")]
 fn family(pid: u32) -> anyhow::Result<Vec<Stat>> {

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
 use clap::ValueEnum;
+#[cfg(target_os = "linux")]
+use muster_loadtest::bench::edge::{self, EdgeLoad, Section};
 use muster_loadtest::bench::figures::Figures;
 use muster_loadtest::bench::{BenchOptions, alloc, engine, matchmaking, start, store};
 use muster_loadtest::harness::docker::require_image;
@@ -33,6 +35,10 @@ pub(crate) struct Options {
     /// edge: rounds through each proxy
     #[arg(long, default_value_t = 5)]
     rounds: usize,
+    /// edge: a part to measure; may be given more than once; all if not given
+    #[cfg(target_os = "linux")]
+    #[arg(long, value_enum, value_name = "PART")]
+    edge_only: Vec<Section>,
     /// matchmaking: a part to measure; may be given more than once; all if not given
     #[arg(long, value_enum)]
     part: Vec<matchmaking::Part>,
@@ -76,6 +82,7 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
     if matches!(options.what, What::Start | What::All) {
         require_image(&options.image).await?;
     }
+    let mut failed = Vec::new();
     for what in [What::Store, What::Engine, What::Matchmaking, What::Alloc, What::Start, What::Edge] {
         if options.what != What::All && options.what != what {
             continue;
@@ -94,14 +101,16 @@ async fn measure(options: &Options) -> anyhow::Result<()> {
         figures.write(&file)?;
         println!("\n  {name}: {} at {}", figures.machine, figures.commit);
         println!("{}", figures.table());
+        failed.extend(figures.failed.iter().map(|failure| format!("{name}: {failure}")));
     }
+    ensure!(failed.is_empty(), "parts that failed, all others are written:\n  {}", failed.join("\n  "));
     Ok(())
 }
 
 #[cfg(target_os = "linux")]
 async fn edge(options: &Options, bench: &BenchOptions, steps: &mut Steps) -> anyhow::Result<Figures> {
-    use muster_loadtest::bench::edge::{EdgeLoad, run};
-    run(bench, EdgeLoad { seconds: options.seconds, rounds: options.rounds }, steps).await
+    let sections = if options.edge_only.is_empty() { &Section::ALL[..] } else { &options.edge_only };
+    edge::run(bench, sections, EdgeLoad { seconds: options.seconds, rounds: options.rounds }, steps).await
 }
 
 #[cfg(not(target_os = "linux"))]

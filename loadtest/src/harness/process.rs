@@ -39,9 +39,10 @@ impl Process {
         })
     }
 
-    /// Starts the same program once more beside it, with `more` arguments.
+    /// Starts the same program once more beside it, with `more` arguments, which it may have been started with itself.
     pub fn start_another(&self, more: &[OsString]) -> anyhow::Result<Self> {
-        Self::start(&self.name, &self.program, &[&self.args, more].concat(), &self.log)
+        let own = self.args.strip_suffix(more).unwrap_or(&self.args);
+        Self::start(&self.name, &self.program, &[own, more].concat(), &self.log)
     }
 
     /// Its process id, while it runs.

@@ -27,11 +27,13 @@ pub const NAMESPACE: &str = "arena/test";
 /// The region node and edge are in.
 pub const REGION: &str = "local";
 /// Silence after which the edge forgets a flow, in seconds: longer than any bot is silent.
-const EDGE_UDP_IDLE_S: u32 = 10;
+pub const EDGE_UDP_IDLE_S: u32 = 10;
 /// Connections the edge takes from one address: all bots are at one.
 const EDGE_CONNECTIONS_OF_BOTS: u32 = 1_024;
-/// Ports the edge may use: three for each of more servers than one machine runs here.
+/// Ports an edge may use: three for each of more servers than one machine runs here.
 const EDGE_PORTS: u16 = 150;
+/// Edges of a stack, at most.
+const MOST_EDGES: u16 = 2;
 /// How long a process may take until it does its work.
 const START_DEADLINE: Duration = Duration::from_secs(30);
 /// How long a fleet may take until it is as asked.
@@ -115,6 +117,8 @@ pub struct Stack {
     link_port: u16,
     agent_metrics_port: u16,
     edge_metrics_port: u16,
+    /// The first edge's first port; the second edge's follow those of the first.
+    edge_port_first: u16,
     /// The agent's id, which its containers are labelled with.
     node: Option<String>,
     /// Keeps a second run out of the directory.
@@ -186,6 +190,7 @@ impl Stack {
             link_port,
             agent_metrics_port: ports::free_tcp()?,
             edge_metrics_port: ports::free_tcp()?,
+            edge_port_first: ports::free_range(MOST_EDGES * EDGE_PORTS)?,
             node: None,
             _lock: lock,
         };
@@ -221,7 +226,7 @@ impl Stack {
             docker_socket: self.options.docker_socket.as_deref(),
             metrics: metrics_at(self.agent_metrics_at()),
         };
-        self.agent = Some(start_process(&self.options, "agent", &config, None)?);
+        self.agent = Some(start_process(&self.options, ("agent", "agent"), &config, None)?);
         Ok(())
     }
 
@@ -246,15 +251,36 @@ impl Stack {
 
     /// Starts the edge, and waits until it is connected and the region is served.
     pub async fn start_edge(&mut self) -> anyhow::Result<()> {
-        let first = ports::free_range(EDGE_PORTS)?;
-        let state_dir = self.options.dir.join("state/edge");
+        self.edge = Some(self.launch_edge(1, self.edge_metrics_at()).await?);
+        self.wait_for_edge().await
+    }
+
+    /// Starts a second edge of the region, and waits until both are connected.
+    pub async fn start_second_edge(&mut self) -> anyhow::Result<Process> {
+        let metrics = SocketAddrV4::new(Ipv4Addr::LOCALHOST, ports::free_tcp()?);
+        let mut second = self.launch_edge(2, metrics).await?;
+        let admin = &self.admin;
+        until("both edges to be connected", START_DEADLINE, async || {
+            second.check_alive()?;
+            let edges = admin.edges(None).await?.items;
+            let connected = edges.iter().filter(|edge| edge.connected).count();
+            Ok(when(connected == 2, || format!("{connected} are")))
+        })
+        .await?;
+        Ok(second)
+    }
+
+    async fn launch_edge(&self, number: u16, metrics: SocketAddrV4) -> anyhow::Result<Process> {
+        let first = self.edge_port_first + (number - 1) * EDGE_PORTS;
+        let program = if number == 1 { "edge".to_owned() } else { format!("edge-{number}") };
+        let state_dir = self.options.dir.join("state").join(&program);
         let place = self.options.edge_place.as_ref();
         let loopback = Ipv4Addr::LOCALHOST;
         let orchestrator = place.map_or(loopback, |place| place.orchestrator);
         let config = EdgeConfig {
             state_dir: &state_dir,
             region: REGION,
-            name: "edge-1",
+            name: &format!("edge-{number}"),
             orchestrator: [format!("{orchestrator}:{}", self.link_port)],
             join_token: self.join_token(JoinRole::Edge).await?,
             listen_ip: place.map_or(loopback, |_| Ipv4Addr::UNSPECIFIED),
@@ -264,11 +290,10 @@ impl Stack {
             beacon_port: 0,
             udp_idle_timeout_s: EDGE_UDP_IDLE_S,
             max_connections_per_address: EDGE_CONNECTIONS_OF_BOTS,
-            metrics: metrics_at(self.edge_metrics_at()),
+            metrics: metrics_at(metrics),
         };
         let through = place.map(|place| place.through.clone());
-        self.edge = Some(start_process(&self.options, "edge", &config, through)?);
-        self.wait_for_edge().await
+        start_process(&self.options, ("edge", &program), &config, through)
     }
 
     /// Starts the next edge in the place of the one that runs. Returns the one before, which ends when its last connection
@@ -542,16 +567,16 @@ fn start_orchestrator(
     Ok((Process::start(&name, &options.muster, &args, &log)?, api_port, link_port))
 }
 
-/// Starts `muster NAME`, through another program if one is given.
+/// Starts `muster COMMAND` under a name, through another program if one is given.
 fn start_process(
     options: &StackOptions,
-    name: &str,
+    (command, name): (&str, &str),
     config: &impl Serialize,
     through: Option<(PathBuf, Vec<OsString>)>,
 ) -> anyhow::Result<Process> {
     let file = options.dir.join(format!("state/{name}.toml"));
     write_file(&file, &toml::to_string(config)?)?;
-    let own: [OsString; 3] = [name.into(), "--config".into(), file.into()];
+    let own: [OsString; 3] = [command.into(), "--config".into(), file.into()];
     let (program, args) = match through {
         Some((program, before)) => {
             (program, before.into_iter().chain([options.muster.clone().into()]).chain(own).collect())

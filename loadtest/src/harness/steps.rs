@@ -46,6 +46,13 @@ impl Steps {
         result
     }
 
+    /// Shows a line below the step before it.
+    pub fn tell(&self, line: &str) {
+        if self.shown {
+            eprintln!("      {line}");
+        }
+    }
+
     /// Names and milliseconds, in the order of the steps.
     pub fn done(&self) -> &[(String, u64)] {
         &self.done

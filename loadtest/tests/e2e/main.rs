@@ -4,6 +4,7 @@
 
 mod backup;
 mod bad_input;
+mod failover;
 mod failures;
 mod full_disk;
 mod lobbies;

@@ -1,6 +1,7 @@
 //! Two ends over real UDP on loopback: who is let in, what framing and settings do.
 
 mod authority;
+mod counts;
 mod turns;
 
 use std::net::SocketAddr;

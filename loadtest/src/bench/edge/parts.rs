@@ -1,9 +1,11 @@
-//! The programs that stand around the proxy: players, game server, an agent's tunnel, a bad path, a flood.
+//! The programs that stand around the proxy: players, game server, an agent's tunnel, a bad path, a flood, a bulk flow.
 //!
 //! Each is a process of its own (`muster-loadtest edge-part …`, not for people), so that it lives in its
 //! network namespace, on its core, and its CPU time is told apart from the others'. What one is to do and
 //! what it found are JSON files.
 
+mod account;
+mod bulk;
 mod echo;
 mod flood;
 mod impairer;
@@ -19,6 +21,8 @@ use anyhow::Context as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+pub(super) use account::{PLAYERS, Watch};
+pub(super) use bulk::{BulkPlan, BulkReport};
 pub(super) use flood::FloodPlan;
 pub(super) use players::{PlayersPlan, PlayersReport, Seat};
 pub(super) use tunnel_end::TunnelPlan;
@@ -42,6 +46,18 @@ pub enum Part {
     },
     /// Send every packet back
     Echo {
+        /// Where to listen
+        listen: SocketAddrV4,
+    },
+    /// Carry bytes both ways over one TCP connection, and report how many
+    Bulk {
+        /// What to do
+        plan: PathBuf,
+        /// Where to write what was found
+        report: PathBuf,
+    },
+    /// Be the other end of such connections
+    BulkServer {
         /// Where to listen
         listen: SocketAddrV4,
     },
@@ -77,6 +93,12 @@ impl Part {
                 tokio::task::spawn_blocking(move || flood::run(&plan)).await?
             }
             Self::Echo { listen } => tokio::task::spawn_blocking(move || echo::run(listen)).await?,
+            Self::Bulk { plan, report } => {
+                let plan = read(&plan)?;
+                let found = tokio::task::spawn_blocking(move || bulk::run(&plan)).await??;
+                write(&report, &found)
+            }
+            Self::BulkServer { listen } => tokio::task::spawn_blocking(move || bulk::serve(listen)).await?,
             Self::Tunnel { plan } => tunnel_end::run(read(&plan)?).await,
             Self::Impairer { listen, to, loss_pct, delay_ms } => {
                 tokio::task::spawn_blocking(move || impairer::run(listen, to, loss_pct, delay_ms)).await?

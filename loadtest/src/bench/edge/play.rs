@@ -1,13 +1,16 @@
 //! Players in the lab: which way they go, how hard they play, and what came of it.
 
+use std::marker::PhantomData;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::bail;
+use serde::de::DeserializeOwned;
 
-use super::parts::{self, PlayersReport};
+use super::parts::{self, BulkReport, PlayersReport};
 use crate::harness::process::Process;
 use crate::harness::wait::{until, when};
+use crate::report::write_file;
 
 /// How much longer than it plays a players' process may take.
 const PLAYERS_GRACE: Duration = Duration::from_secs(90);
@@ -53,19 +56,20 @@ pub(super) struct Load {
     pub(super) seconds: f64,
 }
 
-/// Players under way.
-pub(super) struct Playing {
+/// Players under way, or another part that says when it has begun and reports `R` at its end.
+pub(super) struct Playing<R = PlayersReport> {
     process: Process,
     began: PathBuf,
     report: PathBuf,
     deadline: Duration,
+    reports: PhantomData<fn() -> R>,
 }
 
-impl Playing {
-    /// `process` plays `load`: it makes `began` once all flows stand, and `report` at the end.
-    pub(super) fn new(process: Process, began: PathBuf, report: PathBuf, load: Load) -> Self {
-        let deadline = Duration::from_secs_f64(load.seconds) + PLAYERS_GRACE;
-        Self { process, began, report, deadline }
+impl<R: DeserializeOwned> Playing<R> {
+    /// `process` plays for `seconds`: it makes `began` once all flows stand, and `report` at the end.
+    pub(super) fn new(process: Process, began: PathBuf, report: PathBuf, seconds: f64) -> Self {
+        let deadline = Duration::from_secs_f64(seconds) + PLAYERS_GRACE;
+        Self { process, began, report, deadline, reports: PhantomData }
     }
 
     /// Waits until all flows stand and the play has begun.
@@ -81,11 +85,39 @@ impl Playing {
     }
 
     /// What came of it.
-    pub(super) async fn report(mut self) -> anyhow::Result<PlayersReport> {
+    pub(super) async fn report(mut self) -> anyhow::Result<R> {
         let status = self.process.wait(self.deadline).await?;
         if !status.success() {
-            bail!("the players ended ({status}); the end of their log:\n{}", self.process.log_tail());
+            bail!("it ended ({status}); the end of its log:\n{}", self.process.log_tail());
         }
         parts::read(&self.report)
+    }
+}
+
+/// A bulk flow under way, which lasts until it is ended.
+pub(super) struct Bulk {
+    flow: Playing<BulkReport>,
+    over: PathBuf,
+}
+
+impl Bulk {
+    /// `flow` ends once the file `over` is there.
+    pub(super) fn new(flow: Playing<BulkReport>, over: PathBuf) -> Self {
+        Self { flow, over }
+    }
+
+    /// Waits until bytes are under way.
+    pub(super) async fn begun(&mut self) -> anyhow::Result<()> {
+        self.flow.begun().await
+    }
+
+    /// Ends it; what it carried.
+    ///
+    /// # Errors
+    /// It had ended before.
+    pub(super) async fn end(mut self) -> anyhow::Result<BulkReport> {
+        self.flow.process.check_alive()?;
+        write_file(&self.over, "it is over")?;
+        self.flow.report().await
     }
 }

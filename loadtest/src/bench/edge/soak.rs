@@ -5,8 +5,8 @@ use std::time::Duration;
 use anyhow::{Context as _, ensure};
 
 use super::play::{Load, Way};
+use super::rounds::loss_pct;
 use super::stage::{AGENT_NAME, PROXY_NAME, Stage};
-use super::volume::loss_pct;
 use crate::bench::BenchOptions;
 use crate::bench::figures::{Figure, Figures};
 use crate::harness::steps::Steps;
@@ -63,6 +63,7 @@ pub async fn soak(options: &BenchOptions, load: SoakLoad, steps: &mut Steps) -> 
         }
     });
     let (report, edge, agent) = soaked.await?;
+    steps.tell(&report.line());
     let (edge_grew, agent_grew) = (growth_pct(&edge)?, growth_pct(&agent)?);
     ensure!(report.mixed == 0, "{} packets came to another player than their own", report.mixed);
     ensure!(report.lost_flows == 0, "{} flows were without an answer at the end", report.lost_flows);

@@ -10,13 +10,13 @@ use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, ensure};
-use muster_protocol::api::AllocateRequest;
+use muster_protocol::api::{AllocateRequest, PortProtocol, PortSpec, TokenMode};
 use muster_protocol::id::ServerId;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use super::lab::{FIRST_FLOODER, FIRST_PLAYER, HARNESS, Lab, PROXY, PROXY_FOR_HARNESS, Place, SERVERS, at};
-use super::parts::{self, FloodPlan, PlayersPlan, PlayersReport, Seat, TunnelPlan};
-use super::play::{Load, Playing, Way};
+use super::parts::{self, BulkPlan, FloodPlan, PlayersPlan, PlayersReport, Seat, TunnelPlan, Watch};
+use super::play::{Bulk, Load, Playing, Way};
 use super::{nginx, quilkin};
 use crate::bench::stand_in::{self, StandIn};
 use crate::bench::{BenchOptions, usage};
@@ -33,6 +33,7 @@ pub(super) const SEATS: usize = 1_000;
 const TOKEN_TTL_S: u32 = 86_400;
 /// Ports in the lab.
 const GAME_PORT: u16 = 7_000;
+const BULK_PORT: u16 = 7_010;
 const TUNNEL_PORT: u16 = 7_402;
 const TUNNEL_BEHIND_PORT: u16 = 7_403;
 const IMPAIRED_GAME_PORT: u16 = 7_001;
@@ -53,8 +54,10 @@ pub(super) struct Stage {
     /// nginx and quilkin, as far as they are there.
     yardsticks: BTreeMap<Way, Process>,
     impairers: Vec<Process>,
-    _game: Process,
+    game: Process,
     seats: Vec<Seat>,
+    /// Of the first seat, its port for TCP.
+    bulk_seat: Seat,
     servers: Vec<ServerId>,
     identity: PathBuf,
     dir: PathBuf,
@@ -98,7 +101,7 @@ impl Stage {
         let identity_dir = dir.join("state/agent");
         identity.save(&identity_dir)?;
         steps.run("edge", "start the edge; it joins", stack.start_edge()).await?;
-        let (servers, seats) = steps.run("seats", "claim servers and seats", claim(&stack)).await?;
+        let claimed = steps.run("seats", "claim servers and seats", claim(&stack)).await?;
 
         let game = at(SERVERS, GAME_PORT);
         let args = ["echo".to_owned(), game.to_string()];
@@ -106,8 +109,9 @@ impl Stage {
         let plan = TunnelPlan {
             identity: identity_dir.clone(),
             listen: at(SERVERS, TUNNEL_PORT),
-            servers: servers.clone(),
+            servers: claimed.servers.clone(),
             game,
+            bulk: at(SERVERS, BULK_PORT),
         };
         let tunnel = start_tunnel(&lab, &this, &dir, &plan)?;
         Ok(Self {
@@ -116,9 +120,10 @@ impl Stage {
             tunnel,
             yardsticks: BTreeMap::new(),
             impairers: Vec::new(),
-            _game: echo,
-            seats,
-            servers,
+            game: echo,
+            seats: claimed.seats,
+            bulk_seat: claimed.bulk_seat,
+            servers: claimed.servers,
             identity: identity_dir,
             dir,
             this,
@@ -142,6 +147,13 @@ impl Stage {
             );
         }
         Ok(())
+    }
+
+    /// Starts quilkin anew, if it is there: it keeps the threads of flows that are long gone, one each.
+    pub(super) async fn restart_quilkin(&mut self) -> anyhow::Result<()> {
+        let Some(quilkin) = self.yardsticks.get_mut(&Way::Quilkin) else { return Ok(()) };
+        quilkin.kill9().await?;
+        quilkin.restart()
     }
 
     /// The proxies there are, ours first.
@@ -177,7 +189,7 @@ impl Stage {
             rate: load.rate,
             payload: load.payload,
             seconds: load.seconds,
-            watch: self.watched(way),
+            watch: self.watch(way),
             began: began.clone(),
         };
         let (plan_file, report) = (self.file("players", "plan"), self.file("players", "report"));
@@ -185,7 +197,32 @@ impl Stage {
         let args = ["players".to_owned(), text(&plan_file), text(&report)];
         let log = self.dir.join("players.log");
         let process = start_part(&self.lab, &self.this, Place::Players, "players", &args, &log)?;
-        Ok(Playing::new(process, began, report, load))
+        Ok(Playing::new(process, began, report, load.seconds))
+    }
+
+    /// Starts the game server's end of bulk flows; it is there until what is returned is dropped.
+    pub(super) fn start_bulk_server(&self) -> anyhow::Result<Process> {
+        let args = ["bulk-server".to_owned(), at(SERVERS, BULK_PORT).to_string()];
+        let log = self.dir.join("bulk-server.log");
+        start_part(&self.lab, &self.this, Place::Servers, "bulk server", &args, &log)
+    }
+
+    /// Begins a bulk flow by TCP, of so many bytes a second each way.
+    pub(super) fn start_bulk(&mut self, bytes_per_s: u64) -> anyhow::Result<Bulk> {
+        self.runs += 1;
+        let [began, over, report] = ["began", "over", "report"].map(|what| self.file("bulk", what));
+        for file in [&began, &over] {
+            // Of an earlier run.
+            let _ = std::fs::remove_file(file);
+        }
+        let Seat { to, token } = self.bulk_seat.clone();
+        let plan = BulkPlan { to, token, bytes_per_s, began: began.clone(), over: over.clone() };
+        let plan_file = self.file("bulk", "plan");
+        parts::write(&plan_file, &plan)?;
+        let args = ["bulk".to_owned(), text(&plan_file), text(&report)];
+        let log = self.dir.join("bulk.log");
+        let process = start_part(&self.lab, &self.this, Place::Players, "bulk", &args, &log)?;
+        Ok(Bulk::new(Playing::new(process, began, report, 0.0), over))
     }
 
     /// Begins a flood of bogus tokens to the players' port of Muster.
@@ -242,9 +279,15 @@ impl Stage {
         edge.restart()
     }
 
+    /// Starts the next edge in the place of the one that runs, which is returned, and ends by itself when its players
+    /// are the next one's.
+    pub(super) fn replace_edge(&mut self) -> anyhow::Result<Process> {
+        self.stack.replace_edge()
+    }
+
     /// Memory that the proxy of `way` holds, in bytes, and the agent behind it.
     pub(super) fn memory(&self, way: Way) -> anyhow::Result<BTreeMap<String, u64>> {
-        let watched = self.watched(way).into_iter();
+        let watched = self.watch(way).programs.into_iter();
         watched.map(|(name, pid)| Ok((name, usage::resident_bytes(pid)?))).collect()
     }
 
@@ -262,18 +305,23 @@ impl Stage {
         self.stack.edge_metrics().await
     }
 
-    /// Processes whose CPU time and memory count on `way`.
-    fn watched(&self, way: Way) -> BTreeMap<String, u32> {
+    /// The programs on `way`, and a process in each of the networks but the players'.
+    fn watch(&self, way: Way) -> Watch {
         let edge = self.stack.edge.as_ref();
-        let of = |name: &str, process: Option<&Process>| {
-            process.and_then(Process::pid).map(|pid| (name.to_owned(), pid))
+        let proxy = match way {
+            Way::Muster => edge,
+            Way::Nginx | Way::Quilkin => self.yardsticks.get(&way),
+            Way::Direct | Way::DirectImpaired => None,
         };
-        let (proxy, agent) = match way {
-            Way::Muster => (of(PROXY_NAME, edge), of(AGENT_NAME, Some(&self.tunnel))),
-            Way::Nginx | Way::Quilkin => (of(PROXY_NAME, self.yardsticks.get(&way)), None),
-            Way::Direct | Way::DirectImpaired => (None, None),
+        let agent = (way == Way::Muster).then_some(&self.tunnel);
+        let programs = [(PROXY_NAME, proxy), (AGENT_NAME, agent), (GAME_NAME, Some(&self.game))];
+        let pids = |of: &[(&str, Option<&Process>)]| {
+            let pid =
+                |(name, process): &(&str, Option<&Process>)| Some(((*name).to_owned(), (*process)?.pid()?));
+            of.iter().filter_map(pid).collect()
         };
-        proxy.into_iter().chain(agent).collect()
+        let networks = [("proxy's", edge), ("servers'", Some(&self.game))];
+        Watch { programs: pids(&programs), networks: pids(&networks) }
     }
 
     fn tunnel_plan(&self) -> TunnelPlan {
@@ -282,6 +330,7 @@ impl Stage {
             listen: at(SERVERS, TUNNEL_PORT),
             servers: self.servers.clone(),
             game: at(SERVERS, GAME_PORT),
+            bulk: at(SERVERS, BULK_PORT),
         }
     }
 
@@ -295,23 +344,47 @@ pub(super) const PROXY_NAME: &str = "proxy";
 /// Name of the agent's process among the watched.
 pub(super) const AGENT_NAME: &str = "agent";
 
+/// Name of the game server's process among the watched.
+pub(super) const GAME_NAME: &str = "game";
+
+/// What was claimed.
+struct Claimed {
+    servers: Vec<ServerId>,
+    /// Their ports for UDP.
+    seats: Vec<Seat>,
+    /// Of the first seat, its port for TCP.
+    bulk_seat: Seat,
+}
+
 /// Claims all servers, with all their seats.
-async fn claim(stack: &Stack) -> anyhow::Result<(Vec<ServerId>, Vec<Seat>)> {
+async fn claim(stack: &Stack) -> anyhow::Result<Claimed> {
     stack.studio.create_build(&stand_in::build()).await?;
-    stack.apply_fleet(&stand_in::fleet(FLEET, &[REGION], SERVERS_WARM, SERVERS_WARM)).await?;
-    let (mut servers, mut seats) = (Vec::new(), Vec::new());
+    let mut fleet = stand_in::fleet(FLEET, &[REGION], SERVERS_WARM, SERVERS_WARM);
+    fleet.ports.push(PortSpec {
+        name: "bulk-tcp".to_owned(),
+        protocol: PortProtocol::Tcp,
+        port: BULK_PORT.into(),
+        token: TokenMode::Preface,
+        tls: false,
+        proxy_protocol: false,
+    });
+    stack.apply_fleet(&fleet).await?;
+    let (mut servers, mut seats, mut bulk_seat) = (Vec::new(), Vec::new(), None);
     for number in 0..SERVERS_WARM {
         let players = (0..SEATS).map(|player| format!("player-{number}-{player:04}")).collect();
         let request = AllocateRequest { regions: Vec::new(), players, data: None };
         let claimed = stack.studio.allocate(FLEET, &request).await?;
         servers.push(claimed.server_id);
-        for seat in claimed.seats {
-            let endpoint = seat.endpoints.into_iter().next().context("a seat has an endpoint")?;
-            let to = at(endpoint.host.parse()?, endpoint.port);
-            seats.push(Seat { to, token: endpoint.token });
+        for endpoint in claimed.seats.into_iter().flat_map(|seat| seat.endpoints) {
+            let seat = Seat { to: at(endpoint.host.parse()?, endpoint.port), token: endpoint.token };
+            match endpoint.protocol {
+                PortProtocol::Udp => seats.push(seat),
+                _ => bulk_seat = bulk_seat.or(Some(seat)),
+            }
         }
     }
-    Ok((servers, seats))
+    let bulk_seat = bulk_seat.context("a seat has an endpoint for TCP")?;
+    Ok(Claimed { servers, seats, bulk_seat })
 }
 
 fn start_tunnel(lab: &Lab, this: &Path, dir: &Path, plan: &TunnelPlan) -> anyhow::Result<Process> {

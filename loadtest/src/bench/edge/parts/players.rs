@@ -3,7 +3,6 @@
 //! Not woken by what comes: it looks every 100 µs. When a packet came back is what the kernel says,
 //! so that this program's own waiting is no part of a latency.
 
-use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddrV4};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -13,9 +12,9 @@ use muster_protocol::preface::{Answer, decode_answer, encode_preface};
 use nix::sys::prctl::set_timerslack;
 use serde::{Deserialize, Serialize};
 
+use super::account::{Account, Reading, Watch};
 use super::pace::Pace;
 use super::udp::{Received, Udp, now_ns};
-use crate::bench::usage;
 use crate::latency::Latencies;
 use crate::report::write_file;
 
@@ -25,8 +24,10 @@ const TICK: Duration = Duration::from_micros(100);
 const REPEAT_EVERY: Duration = Duration::from_millis(200);
 /// How long all flows may take to stand.
 const CONNECT_DEADLINE: Duration = Duration::from_secs(30);
-/// How long answers are waited for after the last packet.
+/// How long it is silent after the last packet, or the last answer, until no more are waited for.
 const DRAIN: Duration = Duration::from_millis(500);
+/// How long answers are waited for after the last packet, at most: what is late is not lost.
+const LONGEST_DRAIN: Duration = Duration::from_secs(5);
 /// A flow without an answer for this long at the end is lost.
 const LOST_AFTER: Duration = Duration::from_secs(1);
 /// Bytes before the filling: run, flow, number, time.
@@ -54,8 +55,8 @@ pub(in crate::bench::edge) struct PlayersPlan {
     pub(in crate::bench::edge) payload: usize,
     /// How long to play, in seconds.
     pub(in crate::bench::edge) seconds: f64,
-    /// Processes whose CPU time is read, by name.
-    pub(in crate::bench::edge) watch: BTreeMap<String, u32>,
+    /// Whom to look at meanwhile.
+    pub(in crate::bench::edge) watch: Watch,
     /// File that is made when all flows stand and the play begins.
     pub(in crate::bench::edge) began: PathBuf,
 }
@@ -71,15 +72,37 @@ pub(in crate::bench::edge) struct PlayersReport {
     pub(in crate::bench::edge) mixed: u64,
     /// Packets that were due but not sent, because this program was late.
     pub(in crate::bench::edge) skipped: u64,
+    /// Of those sent, packets that the system did not take.
+    pub(in crate::bench::edge) refused: u64,
     /// From sending to the kernel's having it back, in microseconds.
     pub(in crate::bench::edge) p50_us: u64,
     pub(in crate::bench::edge) p99_us: u64,
-    /// CPU time of each watched process while it was played, in seconds.
-    pub(in crate::bench::edge) cpu_s: BTreeMap<String, f64>,
+    pub(in crate::bench::edge) longest_us: u64,
+    /// What the machine did meanwhile.
+    pub(in crate::bench::edge) account: Account,
     /// Flows that no answer came to in the last second.
     pub(in crate::bench::edge) lost_flows: u64,
     /// The longest time that any other flow was without an answer, in milliseconds.
     pub(in crate::bench::edge) longest_gap_ms: f64,
+}
+
+impl PlayersReport {
+    /// Packets both ways.
+    pub(in crate::bench::edge) fn packets(&self) -> u64 {
+        self.sent + self.returned
+    }
+
+    /// Packets that went out and did not come back.
+    pub(in crate::bench::edge) fn lost(&self) -> u64 {
+        self.sent.saturating_sub(self.returned + self.refused)
+    }
+
+    /// What the machine did, and what was lost, as a line for people.
+    pub(in crate::bench::edge) fn line(&self) -> String {
+        let lost = format!("lost {} of {}", self.lost(), self.sent);
+        let own = if self.refused == 0 { String::new() } else { format!(", not taken {}", self.refused) };
+        format!("{lost}{own}; {}", self.account.line(self.packets()))
+    }
 }
 
 /// Plays.
@@ -193,24 +216,30 @@ impl Players<'_> {
 
     fn play(&mut self) -> anyhow::Result<PlayersReport> {
         let (mut report, mut latencies) = (PlayersReport::default(), Latencies::default());
+        // It takes a while, in which nothing may be due yet.
+        let (before, mut cores) = (Reading::take(&self.plan.watch), None);
         let began_ns = now_ns();
         let mut flows = vec![Heard { last_ns: began_ns, longest_gap_ns: 0 }; self.plan.seats.len()];
-        let before = self.cpu();
         let play = Duration::from_secs_f64(self.plan.seconds);
         let (began, mut pace) = (Instant::now(), Pace::new(began_ns, self.plan.rate));
         let mut last_sent_ns = began_ns;
-        while began.elapsed() < play + DRAIN {
+        // When the last packet was due, or the last answer came, whichever was later.
+        let mut last = play;
+        while began.elapsed() < (last + DRAIN).min(play + LONGEST_DRAIN) {
             if began.elapsed() < play {
                 for _ in 0..pace.take(now_ns()) {
                     report.sent += 1;
                     let player = (report.sent % flows.len() as u64) as usize;
                     last_sent_ns = self.stamp(player, report.sent);
                     // What the system does not take is lost, as it would be for a player.
-                    let _ = self.udp.send(self.source(player), self.plan.seats[player].to, &self.packet);
+                    let sent = self.udp.send(self.source(player), self.plan.seats[player].to, &self.packet);
+                    report.refused += u64::from(sent.is_err());
                 }
+            } else if cores.is_none() {
+                cores = Some(before.cores_until_now());
             }
             let (first, run, length) = (self.plan.first_source, self.run, self.plan.payload);
-            self.udp.drain(|packet| {
+            let came = self.udp.drain(|packet| {
                 let Some(stamp) = Stamp::read(packet.payload).filter(|stamp| stamp.run == run) else {
                     return;
                 };
@@ -226,24 +255,21 @@ impl Players<'_> {
                     flow.hear(packet.at_ns);
                 }
             })?;
+            if came > 0 {
+                last = last.max(began.elapsed());
+            }
             std::thread::sleep(TICK);
         }
-        report.cpu_s =
-            self.cpu().into_iter().map(|(name, after)| (name.clone(), after - before[&name])).collect();
+        report.account = before.until_now(&self.plan.watch, cores.unwrap_or_default());
         report.skipped = pace.skipped();
         (report.p50_us, report.p99_us) = (latencies.percentile(50.0), latencies.percentile(99.0));
+        report.longest_us = latencies.percentile(100.0);
         let is_lost =
             |flow: &&Heard| last_sent_ns.saturating_sub(flow.last_ns) > LOST_AFTER.as_nanos() as u64;
         report.lost_flows = flows.iter().filter(is_lost).count() as u64;
         let gaps = flows.iter().filter(|flow| !is_lost(flow)).map(|flow| flow.longest_gap_ns);
         report.longest_gap_ms = gaps.max().unwrap_or(0) as f64 / 1e6;
         Ok(report)
-    }
-
-    /// CPU seconds used by each watched process; one that was replaced meanwhile has used none.
-    fn cpu(&self) -> BTreeMap<String, f64> {
-        let used = |pid: &u32| usage::cpu(*pid).map_or(0.0, |used| used.as_secs_f64());
-        self.plan.watch.iter().map(|(name, pid)| (name.clone(), used(pid))).collect()
     }
 
     /// Makes the packet `player`'s, of now.

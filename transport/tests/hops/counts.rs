@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use mio::{Poll, Token};
 use muster_transport::{
-    Batch, Beside, Change, ClientCertificate, ConnectionId, Counts, Identity, Profile, Quic, Role, alpn,
-    client_config, server_config, server_name,
+    Batch, Beside, Change, ClientCertificate, ConnectionId, Counts, Profile, Quic, Role, alpn, client_config,
+    server_config, server_name,
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
+
+use crate::authority::Authority;
 
 const DEADLINE: Duration = Duration::from_secs(20);
 const NODE: &str = "node_01a";
@@ -45,8 +45,8 @@ impl End {
     }
 
     fn connected(&mut self) -> Option<ConnectionId> {
-        self.quic.take_changes().into_iter().find_map(|change| match change {
-            Change::Connected(id) => Some(id),
+        self.quic.take_changes().into_iter().next().map(|change| match change {
+            Change::Connected(id) => id,
             Change::Lost(_, why, _) => panic!("not connected: {why}"),
         })
     }
@@ -77,28 +77,10 @@ impl End {
     }
 }
 
-fn identities() -> [Identity; 2] {
-    let mut params = CertificateParams::default();
-    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority = CertifiedIssuer::self_signed(params, KeyPair::generate().expect("a key")).expect("a CA");
-    [(Role::Agent, NODE), (Role::Edge, "edge_01b")].map(|(role, id)| {
-        let key = KeyPair::generate().expect("a key");
-        let params = CertificateParams::new(vec![server_name(role, id)]).expect("a name");
-        let certificate = params.signed_by(&key, &authority).expect("a certificate");
-        Identity {
-            role,
-            id: id.to_owned(),
-            region: "local".to_owned(),
-            certificate: certificate.der().clone(),
-            key: PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(key.serialize_der())),
-            authority: authority.der().clone(),
-        }
-    })
-}
-
 /// Both ends of a connection, and who has the streams' packets of the one that listens.
 fn connected() -> ([(End, ConnectionId); 2], Beside) {
-    let [agent, edge] = identities();
+    let authority = Authority::new();
+    let (agent, edge) = (authority.issue(Role::Agent, NODE), authority.issue(Role::Edge, "edge_01b"));
     let (profile, required) = (Profile::TunnelDatagrams, ClientCertificate::Required);
     let server = server_config(&agent, &[alpn::TUNNEL], required, profile).expect("a configuration");
     // A port that was free a moment ago.
