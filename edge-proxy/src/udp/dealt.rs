@@ -183,9 +183,9 @@ mod tests {
             let (dir, after) = (before.path(), after.path());
             deal_to(dir, 3);
             (0..3).for_each(|worker| drop(keep(dir, worker, &[worker as u16, worker as u16 + 3])));
-            (0..3).for_each(|worker| {
-                drop(fs::copy(dir.join(file_name(worker)), after.join(file_name(worker))))
-            });
+            for worker in 0..3 {
+                fs::copy(dir.join(file_name(worker)), after.join(file_name(worker))).unwrap();
+            }
             // All in one file, and then as many of the new ones as there was time for.
             deal_to(after, 1);
             fs::copy(after.join(file_name(0)), dir.join(WHOLE_FILE)).unwrap();

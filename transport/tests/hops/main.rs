@@ -22,8 +22,9 @@ fn listen(
     identity: &Identity,
     clients: ClientCertificate,
     alpns: &[&[u8]],
+    profile: Profile,
 ) -> (quinn::Endpoint, Vec<String>) {
-    let config = server_config(identity, alpns, clients, Profile::TunnelDatagrams).expect("a configuration");
+    let config = server_config(identity, alpns, clients, profile).expect("a configuration");
     let endpoint = bind("127.0.0.1:0".parse().expect("an address"), Some(config)).expect("a socket");
     let address = endpoint.local_addr().expect("bound").to_string();
     (endpoint, vec![address])
@@ -51,7 +52,8 @@ async fn both_ends_know_each_other() {
     let authority = Authority::new();
     let agent = authority.issue(Role::Agent, "node_01a");
     let edge = authority.issue(Role::Edge, "edge_01b");
-    let (server, addresses) = listen(&agent, ClientCertificate::Required, &[alpn::TUNNEL]);
+    let (server, addresses) =
+        listen(&agent, ClientCertificate::Required, &[alpn::TUNNEL], Profile::TunnelDatagrams);
     let accepted = tokio::spawn(async move {
         let connection = server.accept().await.expect("open").await.expect("handshake");
         let peer = peer_identity(&connection);
@@ -76,7 +78,8 @@ async fn both_ends_know_each_other() {
 async fn another_authoritys_client_and_another_nodes_name_are_refused() {
     let (authority, stranger) = (Authority::new(), Authority::new());
     let agent = authority.issue(Role::Agent, "node_01a");
-    let (server, addresses) = listen(&agent, ClientCertificate::Required, &[alpn::TUNNEL]);
+    let (server, addresses) =
+        listen(&agent, ClientCertificate::Required, &[alpn::TUNNEL], Profile::TunnelDatagrams);
     keep_open(server);
     let endpoint = dialler();
 
@@ -101,7 +104,8 @@ async fn another_authoritys_client_and_another_nodes_name_are_refused() {
 async fn an_address_that_is_silent_does_not_keep_the_next_waiting() {
     let authority = Authority::new();
     let agent = authority.issue(Role::Agent, "node_01a");
-    let (server, addresses) = listen(&agent, ClientCertificate::Required, &[alpn::TUNNEL]);
+    let (server, addresses) =
+        listen(&agent, ClientCertificate::Required, &[alpn::TUNNEL], Profile::TunnelDatagrams);
     keep_open(server);
     // Bound, and never answers.
     let silent = std::net::UdpSocket::bind("127.0.0.1:0").expect("bound");
@@ -198,7 +202,8 @@ async fn joining_checks_both_sides() {
     let authority = Authority::new();
     let orchestrator = authority.issue(Role::Orchestrator, "orchestrator");
     let fingerprint = authority_fingerprint(&orchestrator.authority);
-    let (server, addresses) = listen(&orchestrator, ClientCertificate::Optional, &[alpn::JOIN, alpn::LINK]);
+    let alpns: [&[u8]; 2] = [alpn::JOIN, alpn::LINK];
+    let (server, addresses) = listen(&orchestrator, ClientCertificate::Optional, &alpns, Profile::Link);
     tokio::spawn(serve_joins(server, authority, "s3cret"));
 
     let token = JoinToken { secret: "s3cret".into(), fingerprint };
@@ -234,7 +239,8 @@ fn text_that_is_no_join_token_says_how_to_get_one() {
 async fn a_listener_knows_before_the_handshake_what_a_connection_will_carry() {
     let authority = Authority::new();
     let (agent, edge) = (authority.issue(Role::Agent, "node_01a"), authority.issue(Role::Edge, "edge_01b"));
-    let (server, addresses) = listen(&agent, ClientCertificate::Required, &[alpn::TUNNEL]);
+    let (server, addresses) =
+        listen(&agent, ClientCertificate::Required, &[alpn::TUNNEL], Profile::TunnelDatagrams);
     let name = server_name(Role::Agent, "node_01a");
     let mut picked = Vec::new();
     for profile in [Profile::TunnelDatagrams, Profile::TunnelStreams, Profile::TunnelDatagrams] {

@@ -327,7 +327,9 @@ mod tests {
         by_another.sort_unstable();
         over.sort_unstable();
         assert_eq!((&by_another, &over), (&places, &places));
-        by_another.into_iter().for_each(|place| drop(world.table.remove(place)));
+        for place in by_another {
+            world.table.remove(place);
+        }
         world.try_put(server, &after, SILENT).unwrap();
         assert!(world.table.by_another(server, &after).is_empty() && world.table.over().is_empty());
         assert!(world.table.is_whole());
