@@ -16,12 +16,11 @@ mod turns;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::thread;
 use std::time::{Duration, Instant};
 
 use mio::Poll;
 use muster_transport::{
-    ClientCertificate, Identity, Profile, Quic, TlsError, TunnelRate, alpn, server_config,
+    ClientCertificate, Identity, Profile, Quic, TlsError, TunnelRate, alpn, server_config, spawn_vital,
 };
 use quinn::Endpoint;
 use tokio::sync::oneshot;
@@ -108,11 +107,13 @@ impl Tunnel {
         let stopped = stop.clone();
         let work = move || {
             let flows = Flows::new(registry, routes, Arc::clone(&metrics));
-            Turns::new(poll, Edges::new(quic), flows, metrics, Instant::now()).run(&stopped);
+            let turns = Turns::new(poll, Edges::new(quic), flows, metrics, Instant::now());
+            let ran = turns.run(&stopped);
             // That nobody waits any more is fine.
             let _ = ending.send(());
+            ran
         };
-        thread::Builder::new().name("agent-udp".to_owned()).spawn(work).map_err(TunnelBindError::Thread)?;
+        spawn_vital("agent-udp".to_owned(), work).map_err(TunnelBindError::Thread)?;
         Ok(Self { address, streams: endpoint, _taking_in: taking_in, stop: stop.drop_guard(), ended })
     }
 
@@ -122,21 +123,16 @@ impl Tunnel {
     }
 
     /// Lasts until `cancel`, and until edges have been told and the socket is closed.
-    pub(crate) async fn run(mut self, cancel: CancellationToken) {
-        let early = cancel.run_until_cancelled(&mut self.ended).await;
-        let ended = if let Some(ended) = early {
-            tracing::error!("the thread of players' packets ended by itself; restart the agent");
-            ended
-        } else {
-            // First these, whose packets come by the thread.
-            self.streams.close(CLOSE_SHUTTING_DOWN.into(), b"agent is shutting down");
-            // Edges that do not hear it notice by themselves.
-            let _ = timeout(FAREWELL, self.streams.wait_idle()).await;
-            drop(self.stop);
-            self.ended.await
-        };
-        if ended.is_err() {
-            tracing::error!("the thread of players' packets ended by a panic; restart the agent");
-        }
+    pub(crate) async fn run(self, cancel: CancellationToken) {
+        cancel.cancelled().await;
+        let Self { streams, _taking_in: taking_in, stop, ended, .. } = self;
+        // First these, whose packets come by the thread.
+        streams.close(CLOSE_SHUTTING_DOWN.into(), b"agent is shutting down");
+        // Edges that do not hear it notice by themselves.
+        let _ = timeout(FAREWELL, streams.wait_idle()).await;
+        drop((streams, taking_in));
+        drop(stop);
+        // An error says that the thread has gone already.
+        let _ = ended.await;
     }
 }

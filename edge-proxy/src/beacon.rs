@@ -18,6 +18,8 @@ use crate::limits::{Guard, Limits};
 use crate::metrics::Metrics;
 use crate::udp::{players_socket, source_network};
 
+/// How soon it is tried again to receive after that has failed.
+const AFTER_ERROR: Duration = Duration::from_secs(1);
 /// Requests per second of a source that are answered: a household measures every region at once.
 const REQUESTS_PER_S: u32 = 100;
 /// How often it is looked what found no room in the socket's buffer.
@@ -72,7 +74,11 @@ impl Beacon {
             match self.socket.receive(&mut batch) {
                 Ok(_) => self.answer(&batch),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => warn!(%error, "the beacon's receiving failed"),
+                Err(error) => {
+                    warn!(%error, "the beacon's receiving failed");
+                    // One that stays is to cost no more than that.
+                    tokio::time::sleep(AFTER_ERROR).await;
+                }
             }
         }
     }

@@ -73,7 +73,7 @@ reasons! {
     ClaimsFull = "claims_full",
     /// The table of flows is full and holds nothing to evict.
     FlowTableFull = "flow_table_full",
-    /// A flow that never had a reply made room for another.
+    /// A flow of an open port that made room for another.
     FlowEvicted = "flow_evicted",
     /// The agent took no such flow or connection.
     AgentRefused = "agent_refused",

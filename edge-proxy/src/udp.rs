@@ -1,7 +1,7 @@
 //! UDP: from a client's packet to the tunnel, and back.
 //!
 //! A worker is one thread that owns its sockets, its tunnel connections and its table of flows, so that
-//! nothing is shared and nothing locked on a packet's way. `hot_loop` is that way, top to bottom;
+//! nothing is shared on a packet's way but what addresses have used of their limits. `hot_loop` is that way, top to bottom;
 //! `forward` decides and does no I/O; `turns` is the thread, `worker` what it is told,
 //! and `workers` are all of them, as the rest of the edge has them.
 

@@ -75,18 +75,17 @@ impl Beside {
 }
 
 impl Hand {
-    /// Hands packets over, if there is room.
-    pub(crate) fn over(&self, glued: &Glued<'_>) {
-        // That there is no room, or nobody who takes them, is as if they were lost on the way.
-        if let Ok(room) = self.0.try_reserve() {
-            room.send(Handed {
-                from: glued.from,
-                local_ip: glued.local_ip,
-                ecn: glued.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8)),
-                stride: glued.stride,
-                bytes: Bytes::copy_from_slice(glued.bytes),
-            });
-        }
+    /// Hands packets over; says whether there was room, and somebody who takes them. If not, they are lost.
+    pub(crate) fn over(&self, glued: &Glued<'_>) -> bool {
+        let Ok(room) = self.0.try_reserve() else { return false };
+        room.send(Handed {
+            from: glued.from,
+            local_ip: glued.local_ip,
+            ecn: glued.ecn.and_then(|ecn| EcnCodepoint::from_bits(ecn as u8)),
+            stride: glued.stride,
+            bytes: Bytes::copy_from_slice(glued.bytes),
+        });
+        true
     }
 }
 
@@ -102,8 +101,10 @@ impl AsyncUdpSocket for Socket {
     }
 
     fn try_send(&self, transmit: &Transmit<'_>) -> io::Result<()> {
-        let sent = self.state.try_send((&self.io).into(), transmit);
-        if sent.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::WouldBlock) {
+        // Whatever else the system says is as if the packet had been lost on the way, such as of a probe that is larger than the
+        // path. It is not said here: quinn would give its connection up.
+        let sent = self.state.send((&self.io).into(), transmit);
+        if sent.is_err() {
             self.is_full.store(true, Ordering::Relaxed);
         }
         sent

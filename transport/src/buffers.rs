@@ -15,10 +15,10 @@ pub fn set_buffers(socket: &Socket, bytes: usize) {
         socket.set_recv_buffer_size(bytes)?;
         socket.set_send_buffer_size(bytes)
     });
-    // Linux says twice what it gives, and the half of it is for its own.
-    if let Ok(had) = socket.recv_buffer_size()
-        && had < bytes
-    {
+    // Linux says twice what it gives, since the half of it is for its own.
+    let share = if cfg!(target_os = "linux") { 2 } else { 1 };
+    let had = socket.recv_buffer_size().and_then(|receive| Ok(receive.min(socket.send_buffer_size()?)));
+    if let Some(had) = had.ok().map(|had| had / share).filter(|had| *had < bytes) {
         TOLD.call_once(|| tracing::warn!("{}", Small { had, asked: bytes }));
     }
 }

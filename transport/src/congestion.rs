@@ -29,7 +29,7 @@ pub struct TunnelRate {
 const ACK_DELAY: Duration = Duration::from_millis(25);
 /// The round trip before there was one.
 const UNKNOWN_RTT: Duration = Duration::from_millis(100);
-/// What waits to be sent waits for this long at most.
+/// What waits to be sent waits for this long at most, unless the rate is so low that the least buffer takes longer.
 const BUFFERED: Duration = Duration::from_millis(8);
 /// Room for the largest packet there is, in parts, and for some more.
 const LEAST_BUFFER: u64 = 128 * 1024;

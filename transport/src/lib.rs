@@ -24,6 +24,7 @@ mod profile;
 mod quic;
 mod tls;
 mod udp;
+mod vital;
 
 pub use backoff::Backoff;
 pub use beside::Beside;
@@ -40,3 +41,4 @@ pub use profile::Profile;
 pub use quic::{Change, ConnectionId, Counts, Quic};
 pub use tls::{ClientCertificate, TlsError, client_config, provider, server_config};
 pub use udp::{Batch, Glued, Packet, Readiness, UdpSocket};
+pub use vital::spawn_vital;

@@ -28,6 +28,7 @@ use crate::profile::{Profile, take_jumbo};
 use crate::udp::UdpSocket;
 pub use held::Counts;
 use held::Held;
+use turn::Handshakes;
 
 type Socket = UdpSocket<mio::net::UdpSocket>;
 
@@ -35,6 +36,9 @@ type Socket = UdpSocket<mio::net::UdpSocket>;
 const MOST_DIALLED_IN: usize = 8_192;
 /// Of these, whose handshake is under way, at most. More are refused.
 const MOST_HALF_OPEN: usize = 512;
+/// Handshakes that others may begin in a second; who comes beyond that is not answered, and asks again. All workers of some edges
+/// come at once when this process is started again.
+const HANDSHAKES_PER_S: u32 = 500;
 /// Handshakes under way from which on who dials has to show that it is at the address that it names, as QUIC's RETRY asks.
 const TRUSTING: usize = 64;
 
@@ -74,6 +78,7 @@ pub struct Quic {
     next_number: u64,
     // Dialled by others, whose handshake is under way.
     half_open: usize,
+    handshakes: Handshakes,
     // Those with something to send or to tell; each is in here once.
     touched: Vec<ConnectionHandle>,
     // Those that datagrams have come on.
@@ -149,6 +154,7 @@ impl Quic {
             held: Vec::new(),
             next_number: 0,
             half_open: 0,
+            handshakes: Handshakes::new(),
             touched: Vec::new(),
             brought: VecDeque::new(),
             changes: Vec::new(),

@@ -73,7 +73,7 @@ impl Edges {
                         metrics.tunnels.decrement(1.0);
                         tracing::info!(edge = edge.id, %why, "tunnel is down");
                     } else {
-                        tracing::warn!(%why, "a tunnel's handshake failed");
+                        tracing::debug!(%why, "a tunnel's handshake failed");
                     }
                 }
             }

@@ -19,6 +19,8 @@ pub(super) struct Flow {
     pub(super) edge: ConnectionId,
     /// Whether it is among those whose sockets may have packets.
     pub(super) is_ready: bool,
+    /// Whether its server has ever answered.
+    pub(super) is_answered: bool,
     /// Where it stands among its server's flows.
     pub(super) order: usize,
     /// Number of the next packet that has to go in parts.
@@ -43,6 +45,7 @@ impl Flow {
             socket,
             edge,
             is_ready: false,
+            is_answered: false,
             order: 0,
             next_packet: 0,
             last_in: now,

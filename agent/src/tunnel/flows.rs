@@ -217,6 +217,8 @@ impl Flows {
                     | io::ErrorKind::ConnectionReset
                     | io::ErrorKind::HostUnreachable
                     | io::ErrorKind::NetworkUnreachable => true,
+                    // A packet was larger than the way; how large it may be is known from now on.
+                    _ if is_too_large(&error) => true,
                     _ => {
                         tracing::warn!(server = %flow.target.server, %error, "a flow's socket failed");
                         self.end(now, edges, place);
@@ -225,6 +227,7 @@ impl Flows {
                 };
             }
         };
+        flow.is_answered = true;
         let (mut passed, mut dropped) = (Passed::default(), 0);
         for payload in self.batch.packets() {
             if edges.packet(now, flow.edge, flow.id, payload, &mut flow.next_packet) {
@@ -261,4 +264,16 @@ impl Flows {
             flow.socket.close(&self.registry);
         }
     }
+}
+
+/// Whether an ICMP message told that a packet was larger than a hop of its way.
+#[cfg(target_os = "linux")]
+fn is_too_large(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(nix::libc::EMSGSIZE)
+}
+
+/// Told otherwise here.
+#[cfg(not(target_os = "linux"))]
+fn is_too_large(_error: &io::Error) -> bool {
+    false
 }

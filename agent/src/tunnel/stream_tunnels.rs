@@ -8,6 +8,7 @@ use std::sync::Arc;
 use metrics::Gauge;
 use muster_transport::{Role, peer_identity};
 use quinn::{Connection, Endpoint, Incoming};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
@@ -15,22 +16,34 @@ use super::streams::{self, Streams};
 use super::{CLOSE_WRONG_ROLE, HANDSHAKE_TIMEOUT};
 use crate::metrics::TunnelMetrics;
 
-/// Connections from edges open at once, those in their handshake among them.
+/// Connections from edges that stand at once.
 const MAX_TUNNELS: usize = 1_024;
+/// Handshakes under way at once. More are refused.
+const MOST_HALF_OPEN: usize = 512;
+/// Handshakes under way from which on who dials has to show that it is at the address that it names, as QUIC's RETRY asks.
+const TRUSTING: usize = 64;
 
 /// Takes edges in on `endpoint` until it is closed.
 pub(super) async fn take_all_in(endpoint: Endpoint, streams: Arc<Streams>, metrics: Arc<TunnelMetrics>) {
+    let half_open = Arc::new(Semaphore::new(MOST_HALF_OPEN));
     // Dropped with this future, and what runs for each connection with it.
     let mut connections = JoinSet::new();
     loop {
         tokio::select! {
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { return };
-                if connections.len() >= MAX_TUNNELS {
-                    incoming.refuse();
+                let under_way = MOST_HALF_OPEN - half_open.available_permits();
+                if under_way >= TRUSTING && incoming.may_retry() {
+                    // It may be refused only after that.
+                    let _ = incoming.retry();
                     continue;
                 }
-                connections.spawn(serve(incoming, Arc::clone(&streams), Arc::clone(&metrics)));
+                match Arc::clone(&half_open).try_acquire_owned() {
+                    Ok(place) if connections.len().saturating_sub(under_way) < MAX_TUNNELS => {
+                        connections.spawn(serve((incoming, place), Arc::clone(&streams), Arc::clone(&metrics)));
+                    }
+                    _ => incoming.refuse(),
+                }
             }
             Some(_) = connections.join_next() => {}
         }
@@ -38,8 +51,13 @@ pub(super) async fn take_all_in(endpoint: Endpoint, streams: Arc<Streams>, metri
 }
 
 /// One connection, from before its handshake to its end.
-async fn serve(incoming: Incoming, streams: Arc<Streams>, metrics: Arc<TunnelMetrics>) {
+async fn serve(
+    (incoming, place): (Incoming, OwnedSemaphorePermit),
+    streams: Arc<Streams>,
+    metrics: Arc<TunnelMetrics>,
+) {
     let Some((connection, id)) = shake_hands(incoming).await else { return };
+    drop(place);
     tracing::info!(edge = id, address = %connection.remote_address(), "tunnel of streams is up");
     let _standing = Standing::new(&metrics.tunnels);
     let why = streams::accept(connection, streams).await;
@@ -51,7 +69,7 @@ async fn shake_hands(incoming: Incoming) -> Option<(Connection, String)> {
     let connection = match timeout(HANDSHAKE_TIMEOUT, incoming).await {
         Ok(Ok(connection)) => connection,
         Ok(Err(error)) => {
-            tracing::warn!(%error, "a tunnel's handshake failed");
+            tracing::debug!(%error, "a tunnel's handshake failed");
             return None;
         }
         Err(_) => return None,

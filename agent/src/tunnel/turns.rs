@@ -62,15 +62,15 @@ impl Turns {
     }
 
     /// Lasts until `stop`, and until edges have been told.
-    pub(super) fn run(mut self, stop: &CancellationToken) {
+    ///
+    /// # Errors
+    /// What the system says if the sockets cannot be waited for.
+    pub(super) fn run(mut self, stop: &CancellationToken) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         while !stop.is_cancelled() {
             let wait = self.wait(Instant::now());
             match self.poll.poll(&mut events, Some(wait)) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                    tracing::error!(%error, "the thread of players' packets cannot wait for its sockets");
-                    break;
-                }
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
             let now = Instant::now();
@@ -85,6 +85,7 @@ impl Turns {
             self.edges.quic.flush(now);
         }
         self.edges.end(Instant::now());
+        Ok(())
     }
 
     /// How long nothing is to be done if nothing comes.

@@ -107,6 +107,8 @@ pub(crate) struct Forwarder {
     // Flows that went since the last `take_gone`: their agents are to be told.
     gone: Vec<(NodeId, FlowId)>,
     rebinds: u64,
+    // The ports of flows that made room for others.
+    evicted: Vec<u16>,
     restored: u64,
 }
 
@@ -133,6 +135,7 @@ impl Forwarder {
             idle,
             gone: Vec::new(),
             rebinds: 0,
+            evicted: Vec::new(),
             restored: 0,
         }
     }
@@ -218,9 +221,19 @@ impl Forwarder {
                 flow.opened_on = 0;
                 Reply::Drop(DropReason::AgentRefused, port)
             }
+            // The agent had more flows than it has room for, and which of them are proven it does not know. The client would not
+            // prove itself again: its next packet opens the flow anew.
+            Header::Refused(_, RefuseReason::TooManyFlows) if flow.proof.is_some() => {
+                flow.opened_on = 0;
+                Reply::Drop(DropReason::AgentRefused, port)
+            }
             Header::Refused(id, _) => {
                 self.end_without_notice(id);
                 Reply::Drop(DropReason::AgentRefused, port)
+            }
+            Header::Close(_) if flow.proof.is_some() => {
+                flow.opened_on = 0;
+                Reply::Nothing
             }
             Header::Close(id) => {
                 self.end_without_notice(id);
@@ -293,6 +306,17 @@ impl Forwarder {
         let Some(entry) = self.ports.get(port) else { return Verdict::Drop(DropReason::UnknownFlow) };
         let target = OpenTarget { server: entry.route.server, port_index: entry.route.port_index };
         Verdict::Forward(Header::Data { flow, open: Some(target), fragment: None })
+    }
+
+    /// The ports of flows that made room for others since this was last asked.
+    pub(crate) fn take_evicted(&mut self) -> Vec<u16> {
+        std::mem::take(&mut self.evicted)
+    }
+
+    /// Forgets a flow that made room for another.
+    fn evict(&mut self, gone: Gone) {
+        self.evicted.push(gone.port);
+        self.forget(gone);
     }
 
     fn forget(&mut self, gone: Gone) {

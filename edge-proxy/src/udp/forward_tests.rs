@@ -260,6 +260,27 @@ fn refused_and_closed_flows_are_gone() {
 }
 
 #[test]
+fn a_proven_flow_outlives_an_agent_that_has_no_room_for_it() {
+    let mut world = world(Proof::Preface);
+    let node = world.route.node;
+    let preface = world.preface(&world.claims(SeatId::new()));
+    assert_eq!(world.packet(client(1), &preface), Verdict::Accept);
+    let (flow, _) = forwarded(world.packet(client(1), b"hello"));
+    let close = Header::Close(flow);
+    let refuse = Header::Refused(flow, RefuseReason::TooManyFlows);
+    for (said, reply) in
+        [(close, Reply::Nothing), (refuse, Reply::Drop(DropReason::AgentRefused, Some(PORT)))]
+    {
+        world.reply(node, Header::Opened(flow), b"");
+        assert_eq!(forwarded(world.packet(client(1), b"hello")), (flow, None));
+        assert_eq!(world.reply(node, said, b""), reply);
+        // It says again where it leads, and its client nothing.
+        let (again, opens) = forwarded(world.packet(client(1), b"hello"));
+        assert_eq!((again, opens.is_some()), (flow, true));
+    }
+}
+
+#[test]
 fn a_closed_port_ends_its_flows() {
     let mut world = world(Proof::Open);
     let (flow, _) = forwarded(world.packet(client(1), b"hello"));

@@ -118,6 +118,10 @@ struct Story {
     shown: BTreeMap<Client, BTreeSet<FlowId>>,
     claimed: BTreeMap<(u16, IpAddr), BTreeSet<FlowId>>,
     known: Vec<FlowId>,
+    // Number of the connection that the tunnels have.
+    connection: u32,
+    // Whose packets go nowhere.
+    denied: Option<IpAddr>,
 }
 
 pub(crate) fn flows(story: &[u8]) {
@@ -152,6 +156,8 @@ impl Story {
             shown: BTreeMap::new(),
             claimed: BTreeMap::new(),
             known: Vec::new(),
+            connection: 1,
+            denied: None,
         }
     }
 
@@ -188,18 +194,42 @@ impl Story {
         Some(())
     }
 
-    /// A port is closed and opened again, or limits are set.
+    /// A port is closed and opened again, the tunnels are, or limits are set.
     fn change(&mut self, what: u8, value: u8) {
         let route = &SCENE.routes[usize::from(what) % SCENE.routes.len()];
-        if what.is_multiple_of(2) {
-            self.forwarder.close_port(route.key.port);
-            let now = self.now().instant;
-            self.forwarder.open_port(now, route.clone(), self.traffic.of(route.server));
-            return;
+        match what % 8 {
+            0 | 4 => {
+                self.forwarder.close_port(route.key.port);
+                let now = self.now().instant;
+                self.forwarder.open_port(now, route.clone(), self.traffic.of(route.server));
+            }
+            2 => self.connection = u32::from(value) + 1,
+            _ => self.limit(what, u32::from(value)),
         }
-        let rates = Some(Rates { packets_per_s: u32::from(value), ..Rates::default() });
-        let limits = EdgeLimits { address: rates, token: rates, ..EdgeLimits::default() };
-        self.limits.store(Arc::new(Limits::from_wire(&limits).expect("no lists")));
+    }
+
+    /// Of each kind of limit one.
+    fn limit(&mut self, what: u8, value: u32) {
+        let packets = Some(Rates { packets_per_s: value, ..Rates::default() });
+        let bytes = Some(Rates { bytes_per_s: u64::from(value) * 16, ..Rates::default() });
+        let new_flows = Some(Rates { new_flows_per_s: value % 8, ..Rates::default() });
+        let mut limits = EdgeLimits::default();
+        self.denied = None;
+        match what % 8 {
+            1 => (limits.address, limits.token) = (packets, packets),
+            3 => (limits.network, limits.server) = (bytes, bytes),
+            5 => (limits.address, limits.network, limits.server) = (new_flows, new_flows, new_flows),
+            _ => {
+                let list = vec![format!("10.0.0.{}", value % 4)];
+                if value % 8 < 4 {
+                    limits.deny = list;
+                    self.denied = Some(IpAddr::from([10, 0, 0, (value % 4) as u8]));
+                } else {
+                    (limits.allow, limits.address) = (list, new_flows);
+                }
+            }
+        }
+        self.limits.store(Arc::new(Limits::from_wire(&limits).expect("lists as they may be")));
     }
 
     /// A client shows a seat's token. What it is good for is noted before, whether it is taken or not.
@@ -221,9 +251,13 @@ impl Story {
 
     fn client_says(&mut self, client: Client, packet: &[u8]) {
         let (port, address) = client;
-        let arrival = Arrival { port, connection: 1, client: address, local_ip: None, packet };
+        let connection = self.connection;
+        let arrival = Arrival { port, connection, client: address, local_ip: None, packet };
         let route = route_of(port);
-        match self.forwarder.client_packet(self.now(), &arrival) {
+        let verdict = self.forwarder.client_packet(self.now(), &arrival);
+        let is_dropped = matches!(verdict, Verdict::Drop(_));
+        assert!(is_dropped || self.denied != Some(address.ip()), "who is denied is heard");
+        match verdict {
             Verdict::Forward(header) => {
                 assert!(self.may_have(client, header.flow()), "a packet on another's flow");
                 if let Header::Data { open: Some(open), .. } = header {
@@ -249,7 +283,7 @@ impl Story {
         header.encode(&mut datagram);
         datagram.extend_from_slice(payload);
         let (now, rejoiner) = (self.now().instant, &mut self.rejoiners[usize::from(node_number)]);
-        let said = self.forwarder.agent_datagram(now, node, 1, rejoiner, datagram.freeze());
+        let said = self.forwarder.agent_datagram(now, node, self.connection, rejoiner, datagram.freeze());
         if let Reply::Deliver { port, client, payload: delivered, .. } = said {
             assert!(
                 self.may_have((port, client), header.flow()),
@@ -294,7 +328,11 @@ fn header_of(byte: u8, flow: FlowId) -> Header {
         0 | 1 => Header::Data { flow, open: None, fragment: None },
         2 => Header::Opened(flow),
         3 => Header::Unknown(flow),
-        4 => Header::Refused(flow, RefuseReason::UnknownServer),
+        4 => {
+            let reasons =
+                [RefuseReason::UnknownServer, RefuseReason::TooManyFlows, RefuseReason::Unreachable];
+            Header::Refused(flow, reasons[usize::from(number) % reasons.len()])
+        }
         5 => Header::Close(flow),
         6 => {
             let fragment = Fragment { packet: 0, index: number % 3, count: 2 + number % 2 };

@@ -2,7 +2,7 @@
 //!
 //! In: receive a batch, decide on each packet, append it to the agent's tunnel; what was appended leaves
 //! when the turn ends. Back: take what the tunnels have brought, decide on each, send it to its client.
-//! Every callee returns a value; nothing here waits, locks, or calls back. What is done beside packets, by the clock, is
+//! Every callee returns a value; nothing here waits or calls back. What is done beside packets, by the clock, is
 //! `upkeep`'s.
 
 mod upkeep;
@@ -58,7 +58,8 @@ struct Measured {
     began: Instant,
     appended: Instant,
     tunnel: TunnelId,
-    // Which of the tunnel's datagrams its last was.
+    // On which of its connections, and which of that one's datagrams its last was.
+    connection: u32,
     count: u64,
 }
 
@@ -192,8 +193,14 @@ impl HotLoop {
         turn.add(&tally);
         if tally.to_servers.packets > 0 && self.measured.is_none() && self.pace_in.is_due(now.instant) {
             let (began, appended) = (now.instant, Instant::now());
-            self.measured =
-                Some(Measured { began, appended, tunnel: port.tunnel, count: tunnel.appended(quic) });
+            let (tunnel, count) = (port.tunnel, tunnel.appended(quic));
+            self.measured = Some(Measured { began, appended, tunnel, connection, count });
+        }
+        for evicted in forwarder.take_evicted() {
+            turn.drop(DropReason::FlowEvicted);
+            if let Some(port) = ports.get(evicted) {
+                port.counters.publish_drops(DropReason::FlowEvicted, 1);
+            }
         }
         Ok(more)
     }
@@ -247,7 +254,11 @@ impl HotLoop {
         self.counts.publish(&self.turn);
         self.turn.clear();
         let Some(measured) = self.measured else { return };
-        let Some((tunnel, quic)) = self.tunnels.get(measured.tunnel) else {
+        let standing = self.tunnels.get(measured.tunnel);
+        let Some((tunnel, quic)) =
+            standing.filter(|(tunnel, _)| tunnel.connection_number() == measured.connection)
+        else {
+            // It will never be known when it left.
             self.measured = None;
             return;
         };

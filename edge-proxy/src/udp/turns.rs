@@ -80,7 +80,10 @@ pub(super) fn prepare(setup: WorkerSetup, inbox: mpsc::Receiver<Command>) -> io:
 }
 
 /// The thread, until it is told to end.
-pub(super) fn run(prepared: Prepared) {
+///
+/// # Errors
+/// What the system says if its sockets cannot be waited for.
+pub(super) fn run(prepared: Prepared) -> io::Result<()> {
     let Prepared { poll, quic, inbox, setup } = prepared;
     if setup.pin
         && let Err(error) = pin_to_core(setup.number)
@@ -106,19 +109,16 @@ pub(super) fn run(prepared: Prepared) {
         next_sweep: now + SWEEP_EVERY,
         next_look: now + TUNNELS_EVERY,
     };
-    turns.run();
+    turns.run()
 }
 
 impl Turns {
-    fn run(mut self) {
+    fn run(mut self) -> io::Result<()> {
         let mut events = Events::with_capacity(EVENTS);
         loop {
             let wait = self.wait(Instant::now());
             match self.poll.poll(&mut events, Some(wait)) {
-                Err(error) if error.kind() != io::ErrorKind::Interrupted => {
-                    error!(%error, "the UDP worker cannot wait for its sockets; restart the edge");
-                    return;
-                }
+                Err(error) if error.kind() != io::ErrorKind::Interrupted => return Err(error),
                 _ => {}
             }
             let now = Now::read();
@@ -137,7 +137,7 @@ impl Turns {
                     Ok(Command::End) | Err(mpsc::error::TryRecvError::Disconnected) => {
                         self.hot_loop.flush(now.instant);
                         self.hot_loop.tunnels.end(now.instant);
-                        return;
+                        return Ok(());
                     }
                     Ok(command) => self.obey(now, command),
                     Err(mpsc::error::TryRecvError::Empty) => break,

@@ -1,16 +1,38 @@
 //! A turn of a loop's connections: what has come is taken in, and what is to leave is sent.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use std::{io, mem};
 
 use bytes::BytesMut;
 use quinn_proto::{ConnectionHandle, DatagramEvent, EndpointEvent, Event, Incoming};
 
 use super::held::on_wire;
-use super::{Change, MOST_DIALLED_IN, MOST_HALF_OPEN, Quic, TRUSTING};
+use super::{Change, HANDSHAKES_PER_S, MOST_DIALLED_IN, MOST_HALF_OPEN, Quic, TRUSTING};
 use crate::mark::bears_mark_of;
 use crate::profile::Profile;
 use crate::udp::Batch;
+
+/// Handshakes that may begin: each is a signature on the thread that carries packets.
+pub(super) struct Handshakes {
+    left: u32,
+    until: Option<Instant>,
+}
+
+impl Handshakes {
+    pub(super) fn new() -> Self {
+        Self { left: 0, until: None }
+    }
+
+    /// Takes one, if there is one left in this second.
+    fn takes(&mut self, now: Instant) -> bool {
+        if self.until.is_none_or(|until| until <= now) {
+            (self.left, self.until) = (HANDSHAKES_PER_S, Some(now + Duration::from_secs(1)));
+        }
+        let had = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        had
+    }
+}
 
 impl Quic {
     /// Takes in a batch of what has come on socket number `index`; says whether there may be more.
@@ -25,7 +47,7 @@ impl Quic {
             if let Some(hand) = &self.hand
                 && !bears_mark_of(Profile::TunnelDatagrams, glued.bytes)
             {
-                hand.over(&glued);
+                self.strays += u64::from(!hand.over(&glued));
                 continue;
             }
             let mut bytes = BytesMut::from(glued.bytes);
@@ -63,7 +85,11 @@ impl Quic {
         self.packet.clear();
         let packet = &mut self.packet;
         let is_full = self.endpoint.open_connections() >= MOST_DIALLED_IN || self.half_open >= MOST_HALF_OPEN;
-        let answer = if self.half_open >= TRUSTING && incoming.may_retry() {
+        let answer = if !self.handshakes.takes(now) {
+            // Who dials asks again.
+            self.endpoint.ignore(incoming);
+            None
+        } else if self.half_open >= TRUSTING && incoming.may_retry() {
             self.endpoint.retry(incoming, packet).ok()
         } else if is_full {
             Some(self.endpoint.refuse(incoming, packet))
@@ -187,4 +213,17 @@ impl Quic {
 
 fn earlier(one: Option<Instant>, other: Option<Instant>) -> Option<Instant> {
     one.into_iter().chain(other).min()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn so_many_handshakes_begin_in_a_second() {
+        let (mut handshakes, now) = (Handshakes::new(), Instant::now());
+        let begun = (0..10 * HANDSHAKES_PER_S).filter(|_| handshakes.takes(now)).count();
+        assert_eq!(begun, HANDSHAKES_PER_S as usize);
+        assert!(handshakes.takes(now + Duration::from_secs(1)));
+    }
 }

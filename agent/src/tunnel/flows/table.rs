@@ -105,8 +105,12 @@ impl Table {
     }
 
     fn longest_silent(&self, now: Instant, places: impl Iterator<Item = usize>) -> Option<usize> {
-        let known = places.filter_map(|place| Some((self.flows.get(place)?.silent_for(now), place)));
-        known.max().filter(|(silent, _)| *silent > IN_PLAY).map(|(_, place)| place)
+        // Who was never answered is probably nobody.
+        let known = places.filter_map(|place| {
+            let flow = self.flows.get(place)?;
+            Some((!flow.is_answered, flow.silent_for(now), place))
+        });
+        known.filter(|(_, silent, _)| *silent > IN_PLAY).max().map(|(.., place)| place)
     }
 
     /// Puts `flow`, by `route`, at the next place.

@@ -151,7 +151,7 @@ impl Forwarder {
         let new = Flow::new(id, route, arrival.client, arrival.local_ip, now.instant);
         let flow = Flow { proof, ..new };
         if let Some(evicted) = self.flows.insert(flow).map_err(|_| DropReason::FlowTableFull)? {
-            self.forget(evicted);
+            self.evict(evicted);
         }
         if let Some(counters) = self.counters(arrival.port) {
             counters.flow_opened();

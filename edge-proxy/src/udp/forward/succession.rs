@@ -90,7 +90,7 @@ impl Forwarder {
             && let Ok(evicted) = self.flows.insert(flow)
         {
             if let Some(evicted) = evicted {
-                self.forget(evicted);
+                self.evict(evicted);
             }
             counters.flow_opened();
             self.restored += 1;

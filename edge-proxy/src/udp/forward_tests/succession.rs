@@ -38,14 +38,14 @@ fn a_killed_edge_knows_the_clients_it_has_promised_a_flow() {
 #[test]
 fn a_flow_that_went_before_the_kill_stays_gone() {
     let mut world = world(Proof::Preface);
-    let [idle, closed] = [(); 2].map(|()| world.preface(&world.claims(SeatId::new())));
+    let [idle, refused] = [(); 2].map(|()| world.preface(&world.claims(SeatId::new())));
     world.packet(client(1), &idle);
     world.passed = IDLE / 2;
-    world.packet(client(2), &closed);
+    world.packet(client(2), &refused);
     let (flow, _) = forwarded(world.packet(client(2), b"hello"));
     world.passed = IDLE;
     world.sweep_all();
-    world.reply(world.route.node, Header::Close(flow), b"");
+    world.reply(world.route.node, Header::Refused(flow, RefuseReason::UnknownPort), b"");
     let slots = world.written(vec![]);
     let route = world.route.clone();
     world.restart(slots, &route);
