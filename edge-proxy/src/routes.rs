@@ -275,6 +275,24 @@ pub(crate) fn changes(
 }
 
 #[cfg(test)]
+impl Route {
+    /// A route to a new server on a new node, for tests.
+    pub(crate) fn to_new_server(key: RouteKey, proof: Proof) -> Self {
+        Self {
+            key,
+            server: ServerId::new(),
+            port_name: "game".into(),
+            port_index: 0,
+            proof,
+            tls: false,
+            proxy_protocol: false,
+            node: NodeId::new(),
+            tunnel_addresses: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 

@@ -34,16 +34,24 @@ impl Profile {
     /// ([`quinn::Incoming::orig_dst_cid`]). Streams, unless it says otherwise: so an id without a mark, or with one of a
     /// version not known here, keeps nobody's packets waiting.
     pub fn announced(picked: &ConnectionId) -> Self {
-        if picked.first() == Some(&DATAGRAMS) { Self::TunnelDatagrams } else { Self::TunnelStreams }
+        Self::marked(picked.first())
+    }
+
+    fn marked(mark: Option<&u8>) -> Self {
+        if mark == Some(&DATAGRAMS) { Self::TunnelDatagrams } else { Self::TunnelStreams }
+    }
+
+    fn mark(self) -> Option<u8> {
+        match self {
+            Self::Link => None,
+            Self::TunnelDatagrams => Some(DATAGRAMS),
+            Self::TunnelStreams => Some(STREAMS),
+        }
     }
 
     /// Has connections of `config` say what they carry, if they are a tunnel's.
     pub(crate) fn announce(self, config: &mut quinn::ClientConfig) {
-        let mark = match self {
-            Self::Link => return,
-            Self::TunnelDatagrams => DATAGRAMS,
-            Self::TunnelStreams => STREAMS,
-        };
+        let Some(mark) = self.mark() else { return };
         config.initial_dst_cid_provider(Arc::new(move || {
             let mut id = [0; ID_BYTES];
             id.copy_from_slice(&RandomConnectionIdGenerator::new(ID_BYTES).generate_cid());
@@ -56,7 +64,7 @@ impl Profile {
 /// Whether `packet`, as it came off the socket, goes to a connection of `profile`.
 pub(crate) fn bears_mark_of(profile: Profile, packet: &[u8]) -> bool {
     let at = if packet.first().is_some_and(|first| first & LONG != 0) { LONG_ID_AT } else { ID_AT };
-    Profile::announced(&packet.get(at..=at).map_or(ConnectionId::new(&[]), ConnectionId::new)) == profile
+    Profile::marked(packet.get(at)) == profile
 }
 
 /// Picks a listener's own ids: as `ids` does, behind a mark.
@@ -67,8 +75,7 @@ pub(crate) struct Marked {
 
 impl Marked {
     pub(crate) fn new(profile: Profile, ids: HashedConnectionIdGenerator) -> Self {
-        let mark = if profile == Profile::TunnelDatagrams { DATAGRAMS } else { STREAMS };
-        Self { mark, ids }
+        Self { mark: profile.mark().unwrap_or(STREAMS), ids }
     }
 }
 

@@ -87,20 +87,9 @@ impl Proofs {
 mod tests {
     use super::*;
     use crate::routes::{Proof, Protocol, RouteKey};
-    use muster_protocol::id::{NodeId, ServerId};
 
     fn route() -> Route {
-        Route {
-            key: RouteKey { port: 20_000, protocol: Protocol::Tcp },
-            server: ServerId::new(),
-            port_name: "game".into(),
-            port_index: 0,
-            proof: Proof::Preface,
-            tls: false,
-            proxy_protocol: false,
-            node: NodeId::new(),
-            tunnel_addresses: Vec::new(),
-        }
+        Route::to_new_server(RouteKey { port: 20_000, protocol: Protocol::Tcp }, Proof::Preface)
     }
 
     /// What so many bad tokens at once are counted under, shown by `source` of their number.

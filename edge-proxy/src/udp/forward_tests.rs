@@ -56,17 +56,8 @@ fn world(proof: Proof) -> World {
     let key = TokenKey { key_id: "k1".into(), public_key: signer.public_key().to_vec().into() };
     let welcome = EdgeWelcome { token_keys: vec![key], flow_key: vec![7; 16].into(), ..Default::default() };
     let trust = Arc::new(ArcSwap::from_pointee(Trust::from_welcome(&welcome).unwrap()));
-    let route = Arc::new(Route {
-        key: RouteKey { port: PORT, protocol: Protocol::Udp },
-        server: ServerId::new(),
-        port_name: "game".into(),
-        port_index: 3,
-        proof,
-        tls: false,
-        proxy_protocol: false,
-        node: NodeId::new(),
-        tunnel_addresses: vec![],
-    });
+    let key = RouteKey { port: PORT, protocol: Protocol::Udp };
+    let route = Arc::new(Route { port_index: 3, ..Route::to_new_server(key, proof) });
     let (start, traffic) = (Instant::now(), Traffic::default());
     let limits = Arc::new(ArcSwap::from_pointee(Limits::default()));
     let guard = Guard::new(limits.clone(), start);

@@ -96,7 +96,6 @@ mod tests {
     use std::time::Duration;
 
     use arc_swap::ArcSwap;
-    use muster_protocol::id::{NodeId, ServerId};
     use muster_transport::Quic;
     use socket2::SockRef;
 
@@ -118,17 +117,7 @@ mod tests {
     const SENT: u64 = 10_000;
 
     fn route() -> Route {
-        Route {
-            key: RouteKey { port: PORT, protocol: Protocol::Udp },
-            server: ServerId::new(),
-            port_name: "game".into(),
-            port_index: 0,
-            proof: Proof::Preface,
-            tls: false,
-            proxy_protocol: false,
-            node: NodeId::new(),
-            tunnel_addresses: Vec::new(),
-        }
+        Route::to_new_server(RouteKey { port: PORT, protocol: Protocol::Udp }, Proof::Preface)
     }
 
     #[test]
