@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use muster_transport::{Role, alpn, peer_identity};
+use muster_transport::{Admission, Role, alpn, peer_identity};
 use quinn::crypto::rustls::HandshakeData;
 use quinn::{Connection, Endpoint, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -20,8 +20,6 @@ use crate::{agents, edges, join, metrics, replicas};
 
 /// Connections in their handshake at a time, at most; further ones are refused.
 const MAX_UNPROVEN: usize = 256;
-/// As many unproven connections make every further source prove its address first.
-const RETRY_FROM: usize = 64;
 /// Machines joining at a time, at most: strangers can hold these places for a while, and must not keep
 /// agents and edges out by it.
 pub(crate) const MAX_JOINING: usize = 64;
@@ -39,16 +37,20 @@ pub(crate) async fn accept(app: Arc<App>, endpoint: Endpoint, stop: Cancellation
         };
         let Some(incoming) = incoming else { return };
         let waiting = MAX_UNPROVEN - places.available_permits();
-        if waiting >= RETRY_FROM && !incoming.remote_address_validated() && incoming.may_retry() {
-            // An error says that the source has proved its address already.
-            let _ = incoming.retry();
-            continue;
-        }
-        if let Ok(place) = places.clone().try_acquire_owned() {
-            tasks.spawn(serve(app.clone(), incoming, place, joining.clone()));
-        } else {
-            metrics::link_refused();
-            incoming.refuse();
+        let has_shown = incoming.remote_address_validated();
+        let place = places.clone().try_acquire_owned();
+        match (Admission::of(waiting, MAX_UNPROVEN, has_shown), place) {
+            (Admission::Retry, _) => {
+                // An error says that the source has proved its address already.
+                let _ = incoming.retry();
+            }
+            (Admission::Take, Ok(place)) => {
+                tasks.spawn(serve(app.clone(), incoming, place, joining.clone()));
+            }
+            _ => {
+                metrics::link_refused();
+                incoming.refuse();
+            }
         }
     }
 }

@@ -4,6 +4,7 @@
 //! with backoff, and transport settings fit for game packets. It knows nothing of servers, routes or
 //! matches: who may say what on a connection is decided by its users.
 
+mod admission;
 pub mod alpn;
 mod backoff;
 mod beside;
@@ -26,6 +27,7 @@ mod tls;
 mod udp;
 mod vital;
 
+pub use admission::Admission;
 pub use backoff::Backoff;
 pub use beside::Beside;
 pub use buffers::set_buffers;

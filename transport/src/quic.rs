@@ -39,8 +39,6 @@ const MOST_HALF_OPEN: usize = 512;
 /// Handshakes that others may begin in a second; who comes beyond that is not answered, and asks again. All workers of some edges
 /// come at once when this process is started again.
 const HANDSHAKES_PER_S: u32 = 500;
-/// Handshakes under way from which on who dials has to show that it is at the address that it names, as QUIC's RETRY asks.
-const TRUSTING: usize = 64;
 
 /// One connection. Its number is never given twice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

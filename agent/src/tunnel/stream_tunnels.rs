@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use metrics::Gauge;
-use muster_transport::{Role, peer_identity};
+use muster_transport::{Admission, Role, peer_identity};
 use quinn::{Connection, Endpoint, Incoming};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
@@ -20,8 +20,6 @@ use crate::metrics::TunnelMetrics;
 const MAX_TUNNELS: usize = 1_024;
 /// Handshakes under way at once. More are refused.
 const MOST_HALF_OPEN: usize = 512;
-/// Handshakes under way from which on who dials has to show that it is at the address that it names, as QUIC's RETRY asks.
-const TRUSTING: usize = 64;
 
 /// Takes edges in on `endpoint` until it is closed.
 pub(super) async fn take_all_in(endpoint: Endpoint, streams: Arc<Streams>, metrics: Arc<TunnelMetrics>) {
@@ -33,13 +31,15 @@ pub(super) async fn take_all_in(endpoint: Endpoint, streams: Arc<Streams>, metri
             incoming = endpoint.accept() => {
                 let Some(incoming) = incoming else { return };
                 let under_way = MOST_HALF_OPEN - half_open.available_permits();
-                if under_way >= TRUSTING && incoming.may_retry() {
-                    // It may be refused only after that.
-                    let _ = incoming.retry();
-                    continue;
-                }
-                match Arc::clone(&half_open).try_acquire_owned() {
-                    Ok(place) if connections.len().saturating_sub(under_way) < MAX_TUNNELS => {
+                let standing = connections.len().saturating_sub(under_way);
+                let has_shown = incoming.remote_address_validated();
+                let place = Arc::clone(&half_open).try_acquire_owned();
+                match (Admission::of(under_way, MOST_HALF_OPEN, has_shown), place) {
+                    (Admission::Retry, _) => {
+                        // An error says that it has shown its address already.
+                        let _ = incoming.retry();
+                    }
+                    (Admission::Take, Ok(place)) if standing < MAX_TUNNELS => {
                         connections.spawn(serve((incoming, place), Arc::clone(&streams), Arc::clone(&metrics)));
                     }
                     _ => incoming.refuse(),

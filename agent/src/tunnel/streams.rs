@@ -75,7 +75,11 @@ struct Opened {
 async fn serve(send: SendStream, receive: RecvStream, shared: Arc<Streams>) {
     let mut reader = FrameReader::new(receive);
     let mut writer = FrameWriter::new(send);
-    let Ok(Ok(Some(request))) = timeout(OPEN_TIMEOUT, reader.recv::<StreamOpen>()).await else { return };
+    let request = match timeout(OPEN_TIMEOUT, reader.recv::<StreamOpen>()).await {
+        Ok(Ok(Some(request))) => request,
+        Ok(_) => return agent_metrics::tunnel_refused("malformed"),
+        Err(_) => return agent_metrics::tunnel_refused("too_slow"),
+    };
     let opened = match open(&request, &shared).await {
         Ok(opened) => opened,
         Err(refusal) => {

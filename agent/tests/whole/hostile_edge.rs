@@ -1,4 +1,4 @@
-//! An edge that has a certificate and means harm: what it sends is dropped, and other edges' players notice nothing.
+//! An edge that has a certificate and means harm: what it sends is dropped and counted, and other edges' players notice nothing.
 //!
 //! The tunnel's end is the agent's own; the game server is a socket of the test, so that nothing here needs Docker.
 
@@ -6,12 +6,22 @@ use std::time::Instant;
 
 use bytes::Bytes;
 use muster_protocol::flow::FlowId;
-use muster_protocol::fragment::MAX_PARTIAL_PACKETS;
+use muster_protocol::fragment::{MAX_PACKET_BYTES, MAX_PARTIAL_PACKETS};
 use muster_protocol::tunnel::{Fragment, Header, RefuseReason};
 use muster_transport::Profile;
 
 use crate::orchestrator::PATIENCE;
 use crate::world::World;
+
+/// Bytes of a part where all that there may be are more than a packet has.
+const PART_BYTES: usize = 1_000;
+/// How often such parts come to more than a packet: from each time on they are another packet's.
+const TOO_LARGE: u64 = (u8::MAX as usize / (MAX_PACKET_BYTES / PART_BYTES + 1)) as u64;
+
+/// Whether `datagram` is one that an edge may send.
+fn is_an_edges(datagram: &Bytes) -> bool {
+    matches!(Header::decode(&mut datagram.clone()), Ok(Header::Data { .. } | Header::Close(_)))
+}
 
 /// The header of a packet's part of a number and place, of so many.
 fn part(flow: FlowId, packet: u16, (index, count): (u8, u8)) -> Header {
@@ -26,25 +36,31 @@ async fn what_is_malformed_or_not_an_edges_to_say_changes_nothing() {
     player.echo(flow, Some(world.open), b"before").await;
     hostile.echo(own, Some(world.open), b"it has players too").await;
 
+    let mut malformed = 0;
     // Each kind and flag there is and is not, cut at each length that a header can have.
     for kind in 0..=u8::MAX {
         for length in 0..32 {
             let id = if length % 2 == 0 { own } else { FlowId(999) };
             let bytes = [&[kind][..], &id.0.to_be_bytes(), &[kind; 32]].concat();
             let datagram = Bytes::copy_from_slice(&bytes[..length]);
+            malformed += u64::from(!is_an_edges(&datagram));
             hostile.connection.send_datagram_wait(datagram).await.expect("the agent stays connected");
         }
+        // None is lost because too many are on their way.
+        hostile.echo(own, Some(world.open), format!("{kind} has been read").as_bytes()).await;
     }
     // What only agents say.
     for header in
         [Header::Opened(flow), Header::Unknown(flow), Header::Refused(flow, RefuseReason::UnknownServer)]
     {
         hostile.datagram(header, b"");
+        malformed += 1;
     }
     // Nor does an edge end a flow that another carries.
     hostile.datagram(Header::Close(flow), b"");
     hostile.echo(own, Some(world.open), b"all of it has been read").await;
     player.echo(flow, None, b"after").await;
+    assert_eq!(world.dropped("malformed", malformed).await, malformed);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -64,11 +80,12 @@ async fn parts_that_never_become_packets_cost_no_other_edge_its_own() {
         hostile.echo(own, None, b"all of it has been read").await;
         player.datagram(part(flow, number, (1, 2)), b"second");
         if player.packet(flow).await.as_deref() == Some(b"first second") {
-            return;
+            break;
         }
         // Parts wait for a second only, which a busy machine may need for this.
         assert!(began.elapsed() < PATIENCE, "the player's packet never came");
     }
+    world.dropped("fragment", MAX_PARTIAL_PACKETS as u64).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -90,7 +107,7 @@ async fn replayed_contradictory_and_oversize_parts_are_no_packets() {
         edge.datagram(part(flow, number(1), (1, 2)), b"c");
         // More bytes than a packet can have.
         for index in 0..u8::MAX {
-            edge.datagram(part(flow, number(2), (index, u8::MAX)), &[0; 1_000]);
+            edge.datagram(part(flow, number(2), (index, u8::MAX)), &[0; PART_BYTES]);
         }
         edge.datagram(Header::Data { flow, open: None, fragment: None }, b"end");
         while let Some(packet) = edge.packet(flow).await {
@@ -103,10 +120,14 @@ async fn replayed_contradictory_and_oversize_parts_are_no_packets() {
             heard.push(of);
         }
         if heard.contains(&attempt) {
-            return;
+            break;
         }
         assert!(began.elapsed() < PATIENCE, "the packet that was replayed never came");
     }
+    // The part that came twice, the one that contradicts, and each that was one too many.
+    world.dropped("malformed", 1 + 1 + TOO_LARGE).await;
+    // What they were of, and the replay of what had been whole.
+    world.dropped("fragment", 1 + 1 + TOO_LARGE).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,7 +2,9 @@
 //! here needs Docker.
 
 use std::net::SocketAddr;
+use std::time::Duration;
 
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 use muster_agent::TunnelAlone;
 use muster_agent::reconcile::RoutePort;
 use muster_protocol::agent::PortProtocol;
@@ -12,9 +14,11 @@ use muster_protocol::tunnel::OpenTarget;
 use muster_transport::{Profile, Role, alpn, client_config};
 use tokio::net::{TcpListener, UdpSocket};
 use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep};
 
 use crate::authority::Authority;
 use crate::node::tunnel_by;
+use crate::orchestrator::PATIENCE;
 use crate::tunnel::Edge;
 
 /// Position of the server's TCP port among its ports; the first is the UDP port.
@@ -26,6 +30,7 @@ pub(crate) struct World {
     node: NodeId,
     tunnel: SocketAddr,
     pub(crate) open: OpenTarget,
+    metrics: PrometheusHandle,
     // What runs goes with the world.
     running: JoinSet<()>,
 }
@@ -50,13 +55,32 @@ impl World {
         ];
         let server = ServerId::new();
         let any = "127.0.0.1:0".parse().expect("an address");
-        let end = TunnelAlone::start(any, identity, [(server, ports)]).expect("binds");
+        let recorder = PrometheusBuilder::new().build_recorder();
+        // Its metrics are made while it starts, on this thread.
+        let start = || TunnelAlone::start(any, identity, [(server, ports)]);
+        let end = metrics::with_local_recorder(&recorder, start).expect("binds");
         let tunnel = end.address();
         let mut running = JoinSet::new();
         running.spawn(end.run());
         running.spawn(echo(tcp));
         let open = OpenTarget { server, port_index: 0 };
-        Self { authority, node, tunnel, open, running }
+        Self { authority, node, tunnel, open, metrics: recorder.handle(), running }
+    }
+
+    /// Waits until at least `count` packets were dropped for `reason`, and says how many were.
+    pub(crate) async fn dropped(&self, reason: &str, count: u64) -> u64 {
+        let name = format!("muster_agent_tunnel_packets_dropped_total{{reason=\"{reason}\"}} ");
+        let began = Instant::now();
+        loop {
+            let page = self.metrics.render();
+            let told = page.lines().find_map(|line| line.strip_prefix(&name)).expect("each reason is told");
+            let dropped = told.parse().expect("a count");
+            if dropped >= count {
+                return dropped;
+            }
+            assert!(began.elapsed() < PATIENCE, "{dropped} were dropped as {reason}, not {count}");
+            sleep(Duration::from_millis(20)).await;
+        }
     }
 
     /// How a new edge dials for a connection of `profile`.

@@ -7,13 +7,15 @@ use std::{future, io};
 use muster_protocol::id::NodeId;
 use muster_transport::{Backoff, DialError, Role, bind, dial_address, dial_each, server_name};
 use tokio::sync::watch;
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 /// How long one address of an agent may take to answer.
 pub(crate) const DIAL_TIMEOUT: Duration = Duration::from_secs(2);
 /// Waits between attempts. Players wait too, so the cap is low.
 const FIRST_WAIT: Duration = Duration::from_millis(50);
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+/// Failures in a row that come of an agent's start, and are no operator's concern.
+const UNREMARKABLE: u32 = 4;
 
 /// A QUIC endpoint that only dials, to either address family if the machine has both.
 pub(crate) fn client_endpoint() -> io::Result<quinn::Endpoint> {
@@ -70,6 +72,7 @@ impl<C: Connect> Dialer<C> {
     /// A connection to the agent, which has shown this node's certificate. Tries until there is one.
     pub(crate) async fn connect(&mut self) -> C::Connection {
         let name = server_name(Role::Agent, &self.node.to_string());
+        let mut failures = 0_u32;
         loop {
             let addresses = self.addresses.borrow_and_update().clone();
             let attempt = |address| {
@@ -82,8 +85,12 @@ impl<C: Connect> Dialer<C> {
                     info!(node = %self.node, %address, "tunnel is up");
                     return connection;
                 }
+                Err(error) if failures == UNREMARKABLE => {
+                    warn!(node = %self.node, %error, "the agent is not reached, and dialled until it is");
+                }
                 Err(error) => debug!(node = %self.node, %error, "tunnel is not up yet"),
             }
+            failures = failures.saturating_add(1);
             let wait = self.backoff.next(rand::random());
             tokio::select! {
                 () = tokio::time::sleep(wait) => {}

@@ -10,8 +10,8 @@ use std::time::Instant;
 use bytes::Bytes;
 use muster_protocol::fragment::GivenUp;
 use muster_protocol::id::NodeId;
-use muster_transport::{Change, ConnectionId, Counts, Quic};
-use quinn_proto::{ClientConfig, ConnectError, ConnectionError};
+use muster_transport::{Change, ConnectionId, Counts, DialError, Quic};
+use quinn_proto::{ClientConfig, ConnectionError};
 use tokio::sync::oneshot;
 
 use super::datagrams::{Condition, DatagramTunnel};
@@ -29,14 +29,14 @@ pub(crate) struct Reached {
 }
 
 /// Who is told what comes of dialling.
-pub(crate) type Caller = oneshot::Sender<Result<Reached, ConnectionError>>;
+pub(crate) type Caller = oneshot::Sender<Result<Reached, DialError>>;
 
 /// One of a worker's tunnels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct TunnelId(usize);
 
 enum Dialled {
-    Calling(Caller),
+    Calling { address: SocketAddr, caller: Caller },
     Stands { over: oneshot::Sender<ConnectionError>, tunnel: Option<TunnelId> },
 }
 
@@ -68,19 +68,18 @@ impl DatagramTunnels {
     }
 
     /// Dials `address`, which has to show the certificate of `name`, and tells `caller`.
-    ///
-    /// # Errors
-    /// It cannot be dialled at all.
     pub(crate) fn dial(
         &mut self,
         now: Instant,
         config: ClientConfig,
         (address, name): (SocketAddr, &str),
         caller: Caller,
-    ) -> Result<(), ConnectError> {
-        let id = self.quic.connect(now, config, address, name)?;
-        self.dialled.insert(id, Dialled::Calling(caller));
-        Ok(())
+    ) {
+        match self.quic.connect(now, config, address, name) {
+            Ok(id) => drop(self.dialled.insert(id, Dialled::Calling { address, caller })),
+            // That nobody waits any more is fine.
+            Err(source) => drop(caller.send(Err(DialError::Connect { address, source }))),
+        }
     }
 
     /// From now on the connection `id` carries the tunnel to `node`.
@@ -155,7 +154,9 @@ impl DatagramTunnels {
                 Change::Connected(id) => self.connected(now, id),
                 Change::Lost(id, why, counted) => match self.dialled.remove(&id) {
                     // That nobody waits any more is fine.
-                    Some(Dialled::Calling(caller)) => drop(caller.send(Err(why))),
+                    Some(Dialled::Calling { address, caller }) => {
+                        let _ = caller.send(Err(DialError::Refused { address, source: why }));
+                    }
                     Some(Dialled::Stands { over, tunnel }) => {
                         if let Some(tunnel) = tunnel.and_then(|place| self.tunnels[place.0].as_mut())
                             && tunnel.connection() == Some(id)
@@ -171,7 +172,7 @@ impl DatagramTunnels {
     }
 
     fn connected(&mut self, now: Instant, id: ConnectionId) {
-        let Some(Dialled::Calling(caller)) = self.dialled.remove(&id) else { return };
+        let Some(Dialled::Calling { caller, .. }) = self.dialled.remove(&id) else { return };
         let (over, told) = oneshot::channel();
         if caller.send(Ok(Reached { id, over: told })).is_ok() {
             self.dialled.insert(id, Dialled::Stands { over, tunnel: None });
@@ -185,7 +186,7 @@ impl DatagramTunnels {
         let (quic, tunnels) = (&mut self.quic, &mut self.tunnels);
         self.dialled.retain(|id, dialled| {
             let (held, tunnel) = match dialled {
-                Dialled::Calling(caller) => (!caller.is_closed(), None),
+                Dialled::Calling { caller, .. } => (!caller.is_closed(), None),
                 Dialled::Stands { over, tunnel } => (!over.is_closed(), *tunnel),
             };
             if !held {

@@ -229,10 +229,7 @@ impl Turns {
             }
             Command::Dial { address, name, caller } => {
                 let client = self.setup.client.clone();
-                let tunnels = &mut self.hot_loop.tunnels;
-                if let Err(error) = tunnels.dial(now.instant, client, (address, &name), caller) {
-                    warn!(%address, %error, "an agent cannot be dialled");
-                }
+                self.hot_loop.tunnels.dial(now.instant, client, (address, &name), caller);
             }
             Command::Carry { node, id } => {
                 // One that is followed no more is not made again.

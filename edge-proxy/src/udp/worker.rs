@@ -221,9 +221,8 @@ impl Connect for Told {
             let (caller, answer) = oneshot::channel();
             told.send(Command::Dial { address, name, caller }).await;
             match tokio::time::timeout(DIAL_TIMEOUT, answer).await {
-                Ok(Ok(Ok(reached))) => Ok(reached),
-                Ok(Ok(Err(source))) => Err(DialError::Refused { address, source }),
-                // Not dialled at all, which the worker has said why; or no answer.
+                Ok(Ok(reached)) => reached,
+                // The worker is over, or nobody answers.
                 Ok(Err(_)) | Err(_) => Err(DialError::Timeout { address, seconds: DIAL_TIMEOUT.as_secs() }),
             }
         }

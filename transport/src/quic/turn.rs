@@ -7,7 +7,8 @@ use bytes::BytesMut;
 use quinn_proto::{ConnectionHandle, DatagramEvent, EndpointEvent, Event, Incoming};
 
 use super::held::on_wire;
-use super::{Change, HANDSHAKES_PER_S, MOST_DIALLED_IN, MOST_HALF_OPEN, Quic, TRUSTING};
+use super::{Change, HANDSHAKES_PER_S, MOST_DIALLED_IN, MOST_HALF_OPEN, Quic};
+use crate::admission::Admission;
 use crate::mark::bears_mark_of;
 use crate::profile::Profile;
 use crate::udp::Batch;
@@ -84,23 +85,24 @@ impl Quic {
     fn take_in(&mut self, now: Instant, index: usize, incoming: Incoming) {
         self.packet.clear();
         let packet = &mut self.packet;
-        let is_full = self.endpoint.open_connections() >= MOST_DIALLED_IN || self.half_open >= MOST_HALF_OPEN;
-        let answer = if !self.handshakes.takes(now) {
+        if !self.handshakes.takes(now) {
             // Who dials asks again.
             self.endpoint.ignore(incoming);
-            None
-        } else if self.half_open >= TRUSTING && incoming.may_retry() {
-            self.endpoint.retry(incoming, packet).ok()
-        } else if is_full {
-            Some(self.endpoint.refuse(incoming, packet))
-        } else {
-            match self.endpoint.accept(incoming, now, packet, None) {
-                Ok((handle, connection)) => {
-                    self.hold(now, handle, connection, index);
-                    None
+            return;
+        }
+        let has_shown = incoming.remote_address_validated();
+        let answer = match Admission::of(self.half_open, MOST_HALF_OPEN, has_shown) {
+            Admission::Take if self.endpoint.open_connections() < MOST_DIALLED_IN => {
+                match self.endpoint.accept(incoming, now, packet, None) {
+                    Ok((handle, connection)) => {
+                        self.hold(now, handle, connection, index);
+                        None
+                    }
+                    Err(error) => error.response,
                 }
-                Err(error) => error.response,
             }
+            Admission::Retry => self.endpoint.retry(incoming, packet).ok(),
+            Admission::Take | Admission::Refuse => Some(self.endpoint.refuse(incoming, packet)),
         };
         // One that is lost is sent again when the other end asks again.
         if let Some(transmit) = answer {
