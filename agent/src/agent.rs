@@ -175,7 +175,12 @@ pub async fn start(config: Config) -> Result<Agent, StartError> {
     ));
 
     let sdk = Endpoint::new(
-        SdkState { registry: Arc::clone(&registry), keys: token_keys, inputs: inputs.clone() },
+        SdkState {
+            registry: Arc::clone(&registry),
+            keys: token_keys,
+            routes: Arc::clone(&routes),
+            inputs: inputs.clone(),
+        },
         config.sdk_port,
         state.sdk_port(),
         cancel.clone(),

@@ -10,6 +10,7 @@ mod endpoint;
 mod events;
 mod listener;
 mod lobby;
+mod players;
 mod problem;
 mod registry;
 mod seats;
@@ -23,6 +24,7 @@ use muster_protocol::token::TokenVerifier;
 use tokio::sync::{mpsc, watch};
 
 use crate::reconcile::Input;
+use crate::routes::Routes;
 
 pub(crate) use endpoint::Endpoint;
 pub(crate) use registry::Registry;
@@ -37,6 +39,8 @@ pub(crate) struct SdkState {
     pub(crate) registry: Arc<Registry>,
     /// Keys that session tokens are checked with.
     pub(crate) keys: watch::Receiver<Arc<TokenVerifier>>,
+    /// Whose players are where.
+    pub(crate) routes: Arc<Routes>,
     /// Where calls go.
     pub(crate) inputs: mpsc::Sender<Input>,
 }
@@ -50,6 +54,7 @@ fn router(state: SdkState) -> Router {
         .route("/v1/seats/connected", post(seats::connected))
         .route("/v1/seats/disconnected", post(seats::disconnected))
         .route("/v1/seats/released", post(seats::released))
+        .route("/v1/players/{port}", get(players::player))
         .route("/v1/backfill", post(backfill::open).delete(backfill::close))
         .route("/v1/lobby", put(lobby::lobby))
         .route("/v1/events", get(events::events))

@@ -155,14 +155,22 @@ impl<K: Keys> Options<K> {
         let given = self.overrides.iter().map(|(key, text)| format!("--{} {text}", key.flag()));
         let given = given.collect::<Vec<_>>().join(", ");
         let with = if given.is_empty() { String::new() } else { format!(" (with {given})") };
-        let bad = |error: toml::de::Error| anyhow!("{name}{with}: {}", error.message());
+        let bad_with = |error: &toml::de::Error, hint: &str| {
+            let (message, whole) = (error.message(), error.to_string());
+            // Behind what is wrong it says of which key, on a line of its own.
+            let key = whole.trim_end().strip_prefix(message).unwrap_or_default().replace('\n', " ");
+            anyhow!("{name}{with}: {message}{hint}{key}")
+        };
+        let bad_in = |part: &'static str| {
+            move |error: toml::de::Error| bad_with(&error, "").context(format!("in [{part}]"))
+        };
         let bad_own = |error: toml::de::Error| {
             let hint = if error.message().starts_with("unknown field") { ", `log`, `metrics`" } else { "" };
-            anyhow!("{}{hint}", bad(error))
+            bad_with(&error, hint)
         };
         Ok(Loaded {
-            log: log.try_into().map_err(bad)?,
-            metrics: metrics.try_into().map_err(bad)?,
+            log: log.try_into().map_err(bad_in("log"))?,
+            metrics: metrics.try_into().map_err(bad_in("metrics"))?,
             own: Value::Table(table).try_into().map_err(bad_own)?,
         })
     }
@@ -281,6 +289,17 @@ mod tests {
         let merged = options(&[("retention_s", "long")]).merge::<muster_orchestrator::Config>("", "file");
         let error = format!("{:#}", merged.err().expect("no number"));
         assert!(error.contains("--retention-s") && error.contains("MUSTER_RETENTION_S"), "{error}");
+    }
+
+    #[test]
+    fn a_wrong_value_in_the_file_names_its_key() {
+        for (file, key) in
+            [("[api]\nlisten = \"foo\"\n", "listen"), ("[metrics]\nlisten = \"nine\"\n", "[metrics]")]
+        {
+            let merged = options(&[]).merge::<muster_orchestrator::Config>(file, "file.toml");
+            let error = format!("{:#}", merged.err().expect("no address"));
+            assert!(error.contains(key) && error.contains("file.toml"), "{error}");
+        }
     }
 
     #[test]

@@ -25,6 +25,7 @@ use crate::listeners::Listeners;
 use crate::metrics::{self, Metrics};
 use crate::serving::{Serving, ServingSetup};
 use crate::sockets::{BindError, bind_udp};
+use crate::state_lock::{StateLock, StateLockError};
 use crate::stream::{ConnectionLimits, Proofs, StreamSetup, Throttle};
 use crate::tls::{PlayerTls, TlsError};
 use crate::traffic::Traffic;
@@ -41,6 +42,9 @@ pub enum StartError {
     /// The configuration contradicts itself.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// The state directory cannot be had.
+    #[error(transparent)]
+    StateDir(#[from] StateLockError),
     /// The identity on disk cannot be used.
     #[error(transparent)]
     Identity(#[from] IdentityError),
@@ -92,7 +96,8 @@ impl From<BindError> for StartError {
 pub struct Edge {
     id: String,
     config: Config,
-    beacon: UdpSocket,
+    // Until another edge has it.
+    beacon: Option<UdpSocket>,
     beacon_address: SocketAddr,
     traffic: Arc<Traffic>,
     metrics: Metrics,
@@ -104,6 +109,8 @@ pub struct Edge {
     _before: DropGuard,
     // The edge that has taken over.
     successor: Option<Successor>,
+    // Until another edge has it.
+    lock: Option<StateLock>,
 }
 
 /// Starts an edge: joins if it never has, serves the routes of its last run if there are any, and keeps a
@@ -115,13 +122,15 @@ pub struct Edge {
 pub async fn start(config: Config) -> Result<Edge, StartError> {
     config.validate()?;
     metrics::describe();
+    let mut before = if config.take_over { Before::find(&config.state_dir).await? } else { None };
+    // The edge before has it until we serve.
+    let own_lock = if before.is_none() { Some(StateLock::take(&config.state_dir)?) } else { None };
     let identity = identity(&config).await?;
     metrics::introduce(&identity.id, &identity.region);
     let metrics = Metrics::new();
     let trust = Arc::new(ArcSwap::from_pointee(Trust::default()));
     let traffic = Arc::new(Traffic::new(metrics.counts()));
     let limits = CurrentLimits::default();
-    let mut before = if config.take_over { Before::find(&config.state_dir).await? } else { None };
     // Said early where it can be; the edge before has the port as long as it has not handed it over.
     let own_beacon = if before.is_none() { Some(bind_beacon(&config, None)?) } else { None };
     let endpoint = client_endpoint()?;
@@ -183,6 +192,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
         serving.shutdown().await;
         return Err(error.into());
     }
+    let lock = own_lock.or_else(|| retake(&config));
     let answering = Beacon::new(beacon.try_clone()?, limits.shared(), metrics.clone())?;
     let beacon_address = answering.local_addr()?;
 
@@ -213,7 +223,7 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
     Ok(Edge {
         id: identity.id,
         config,
-        beacon,
+        beacon: Some(beacon),
         beacon_address,
         traffic,
         metrics,
@@ -223,7 +233,14 @@ pub async fn start(config: Config) -> Result<Edge, StartError> {
         endpoint,
         _before: hearing.drop_guard(),
         successor: None,
+        lock,
     })
+}
+
+/// The state directory, after another edge has let it go. Without it an edge serves all the same.
+fn retake(config: &Config) -> Option<StateLock> {
+    let lock = StateLock::take(&config.state_dir);
+    lock.inspect_err(|error| warn!(%error, "nothing keeps another edge from starting in the same place")).ok()
 }
 
 /// The beacon's socket: `handed` if it is the one that is to be.
@@ -243,6 +260,21 @@ async fn hear_reports(mut before: Before, traffic: Arc<Traffic>) {
     }
     traffic.note_before(EdgeReport::default());
     info!("nobody plays through the edge before any more");
+}
+
+/// Tells the `next` edge who still plays here, until it is gone.
+async fn tell_until_gone(mut next: Successor, traffic: &Traffic) {
+    let mut report = tokio::time::interval(REPORT_EVERY);
+    loop {
+        tokio::select! {
+            _ = report.tick() => {
+                if next.report(traffic.report()).await.is_err() {
+                    return;
+                }
+            }
+            () = next.gone() => return,
+        }
+    }
 }
 
 impl Edge {
@@ -278,9 +310,12 @@ impl Edge {
             let Some(mut standstill) = self.serving.freeze().await else {
                 return std::future::pending().await;
             };
-            standstill.handed.beacon = self.beacon.try_clone().ok();
+            standstill.handed.beacon = self.beacon.as_ref().and_then(|beacon| beacon.try_clone().ok());
             let given = match successor.give(&standstill.handed).await {
-                Ok(()) => successor.release().await,
+                Ok(()) => {
+                    self.lock = None;
+                    successor.release().await
+                }
                 Err(error) => Err(error),
             };
             match given {
@@ -288,35 +323,30 @@ impl Edge {
                     standstill.release();
                     // Link, beacon and certificates are the next edge's.
                     self.stop.cancel();
+                    self.beacon = None;
                     self.successor = Some(successor);
                     info!("another edge has taken over");
                     return;
                 }
-                Err(error) => warn!(%error, "the other edge did not take over; this one goes on"),
+                Err(error) => {
+                    self.lock = self.lock.take().or_else(|| retake(&self.config));
+                    warn!(%error, "the other edge did not take over; this one goes on");
+                }
             }
         }
     }
 
     /// After [`Edge::handed_over`]: goes on with the connections that stand until the last has ended, or
-    /// `drain_timeout_s` has passed.
+    /// `drain_timeout_s` has passed. Tells the next edge of them for as long as that is there.
     pub async fn drain(&mut self) {
-        let mut successor = self.successor.take();
-        let traffic = self.traffic.clone();
-        let reporting = async {
-            let mut report = tokio::time::interval(REPORT_EVERY);
-            while let Some(next) = &mut successor {
-                report.tick().await;
-                if next.report(traffic.report()).await.is_err() {
-                    successor = None;
-                }
+        let (successor, traffic) = (self.successor.take(), self.traffic.clone());
+        let alone = async {
+            match successor {
+                Some(next) => tell_until_gone(next, &traffic).await,
+                None => std::future::pending().await,
             }
-            std::future::pending::<()>().await;
         };
-        let drained = self.serving.drained(self.config.drain_timeout(), self.config.udp_idle());
-        tokio::select! {
-            () = reporting => {}
-            () = drained => {}
-        }
+        self.serving.drained(self.config.drain_timeout(), self.config.udp_idle(), alone).await;
     }
 
     /// Closes everything and returns when it is closed. UDP flows stand at the agents, so that players who

@@ -23,6 +23,7 @@ mod routes;
 mod saved;
 mod serving;
 mod sockets;
+mod state_lock;
 mod stream;
 mod tally;
 mod tls;

@@ -99,14 +99,28 @@ impl Listeners {
     }
 
     /// Returns when, after [`Listeners::release`], nothing goes on here any more, or `longest` has passed. By the time
-    /// that a flow may be `idle` each that lives has gone over to the next edge.
-    pub(crate) async fn drained(&self, longest: Duration, idle: Duration) {
+    /// that a flow may be `idle` each that lives has gone over to the next edge. When `alone`, which is when the next edge is
+    /// gone, UDP ends at once: whoever is started in its place is to have the ports.
+    pub(crate) async fn drained(
+        &mut self,
+        longest: Duration,
+        idle: Duration,
+        alone: impl Future<Output = ()>,
+    ) {
         let has_udp = self.open.keys().any(|key| key.protocol == Protocol::Udp);
         let flows = tokio::time::sleep(if has_udp { idle } else { Duration::ZERO });
-        self.streams.connections.close();
-        let all = async { tokio::join!(flows, self.streams.connections.wait()) };
-        if tokio::time::timeout(longest, all).await.is_err() {
-            warn!(connections = self.streams.connections.len(), "connections end: drain_timeout_s is over");
+        let connections = self.streams.connections.clone();
+        connections.close();
+        let udp = &mut self.udp;
+        let flows = async {
+            tokio::select! {
+                () = flows => {}
+                () = alone => info!("the next edge is gone; the UDP ports are for whoever comes in its place"),
+            }
+            udp.shutdown().await;
+        };
+        if tokio::time::timeout(longest, async { tokio::join!(flows, connections.wait()) }).await.is_err() {
+            warn!(connections = connections.len(), "connections end: drain_timeout_s is over");
         }
     }
 

@@ -118,14 +118,19 @@ impl Serving {
     }
 
     /// After [`Standstill::release`]: returns when nothing goes on here any more, or `longest` has passed. A flow may
-    /// be `idle` for that long.
-    pub(crate) async fn drained(&mut self, longest: Duration, idle: Duration) {
+    /// be `idle` for that long; `alone` is when the next edge is gone.
+    pub(crate) async fn drained(
+        &mut self,
+        longest: Duration,
+        idle: Duration,
+        alone: impl Future<Output = ()>,
+    ) {
         if let Some(task) = &mut self.task {
             let left = left_by(task).await;
             (self.task, self.left) = (None, left);
         }
-        if let Some(listeners) = &self.left {
-            listeners.drained(longest, idle).await;
+        if let Some(listeners) = &mut self.left {
+            listeners.drained(longest, idle, alone).await;
         }
     }
 

@@ -5,12 +5,17 @@
 //! +--------+------------------+----------------------------+-------------------------+---------
 //! | kind   | flow id (BE u64) | if OPEN: server 16 B,      | if FRAGMENT: packet u16,| payload
 //! | +flags |                  |          port index 1 B    | index u8, count u8      |
+//! |        |                  | if CLIENT: its address as  |                         |
+//! |        |                  |   IPv6 16 B, port u16      |                         |
 //! +--------+------------------+----------------------------+-------------------------+---------
 //! ```
+//! CLIENT only goes with OPEN; an IPv4 address is in its IPv6-mapped form.
 //! Flows are opened in band: until the edge has heard from the agent on a flow it sends every packet
 //! as OPEN, which names the server; so no packet waits for a round trip and none depends on another
 //! arriving. An agent that does not know a flow (it restarted) answers UNKNOWN, and the edge goes back
 //! to OPEN. Splitting and rejoining of large packets is done by the ends; this is only the header.
+
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 
 use bytes::{Buf, BufMut, Bytes};
 
@@ -25,21 +30,36 @@ const KIND_REFUSED: u8 = 0x03;
 const KIND_CLOSE: u8 = 0x04;
 const FLAG_OPEN: u8 = 0x10;
 const FLAG_FRAGMENT: u8 = 0x20;
+const FLAG_CLIENT: u8 = 0x40;
 
 const BASE_BYTES: usize = 1 + 8;
 const OPEN_BYTES: usize = ID_BYTES + 1;
+const CLIENT_BYTES: usize = 16 + 2;
 const FRAGMENT_BYTES: usize = 4;
 
 /// Longest header, in bytes: what a sender keeps free in front of a payload.
-pub const MAX_HEADER_BYTES: usize = BASE_BYTES + OPEN_BYTES + FRAGMENT_BYTES;
+pub const MAX_HEADER_BYTES: usize = BASE_BYTES + OPEN_BYTES + CLIENT_BYTES + FRAGMENT_BYTES;
 
-/// What OPEN adds: where the flow leads.
+/// What OPEN adds: where the flow leads, and whose it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OpenTarget {
     /// The server.
     pub server: ServerId,
     /// Position of the port in the server's list of ports.
     pub port_index: u8,
+    /// Where the client is, if the edge says so. Said again whenever it has moved.
+    pub client: Option<SocketAddr>,
+}
+
+impl OpenTarget {
+    /// Whether `other` leads to the same port, whoever's it is.
+    pub fn leads_as(&self, other: &Self) -> bool {
+        (self.server, self.port_index) == (other.server, other.port_index)
+    }
+
+    fn encoded_len(&self) -> usize {
+        OPEN_BYTES + if self.client.is_some() { CLIENT_BYTES } else { 0 }
+    }
 }
 
 /// Which part of a UDP packet this is.
@@ -142,7 +162,7 @@ impl Header {
         match self {
             Self::Data { open, fragment, .. } => {
                 BASE_BYTES
-                    + if open.is_some() { OPEN_BYTES } else { 0 }
+                    + open.map_or(0, |target| target.encoded_len())
                     + if fragment.is_some() { FRAGMENT_BYTES } else { 0 }
             }
             Self::Refused(..) => BASE_BYTES + 1,
@@ -154,13 +174,19 @@ impl Header {
     pub fn encode(&self, out: &mut impl BufMut) {
         match *self {
             Self::Data { flow, open, fragment } => {
+                let client = open.and_then(|target| target.client);
                 let flags = if open.is_some() { FLAG_OPEN } else { 0 }
+                    | if client.is_some() { FLAG_CLIENT } else { 0 }
                     | if fragment.is_some() { FLAG_FRAGMENT } else { 0 };
                 out.put_u8(KIND_DATA | flags);
                 out.put_u64(flow.0);
                 if let Some(target) = open {
                     out.put_slice(&id_bytes(&target.server));
                     out.put_u8(target.port_index);
+                }
+                if let Some(client) = client {
+                    out.put_slice(&mapped(client.ip()).octets());
+                    out.put_u16(client.port());
                 }
                 if let Some(part) = fragment {
                     out.put_u16(part.packet);
@@ -190,10 +216,14 @@ impl Header {
         let flow = FlowId(datagram.get_u64());
         let (kind, flags) = (first & KIND_MASK, first & !KIND_MASK);
         if kind == KIND_DATA {
-            if flags & !(FLAG_OPEN | FLAG_FRAGMENT) != 0 {
+            if flags & !(FLAG_OPEN | FLAG_FRAGMENT | FLAG_CLIENT) != 0 {
                 return Err(TunnelError::UnknownKind);
             }
-            let open = if flags & FLAG_OPEN != 0 { Some(take_open(datagram)?) } else { None };
+            let (opens, says_whose) = (flags & FLAG_OPEN != 0, flags & FLAG_CLIENT != 0);
+            if says_whose && !opens {
+                return Err(TunnelError::BadField);
+            }
+            let open = if opens { Some(take_open(datagram, says_whose)?) } else { None };
             let fragment = if flags & FLAG_FRAGMENT != 0 { Some(take_fragment(datagram)?) } else { None };
             return Ok(Self::Data { flow, open, fragment });
         }
@@ -219,13 +249,25 @@ fn put_plain(out: &mut impl BufMut, kind: u8, flow: FlowId) {
     out.put_u64(flow.0);
 }
 
-fn take_open(datagram: &mut Bytes) -> Result<OpenTarget, TunnelError> {
-    if datagram.len() < OPEN_BYTES {
+fn take_open(datagram: &mut Bytes, says_whose: bool) -> Result<OpenTarget, TunnelError> {
+    if datagram.len() < OPEN_BYTES + if says_whose { CLIENT_BYTES } else { 0 } {
         return Err(TunnelError::Truncated);
     }
     let mut server = [0; ID_BYTES];
     datagram.copy_to_slice(&mut server);
-    Ok(OpenTarget { server: id_from_bytes(server), port_index: datagram.get_u8() })
+    let (server, port_index) = (id_from_bytes(server), datagram.get_u8());
+    let client = says_whose.then(|| {
+        let ip = IpAddr::from(Ipv6Addr::from(datagram.get_u128())).to_canonical();
+        SocketAddr::new(ip, datagram.get_u16())
+    });
+    Ok(OpenTarget { server, port_index, client })
+}
+
+fn mapped(ip: IpAddr) -> Ipv6Addr {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    }
 }
 
 fn take_fragment(datagram: &mut Bytes) -> Result<Fragment, TunnelError> {

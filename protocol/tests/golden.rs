@@ -106,11 +106,17 @@ fn session_tokens() {
 #[test]
 fn tunnel_headers() {
     let flow = FlowId(0x0102_0304_0506_0708);
-    let open = Some(OpenTarget { server: server(), port_index: 3 });
+    let target = OpenTarget { server: server(), port_index: 3, client: None };
+    let open = Some(target);
+    let of = |client: &str| Some(OpenTarget { client: Some(client.parse().expect("an address")), ..target });
+    let (v4, v6) = (of("198.51.100.7:50000"), of("[2001:db8::7]:50000"));
     let fragment = Some(Fragment { packet: 0xbeef, index: 1, count: 4 });
     let cases = [
         ("data", Header::Data { flow, open: None, fragment: None }),
         ("data_open", Header::Data { flow, open, fragment: None }),
+        ("data_open_client_v4", Header::Data { flow, open: v4, fragment: None }),
+        ("data_open_client_v6", Header::Data { flow, open: v6, fragment: None }),
+        ("data_open_client_fragment", Header::Data { flow, open: v4, fragment }),
         ("data_fragment", Header::Data { flow, open: None, fragment }),
         ("data_open_fragment", Header::Data { flow, open, fragment }),
         ("opened", Header::Opened(flow)),

@@ -256,6 +256,14 @@ func test_match_and_drain_are_told_and_a_broken_channel_is_made_anew() -> void:
 	equal(agent.asked("POST /v1/shutdown").size(), 0)
 
 
+func test_a_udp_players_address_is_asked_for_by_their_port() -> void:
+	await start_server()
+	agent.on("GET /v1/players/41234", {"address": "203.0.113.7:50321"})
+	var reply := await server.fetch_address(41234)
+	equal(reply.ok, true, reply.message)
+	equal(reply.body.get("address"), "203.0.113.7:50321")
+
+
 func test_without_muster_anyone_may_come() -> void:
 	server = MusterServer.new()
 	server.multiplayer_api = branch("Server")

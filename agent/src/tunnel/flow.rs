@@ -1,6 +1,7 @@
 //! One flow: a client of one server port, as the server sees it: one UDP socket with one address,
 //! whatever edge and whatever client address stand behind it at the moment.
 
+use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use muster_protocol::flow::FlowId;
@@ -8,7 +9,7 @@ use muster_protocol::tunnel::OpenTarget;
 use muster_transport::ConnectionId;
 
 use super::socket::FlowSocket;
-use crate::routes::Slot;
+use crate::routes::{Slot, Whereabouts};
 
 /// A flow.
 pub(super) struct Flow {
@@ -26,8 +27,10 @@ pub(super) struct Flow {
     /// Number of the next packet that has to go in parts.
     pub(super) next_packet: u16,
     last_in: Instant,
+    // None if no edge has said where its client is.
+    whereabouts: Option<Whereabouts>,
     // Its place among its server's flows is free when it is gone.
-    _slot: Slot,
+    slot: Slot,
 }
 
 impl Flow {
@@ -49,7 +52,8 @@ impl Flow {
             order: 0,
             next_packet: 0,
             last_in: now,
-            _slot: slot,
+            whereabouts: None,
+            slot,
         }
     }
 
@@ -57,6 +61,21 @@ impl Flow {
     pub(super) fn seen(&mut self, edge: ConnectionId, now: Instant) {
         self.last_in = now;
         self.edge = edge;
+    }
+
+    /// Its client is at `client` from now on, and its server may ask for that.
+    pub(super) fn is_of(&mut self, client: SocketAddr) {
+        if self.whereabouts.is_some() && self.target.client == Some(client) {
+            return;
+        }
+        self.target.client = Some(client);
+        match &self.whereabouts {
+            Some(whereabouts) => whereabouts.moved(client),
+            None => {
+                let port = self.socket.port();
+                self.whereabouts = port.map(|port| self.slot.route().tell(port, client));
+            }
+        }
     }
 
     /// For how long its client has not been heard.

@@ -127,7 +127,9 @@ impl Flows {
                 edges.tell(now, edge, Header::Unknown(id));
                 return None;
             }
-            (Some(place), Some(target)) if self.table.get(place).is_some_and(|it| it.target == target) => {
+            (Some(place), Some(target))
+                if self.table.get(place).is_some_and(|it| it.target.leads_as(&target)) =>
+            {
                 edges.tell(now, edge, Header::Opened(id));
                 place
             }
@@ -148,7 +150,11 @@ impl Flows {
                 }
             }
         };
-        self.table.get_mut(place)?.seen(edge, now);
+        let flow = self.table.get_mut(place)?;
+        flow.seen(edge, now);
+        if let Some(client) = open.and_then(|target| target.client) {
+            flow.is_of(client);
+        }
         Some(place)
     }
 

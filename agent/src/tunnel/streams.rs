@@ -13,6 +13,7 @@ use muster_protocol::stream::{
 };
 use muster_transport::{FrameReader, FrameWriter};
 use quinn::{Connection, RecvStream, SendStream, VarInt};
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
@@ -138,6 +139,9 @@ async fn carry(
     first: Bytes,
     shared: &Streams,
 ) {
+    // Whatever ends this before both directions have, the tunnel's loss included, is a reset for the server: it is not to take
+    // a cut for an end. If that cannot be had it sees one.
+    let _ = SockRef::from(&opened.tcp).set_linger(Some(Duration::ZERO));
     let (mut from_server, mut to_server) = opened.tcp.into_split();
     let (to_count, from_count) = (&shared.metrics.stream_bytes_in, &shared.metrics.stream_bytes_out);
     let both = async {
@@ -150,7 +154,9 @@ async fn carry(
         result = both => result.map(|_| ()),
         () = opened.route.closed.cancelled() => Err(io::Error::other("the server is over")),
     };
-    if result.is_err() {
+    if result.is_ok() {
+        let _ = SockRef::from(from_server.as_ref()).set_linger(None);
+    } else {
         // Both directions at once: the other side of a broken connection is broken too.
         let _ = send.reset(VarInt::from_u32(CODE_BROKEN));
         let _ = receive.stop(VarInt::from_u32(CODE_BROKEN));

@@ -15,5 +15,6 @@ mod images;
 mod lifecycle;
 mod restart;
 mod sdk;
+mod streams;
 mod tunnel;
 mod tunnel_thread;

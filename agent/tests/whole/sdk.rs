@@ -4,14 +4,16 @@ use futures_util::StreamExt;
 use muster_protocol::agent::{
     AllocatedSeat, Allocation, Backfill, Lobby, ServerGoal, ServerPhase, ServerReport, ServerSpec,
 };
+use muster_protocol::flow::FlowId;
 use muster_protocol::id::{SeatId, ServerId};
 use muster_protocol::token::SessionClaims;
+use muster_protocol::tunnel::{Header, OpenTarget};
 use muster_transport::Profile;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
 use crate::node::{Node, docker};
 use crate::orchestrator::PATIENCE;
-use crate::tunnel::Edge;
+use crate::tunnel::{Edge, target};
 
 fn claims(server: &str, seat: SeatId) -> SessionClaims {
     let now_ms =
@@ -189,4 +191,31 @@ async fn a_server_that_stops_calling_health_is_unhealthy() {
     let failed = node.phase(&spec, ServerPhase::Failed).await;
     assert_eq!(failed.failure.expect("failed for a reason").code, "unhealthy");
     assert_eq!(failed.exit.map(|exit| exit.code), Some(0), "it was stopped gracefully");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_server_is_told_where_its_udp_players_are() {
+    let node = Node::new();
+    let agent = node.start().await;
+    let spec = node.spec(&["sdk"]);
+    node.run(std::slice::from_ref(&spec)).await;
+    let mut edge = Edge::new(node.tunnel(&agent, Profile::TunnelDatagrams).await);
+    let at = |client: &str| {
+        let client = Some(client.parse().expect("an address"));
+        Some(OpenTarget { client, ..target(&spec, 0) })
+    };
+    let (ada, ben) = (FlowId(1), FlowId(2));
+    let ask = |port: &str| format!("GET /v1/players/{port}");
+    let adas = ask(&edge.address(ada, at("198.51.100.7:50000")).await.port().to_string());
+    let bens = ask(&edge.address(ben, Some(target(&spec, 0))).await.port().to_string());
+
+    for place in ["198.51.100.7:50000", "[2001:db8::7]:50001"] {
+        let told = format!("{{\"address\":\"{place}\"}}");
+        edge.call(ada, at(place), &adas, ["HTTP/1.1 200", &told]).await;
+        edge.call(ben, None, &adas, ["HTTP/1.1 200", &told]).await;
+    }
+    edge.call(ben, None, &bens, ["HTTP/1.1 404", "no player plays from port"]).await;
+    edge.call(ben, None, &ask("many"), ["HTTP/1.1 400", "recvfrom"]).await;
+    edge.datagram(Header::Close(ada), b"");
+    edge.call(ben, None, &adas, ["HTTP/1.1 404", "no player plays from port"]).await;
 }

@@ -96,14 +96,29 @@ impl Edge {
     }
 
     /// The address under which the server sees `flow`.
-    async fn address(&mut self, flow: FlowId, open: Option<OpenTarget>) -> SocketAddr {
+    pub(crate) async fn address(&mut self, flow: FlowId, open: Option<OpenTarget>) -> SocketAddr {
         let parse = |answer: &[u8]| std::str::from_utf8(answer).ok().and_then(|text| text.parse().ok());
         let answer = self.exchange(flow, open, b"who am i", |answer| parse(answer).is_some()).await;
         parse(&answer).expect("just parsed")
     }
 
+    /// Has the server make a request of the SDK endpoint, as `text` says, until the response has all of `wanted` in it.
+    pub(crate) async fn call(
+        &mut self,
+        flow: FlowId,
+        open: Option<OpenTarget>,
+        text: &str,
+        wanted: [&str; 2],
+    ) {
+        let is_wanted = |answer: &[u8]| {
+            let answer = String::from_utf8_lossy(answer);
+            wanted.iter().all(|wanted| answer.contains(wanted))
+        };
+        self.exchange(flow, open, format!("call {text}").as_bytes(), is_wanted).await;
+    }
+
     /// Sends `payload` on `flow` until there is an answer as wanted; others answer earlier packets.
-    async fn exchange(
+    pub(crate) async fn exchange(
         &mut self,
         flow: FlowId,
         open: Option<OpenTarget>,
@@ -140,7 +155,7 @@ impl Edge {
 }
 
 pub(crate) fn target(server: &ServerSpec, port_index: u8) -> OpenTarget {
-    OpenTarget { server: server.server_id.parse().expect("an id"), port_index }
+    OpenTarget { server: server.server_id.parse().expect("an id"), port_index, client: None }
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -175,7 +190,7 @@ async fn udp_goes_through_and_keeps_its_address_when_the_edge_changes() {
     edge.connection.send_datagram(Bytes::from_static(&[0xff, 1, 2])).expect("sent");
     edge.echo(FlowId(80), Some(open), b"after junk").await;
 
-    let elsewhere = OpenTarget { server: muster_protocol::id::ServerId::new(), port_index: 0 };
+    let elsewhere = OpenTarget { server: muster_protocol::id::ServerId::new(), port_index: 0, client: None };
     let refused = Header::Refused(FlowId(81), RefuseReason::UnknownServer);
     assert_eq!(edge.verdict(FlowId(81), Some(elsewhere)).await, refused);
     let refused = Header::Refused(FlowId(82), RefuseReason::UnknownPort);

@@ -46,12 +46,19 @@ impl World {
 
     /// A node whose server is at `game` for UDP, and sends each byte of TCP back.
     pub(crate) async fn around(game: SocketAddr) -> Self {
+        let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
+        let mut world = Self::of(game, tcp.local_addr().expect("bound"));
+        world.running.spawn(echo(tcp));
+        world
+    }
+
+    /// A node whose server is at `game` for UDP, and at `tcp`.
+    pub(crate) fn of(game: SocketAddr, tcp: SocketAddr) -> Self {
         let (authority, node) = (Authority::new(), NodeId::new());
         let identity = authority.identity(Role::Agent, &node.to_string());
-        let tcp = TcpListener::bind("127.0.0.1:0").await.expect("a socket");
         let ports = vec![
             RoutePort { protocol: PortProtocol::Udp, address: game },
-            RoutePort { protocol: PortProtocol::Tcp, address: tcp.local_addr().expect("bound") },
+            RoutePort { protocol: PortProtocol::Tcp, address: tcp },
         ];
         let server = ServerId::new();
         let any = "127.0.0.1:0".parse().expect("an address");
@@ -62,8 +69,7 @@ impl World {
         let tunnel = end.address();
         let mut running = JoinSet::new();
         running.spawn(end.run());
-        running.spawn(echo(tcp));
-        let open = OpenTarget { server, port_index: 0 };
+        let open = OpenTarget { server, port_index: 0, client: None };
         Self { authority, node, tunnel, open, metrics: recorder.handle(), running }
     }
 

@@ -123,7 +123,11 @@ async fn list(ops: &Ops, filter: ServerFilter, all: bool) -> anyhow::Result<()> 
 
 fn ports(server: &Server) -> String {
     output::list(server.ports.iter().map(|port| {
-        let protocol = if port.tls { "wss" } else { port.protocol.as_str() };
+        let protocol = match (port.protocol.as_str(), port.tls) {
+            ("ws", true) => "wss",
+            (_, true) => "tls",
+            (protocol, false) => protocol,
+        };
         // Ports are given out with the node.
         let number = if port.edge_port == 0 { "-".to_owned() } else { port.edge_port.to_string() };
         format!("{}={number}/{protocol}", port.name)

@@ -4,6 +4,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+use std::time::Duration;
 
 use muster_protocol::edge::EdgeReport;
 use muster_protocol::handover::{
@@ -18,6 +19,8 @@ use super::{DOOR_FILE, Handed, PATIENCE, STANDSTILL};
 
 /// Only the user that the edge runs as may ask.
 const DOOR_MODE: u32 = 0o600;
+/// How long the next edge may take to get ready, which is mostly dialling agents, from coming to the door to asking.
+const PREPARING: Duration = Duration::from_secs(30);
 
 /// Where the next edge asks.
 pub(crate) struct Door {
@@ -67,7 +70,7 @@ async fn hear(stream: UnixStream) -> io::Result<Successor> {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     let mut channel = Channel::new(stream);
-    match timeout(PATIENCE, channel.receive::<FromNext>()).await??.and_then(|said| said.body) {
+    match timeout(PREPARING, channel.receive::<FromNext>()).await??.and_then(|said| said.body) {
         Some(from_next::Body::Take(take)) => {
             info!(version = take.version, "the next edge takes over");
             Ok(Successor { channel })
@@ -115,6 +118,11 @@ impl Successor {
     /// Tells it who is still here, so that it reports them.
     pub(crate) async fn report(&mut self, report: EdgeReport) -> io::Result<()> {
         self.say(Body::Report(report), None).await
+    }
+
+    /// Waits until it is gone: it says nothing any more.
+    pub(crate) async fn gone(&mut self) {
+        while let Ok(Some(_)) = self.channel.receive::<FromNext>().await {}
     }
 
     async fn say(&self, body: Body, descriptor: Option<std::os::fd::BorrowedFd<'_>>) -> io::Result<()> {

@@ -39,6 +39,10 @@ impl Successor {
     pub(crate) async fn report(&mut self, _report: EdgeReport) -> io::Result<()> {
         match self.0 {}
     }
+
+    pub(crate) async fn gone(&mut self) {
+        match self.0 {}
+    }
 }
 
 impl Before {

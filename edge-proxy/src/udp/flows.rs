@@ -256,6 +256,10 @@ impl FlowTable {
         };
         let flow = self.places[place.0 as usize].as_mut()?;
         self.by_client.remove(&(port, flow.client));
+        if flow.client != client {
+            // The agent is told where it is now, by OPEN with its next packet.
+            flow.opened_on = 0;
+        }
         (flow.client, flow.local_ip) = (client, local_ip);
         self.by_client.insert((port, client), place);
         displaced

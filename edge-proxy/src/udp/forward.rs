@@ -170,7 +170,7 @@ impl Forwarder {
                     return Verdict::Forward(Header::Data { flow: flow.id, open: None, fragment: None });
                 }
                 let id = flow.id;
-                self.open_verdict(arrival.port, id)
+                self.open_verdict(arrival, id)
             }
             None => self.first_packet(now, arrival),
         }
@@ -301,10 +301,11 @@ impl Forwarder {
         self.flows.len()
     }
 
-    /// Forward with OPEN: the agent may not know the flow.
-    fn open_verdict(&self, port: u16, flow: FlowId) -> Verdict {
-        let Some(entry) = self.ports.get(port) else { return Verdict::Drop(DropReason::UnknownFlow) };
-        let target = OpenTarget { server: entry.route.server, port_index: entry.route.port_index };
+    /// Forward with OPEN: the agent may not know the flow, or where its client is now.
+    fn open_verdict(&self, arrival: &Arrival<'_>, flow: FlowId) -> Verdict {
+        let Some(entry) = self.ports.get(arrival.port) else { return Verdict::Drop(DropReason::UnknownFlow) };
+        let Route { server, port_index, .. } = *entry.route;
+        let target = OpenTarget { server, port_index, client: Some(arrival.client) };
         Verdict::Forward(Header::Data { flow, open: Some(target), fragment: None })
     }
 

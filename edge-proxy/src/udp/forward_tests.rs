@@ -167,7 +167,7 @@ fn data(flow: FlowId) -> Header {
 #[test]
 fn an_open_port_says_open_until_it_has_heard_opened() {
     let mut world = world(Proof::Open);
-    let target = OpenTarget { server: world.route.server, port_index: 3 };
+    let target = OpenTarget { server: world.route.server, port_index: 3, client: Some(client(1)) };
     let (flow, open) = forwarded(world.packet(client(1), b"hello"));
     assert_eq!(open, Some(target));
     assert_eq!(forwarded(world.packet(client(1), b"again")), (flow, Some(target)));

@@ -261,8 +261,9 @@ impl Story {
             Verdict::Forward(header) => {
                 assert!(self.may_have(client, header.flow()), "a packet on another's flow");
                 if let Header::Data { open: Some(open), .. } = header {
-                    let target = OpenTarget { server: route.server, port_index: route.port_index };
-                    assert_eq!(open, target, "a flow to another's server");
+                    let (server, port_index) = (route.server, route.port_index);
+                    let target = OpenTarget { server, port_index, client: Some(address) };
+                    assert_eq!(open, target, "a flow to another's server, or of another client");
                 }
                 self.known.push(header.flow());
             }
@@ -339,7 +340,7 @@ fn header_of(byte: u8, flow: FlowId) -> Header {
             Header::Data { flow, open: None, fragment: Some(fragment) }
         }
         _ => {
-            let open = OpenTarget { server: route_of(FIRST_PORT).server, port_index: number };
+            let open = OpenTarget { server: route_of(FIRST_PORT).server, port_index: number, client: None };
             Header::Data { flow, open: Some(open), fragment: None }
         }
     }

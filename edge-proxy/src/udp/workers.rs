@@ -129,9 +129,10 @@ impl UdpWorkers {
         }
     }
 
-    /// Ends the workers. Their flows stand at the agents, for an edge that comes back.
-    pub(crate) async fn shutdown(self) {
-        for worker in self.workers {
+    /// Ends the workers; when this returns, their sockets are closed. Their flows stand at the agents, for an edge that comes
+    /// back. Nothing may be opened or closed after that.
+    pub(crate) async fn shutdown(&mut self) {
+        for worker in self.workers.drain(..) {
             worker.shutdown().await;
         }
     }

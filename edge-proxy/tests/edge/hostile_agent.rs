@@ -114,7 +114,7 @@ async fn what_is_another_agents_or_no_datagram_is_dropped_and_each_is_counted() 
         }
     }
     // What only edges say.
-    let target = OpenTarget { server: scene.world.server, port_index: 2 };
+    let target = OpenTarget { server: scene.world.server, port_index: 2, client: None };
     scene.says(Header::Data { flow: own, open: Some(target), fragment: None }, b"").await;
     malformed += 1;
     // Each kind and flag there is and is not, cut at each length that a header changes at.

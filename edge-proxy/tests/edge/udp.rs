@@ -35,6 +35,11 @@ impl Player {
         Self { socket: UdpSocket::bind(SocketAddr::from((ip, 0))).await.unwrap(), edge }
     }
 
+    /// Where its packets come from.
+    fn address(&self) -> SocketAddr {
+        self.socket.local_addr().expect("bound")
+    }
+
     pub(crate) async fn send(&self, packet: &[u8]) {
         self.socket.send_to(packet, self.edge).await.unwrap();
     }
@@ -93,7 +98,8 @@ async fn an_open_port_carries_packets_both_ways() {
         assert_eq!(player.receive().await, packet);
     }
     let opens = world.agent.opens();
-    assert!(opens.iter().all(|(_, to)| *to == OpenTarget { server: world.server, port_index: 2 }));
+    let target = OpenTarget { server: world.server, port_index: 2, client: Some(player.address()) };
+    assert!(opens.iter().all(|(_, to)| *to == target), "{opens:?}");
     assert_eq!(world.agent.packets().len(), 1, "one client is one flow");
     within("a report of the traffic", || async {
         let report = world.orchestrator.report().unwrap_or_default();
@@ -145,7 +151,7 @@ async fn what_is_dropped_on_the_way_back_is_told_of_its_server_where_that_is_kno
     let player = Player::new(world.serve(Udp, Open).await).await;
     player.until_echoed(b"hello").await;
     let flow = *world.agent.packets().keys().next().unwrap();
-    let target = OpenTarget { server: world.server, port_index: 2 };
+    let target = OpenTarget { server: world.server, port_index: 2, client: None };
     // What only edges say; a packet whose rest never comes; and a packet of nobody's.
     world.agent.say(Header::Data { flow, open: Some(target), fragment: None }, b"");
     let part = Fragment { packet: 1, index: 0, count: 2 };

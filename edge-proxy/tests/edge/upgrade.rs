@@ -308,3 +308,60 @@ async fn somebody_else_at_the_door_is_told() {
     assert!(matches!(error, StartError::Handover(_)), "{error}");
     world.edge.shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_next_edge_dies_its_ports_are_free_while_the_one_before_drains() {
+    // It has nothing to do for long, but for one connection.
+    let mut world = World::with(|config| config.udp_idle_timeout_s = 600).await;
+    let routes = vec![world.route(Udp, Preface), world.route(Tcp, Open)];
+    let (udp, tcp) = (address_of(&routes[0]), address_of(&routes[1]));
+    let table = RouteTable { revision: 1, full: true, routes, remove: vec![] };
+    assert_eq!(world.orchestrator.apply(table).await.failures, []);
+    let player = Player::new(udp).await;
+    let token = world.authority.token(world.server, "game", SeatId::new());
+    assert_eq!(player.ask(&token).await, Answer::Accepted);
+    player.until_echoed(b"up").await;
+    let mut connected = TcpStream::connect(tcp).await.unwrap();
+    let mut server = world.agent.asked().await.accept().await;
+    let next = upgrade(&mut world).await;
+    player.until_echoed(b"at the next").await;
+    let flows = world.agent.packets().len();
+
+    let (config, mut before) = (world.config, world.edge);
+    let draining = tokio::spawn(async move {
+        before.drain().await;
+        before
+    });
+    next.shutdown().await;
+    let again = async {
+        loop {
+            match start(config.clone()).await {
+                Ok(edge) => return edge,
+                // The one before has just let go of it.
+                Err(StartError::Beacon(_)) => tokio::time::sleep(PACE).await,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    };
+    let again = timeout(DEADLINE, again).await.expect("another starts in the same place");
+    player.until_echoed(b"at the one after").await;
+    assert_eq!(world.agent.packets().len(), flows, "the server sees the same peer");
+    connected.write_all(b"still here").await.unwrap();
+    assert_eq!(server.read(10).await, b"still here");
+    drop((connected, server));
+    let before = timeout(DEADLINE, draining).await.expect("it has nothing to do any more").unwrap();
+    before.shutdown().await;
+    again.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn two_edges_do_not_run_in_one_place() {
+    let world = world().await;
+    let error = start(Config { beacon_port: 0, ..world.config.clone() }).await.err().expect("one is there");
+    assert!(
+        matches!(error, StartError::StateDir(_)) && error.to_string().contains("--take-over true"),
+        "{error}"
+    );
+    world.edge.shutdown().await;
+    start(world.config).await.unwrap().shutdown().await;
+}

@@ -60,6 +60,19 @@ namespace Muster.Tests
         }
 
         [Test]
+        public void AUdpPlayersAddressIsAskedForByTheirPort()
+        {
+            using (var agent = new FakeHost(call => call.Path == "/v1/players/41234"
+                ? call.Say(200, "{\"address\":\"203.0.113.7:50321\"}")
+                : call.Problem(404, "not_found", "no player plays from port 1 of this node")))
+            using (var server = Server(agent.Url))
+            {
+                Assert.AreEqual("203.0.113.7:50321", Waiting.For(() => server.PlayerAddressAsync(41234)));
+                Waiting.Fails("not_found", () => server.PlayerAddressAsync(1));
+            }
+        }
+
+        [Test]
         public void NewsOfASeatMayComeAfterItsPlayer()
         {
             var tries = 0;

@@ -4,7 +4,7 @@
 //! A story is a row of steps: a byte that says what happens, and the bytes it needs. The sockets are real, since what is
 //! promised is about their addresses; the connections of edges are not, so that what they would be told goes nowhere.
 
-use std::net::UdpSocket;
+use std::net::{SocketAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -52,6 +52,11 @@ pub(crate) fn flows(story: &[u8]) {
 
 fn server(number: u8) -> ServerId {
     id_from_bytes([number % SERVERS + 1; 16])
+}
+
+/// Where the client of `flow` is, who comes by the edge of that number.
+fn client(flow: FlowId, number: u8) -> SocketAddr {
+    SocketAddr::from(([10, 0, 0, flow.0 as u8], 9_000 + u16::from(number % 2)))
 }
 
 fn edge(number: u8) -> ConnectionId {
@@ -102,7 +107,8 @@ impl<'a> Story<'a> {
     fn packet(&mut self) -> Option<()> {
         let (who, lead, part) = (self.byte()?, self.byte()?, self.byte()?);
         let flow = FlowId(u64::from(who / 2 % FLOWS));
-        let target = OpenTarget { server: server(lead), port_index: lead / 16 % 4 };
+        let client = (lead % 8 < 4).then(|| client(flow, who));
+        let target = OpenTarget { server: server(lead), port_index: lead / 16 % 4, client };
         let open = (lead % 4 != 3).then_some(target);
         let (packet, index, count) = (u16::from(part / 32), part / 8 % 4, part / 2 % 4 + 2);
         let fragment = (part % 2 == 1).then_some(Fragment { packet, index, count });
@@ -145,8 +151,11 @@ impl<'a> Story<'a> {
                 panic!("a server has heard what is no packet");
             };
             let place = self.flows.table.find(flow).expect("a flow that was delivered to is there");
-            let port = self.flows.table.get(place).and_then(|flow| flow.socket.port());
-            assert_eq!(port, Some(from.port()), "heard from another flow's address");
+            let known = self.flows.table.get(place).expect("just found");
+            assert_eq!(known.socket.port(), Some(from.port()), "heard from another flow's address");
+            let told = self.routes.get(&known.target.server).and_then(|route| route.player(from.port()));
+            let its = [0, 1].map(|edge| client(flow, edge));
+            assert!(told.is_none_or(|told| its.contains(&told)), "told where another player is");
             if fragment.is_none() {
                 assert_eq!(packet[..length], read[..], "other than was sent");
             }

@@ -233,7 +233,7 @@ mod tests {
             let token = Token(self.table.next_place());
             let address = self.game.local_addr().unwrap();
             let socket = FlowSocket::connect(self.poll.registry(), token, address).unwrap();
-            let target = OpenTarget { server, port_index: 0 };
+            let target = OpenTarget { server, port_index: 0, client: None };
             let flow = Flow::new((FlowId(self.next), target), socket, slot, self.edge, self.start + at);
             let place = self.table.insert(flow, route.clone());
             assert_eq!((token.0, self.table.find(FlowId(self.next))), (place, Some(place)));

@@ -40,7 +40,7 @@ impl Forwarder {
         };
         let route = entry.route.clone();
         match self.admit_flow(now, arrival, &route, owner, proof) {
-            Ok(id) => self.open_verdict(arrival.port, id),
+            Ok(id) => self.open_verdict(arrival, id),
             Err(reason) => Verdict::Drop(reason),
         }
     }

@@ -67,10 +67,13 @@ fn a_seat_that_comes_from_a_new_address_takes_its_flow_along() {
     let preface = world.preface(&world.claims(SeatId::new()));
     world.packet(client(1), &preface);
     let (flow, _) = forwarded(world.packet(client(1), b"hello"));
-    assert_eq!(world.packet(client(2), &preface), Verdict::Accept);
-    assert_eq!(forwarded(world.packet(client(2), b"hello")).0, flow);
-    assert_eq!(world.packet(client(1), b"hello"), Verdict::Drop(DropReason::Unproven));
     let node = world.route.node;
+    world.reply(node, Header::Opened(flow), b"");
+    assert_eq!(forwarded(world.packet(client(1), b"hello")), (flow, None));
+    assert_eq!(world.packet(client(2), &preface), Verdict::Accept);
+    let (same, opened) = forwarded(world.packet(client(2), b"hello"));
+    assert_eq!((same, opened.and_then(|target| target.client)), (flow, Some(client(2))), "the agent is told");
+    assert_eq!(world.packet(client(1), b"hello"), Verdict::Drop(DropReason::Unproven));
     let Reply::Deliver { client: to, .. } = world.reply(node, data(flow), b"hi") else {
         panic!("a reply is delivered")
     };

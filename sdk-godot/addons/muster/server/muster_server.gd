@@ -200,6 +200,13 @@ func fetch_state(timeout_s := CALL_TIMEOUT_S) -> MusterReply:
 	return await _call(HTTPClient.METHOD_GET, "/v1/server", {}, timeout_s)
 
 
+## Where a player by UDP is: [param port] is the one that their packets come from, as
+## [method ENetPacketPeer.get_remote_port] says it. The answer's [member MusterReply.body] has
+## [code]address[/code], as their edge hears them from now; [code]not_found[/code]: they are gone.
+func fetch_address(port: int, timeout_s := CALL_TIMEOUT_S) -> MusterReply:
+	return await _call(HTTPClient.METHOD_GET, "/v1/players/%d" % port, {}, timeout_s)
+
+
 ## Lets others join the match while it has free seats; [param priority] is [code]low[/code],
 ## [code]normal[/code] or [code]high[/code].
 func open_backfill(priority := "normal", timeout_s := CALL_TIMEOUT_S) -> MusterResult:

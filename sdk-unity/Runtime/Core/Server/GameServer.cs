@@ -87,6 +87,14 @@ namespace Muster
             new ServerView(await Say("GET", "v1/server", null, timeout, cancel));
 
         /// <summary>
+        /// Where the player is whose UDP packets come from this port: address and port, as their edge hears them from now.
+        /// <c>not_found</c>: nobody plays from there any more.
+        /// </summary>
+        public async Task<string> PlayerAddressAsync(
+            int port, TimeSpan? timeout = null, CancellationToken cancel = default(CancellationToken)) =>
+            (await Say("GET", "v1/players/" + port, null, timeout, cancel))["address"].AsText();
+
+        /// <summary>
         /// The player who showed this session token is here. Muster verifies the token; only after this is the player who
         /// they say. <c>forbidden</c>: turn them away.
         /// </summary>
