@@ -96,6 +96,9 @@ pub enum HandoverError {
         /// What the system says.
         source: std::io::Error,
     },
+    /// Players are on ports that this edge is not to serve.
+    #[error("players of the running edge would be lost: {0}; or stop that one, and start this")]
+    Unserved(String),
     /// It broke off, or said what makes no sense.
     #[error("the running edge did not hand over ({0}) and goes on; see its log")]
     Broken(String),

@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 const MEASURE_EVERY: Duration = Duration::from_millis(10);
 /// Measurements kept, the newest: those of some seconds.
 const KEPT: usize = 256;
+/// Looks without a new measurement after which the old ones are no longer of now.
+const QUIET_LOOKS: u32 = 10;
 
 /// Says which turns are measured.
 pub(crate) struct Pace {
@@ -36,12 +38,14 @@ pub(crate) struct Latest {
     // Microseconds; the oldest is overwritten first.
     measured: Vec<u32>,
     next: usize,
+    // Looks since the newest.
+    quiet: u32,
 }
 
 impl Latest {
     /// Nothing yet.
     pub(crate) fn new() -> Self {
-        Self { measured: Vec::with_capacity(KEPT), next: 0 }
+        Self { measured: Vec::with_capacity(KEPT), next: 0, quiet: 0 }
     }
 
     /// Takes `measured` in, in the place of the oldest if there are [`KEPT`].
@@ -53,10 +57,22 @@ impl Latest {
             self.measured[self.next] = micros;
         }
         self.next = (self.next + 1) % KEPT;
+        self.quiet = 0;
+    }
+
+    /// The middle and the 99th of a hundred, in microseconds; 0 if nothing was measured lately. To be called once a second.
+    pub(crate) fn look(&mut self) -> [u32; 2] {
+        if self.quiet == QUIET_LOOKS {
+            self.measured.clear();
+            self.next = 0;
+        } else {
+            self.quiet += 1;
+        }
+        [50, 99].map(|percent| self.percentile(percent))
     }
 
     /// The smallest that `percent` of them do not exceed, in microseconds; 0 if there are none.
-    pub(crate) fn percentile(&self, percent: usize) -> u32 {
+    fn percentile(&self, percent: usize) -> u32 {
         let mut sorted = self.measured.clone();
         sorted.sort_unstable();
         let rank = (sorted.len() * percent).div_ceil(100).saturating_sub(1);
@@ -89,5 +105,15 @@ mod tests {
         assert_eq!((latest.percentile(50), latest.percentile(100)), (50, 100));
         (0..KEPT).for_each(|_| latest.push(Duration::from_millis(1)));
         assert_eq!(latest.percentile(1), 1_000, "the oldest are gone");
+    }
+
+    #[test]
+    fn what_was_measured_long_ago_is_not_told_as_now() {
+        let mut latest = Latest::new();
+        latest.push(Duration::from_micros(7));
+        (0..QUIET_LOOKS).for_each(|_| assert_eq!(latest.look(), [7, 7]));
+        assert_eq!((latest.look(), latest.look()), ([0, 0], [0, 0]));
+        latest.push(Duration::from_micros(9));
+        assert_eq!(latest.look(), [9, 9]);
     }
 }

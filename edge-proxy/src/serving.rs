@@ -83,7 +83,7 @@ impl Serving {
     /// say. Returns the beacon's socket of the edge before, too.
     ///
     /// # Errors
-    /// The edge before handed nothing over. It goes on.
+    /// The edge before handed nothing over, or was not asked to. It goes on.
     pub(crate) async fn start(
         setup: ServingSetup,
         before: Option<&mut Before>,
@@ -94,6 +94,10 @@ impl Serving {
         let mut known = state.restore();
         let mut handed = Handed::default();
         if let Some(before) = before {
+            // Only what the one before serves was kept.
+            if let Some(failure) = state.table.rejected().next() {
+                return Err(HandoverError::Unserved(failure.detail.clone()));
+            }
             // Players wait from when it hands over until we serve, and not for us to find the agents.
             state.setup.listeners.dial(&state.table).await;
             handed = before.take().await?;

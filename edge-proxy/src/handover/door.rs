@@ -52,6 +52,9 @@ impl Door {
             match self.listener.accept().await {
                 Ok((stream, _)) => match hear(stream).await {
                     Ok(successor) => return successor,
+                    Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {
+                        info!("an edge came to take over, and went without asking; its own log says why");
+                    }
                     Err(error) => warn!(%error, "somebody asked to take over, and not in the right way"),
                 },
                 Err(error) => {
@@ -75,7 +78,8 @@ async fn hear(stream: UnixStream) -> io::Result<Successor> {
             info!(version = take.version, "the next edge takes over");
             Ok(Successor { channel })
         }
-        _ => Err(io::ErrorKind::InvalidData.into()),
+        Some(from_next::Body::Serving(_)) => Err(io::ErrorKind::InvalidData.into()),
+        None => Err(io::ErrorKind::UnexpectedEof.into()),
     }
 }
 

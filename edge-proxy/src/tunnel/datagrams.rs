@@ -120,19 +120,20 @@ impl DatagramTunnel {
     }
 
     /// How the tunnel is; `None` if it does not stand.
-    pub(crate) fn condition(&self, quic: &mut Quic) -> Option<Condition> {
+    pub(crate) fn condition(&mut self, quic: &mut Quic) -> Option<Condition> {
         let id = self.connection?;
         let (path, counts) = (quic.stats(id)?.path, quic.counts(id)?);
+        let ([_, queue_p99_us], [added_p50_us, added_p99_us]) = (self.queued.look(), self.added.look());
         let traffic = TunnelTraffic {
             node_id: self.node.to_string(),
             rtt_us: u32::try_from(path.rtt.as_micros()).unwrap_or(u32::MAX),
             packets_sent: counts.sent,
             packets_lost: counts.lost,
             datagrams_dropped: counts.dropped,
-            queue_p99_us: self.queued.percentile(99),
+            queue_p99_us,
             mtu: u32::from(path.current_mtu),
-            added_p50_us: self.added.percentile(50),
-            added_p99_us: self.added.percentile(99),
+            added_p50_us,
+            added_p99_us,
         };
         Some(Condition { traffic, rtt: path.rtt })
     }

@@ -365,3 +365,24 @@ async fn two_edges_do_not_run_in_one_place() {
     world.edge.shutdown().await;
     start(world.config).await.unwrap().shutdown().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_that_could_not_serve_all_players_does_not_take_over() {
+    let mut world = world().await;
+    let port = world.serve(Udp, Open).await;
+    let player = Player::new(port).await;
+    player.until_echoed(b"before").await;
+    let config = world.config.clone();
+    let narrower = Config { take_over: true, port_first: port.port() + 1, ..config.clone() };
+    let refused = async {
+        within("the door to open", || async { config.state_dir.join("upgrade.sock").exists() }).await;
+        let error = start(narrower).await.err().expect("a player would be lost");
+        assert!(error.to_string().contains("port_first"), "{error}");
+        player.until_echoed(b"as if nothing were").await;
+    };
+    tokio::select! {
+        () = world.edge.handed_over() => panic!("it took over"),
+        () = refused => {}
+    }
+    world.edge.shutdown().await;
+}
