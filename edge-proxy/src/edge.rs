@@ -12,6 +12,7 @@ use muster_transport::{
     Identity, IdentityError, JoinError, JoinToken, JoinTokenError, Orchestrators, Profile, Role, TunnelRate,
     alpn, client_config, join,
 };
+use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -340,13 +341,26 @@ impl Edge {
     /// `drain_timeout_s` has passed. Tells the next edge of them for as long as that is there.
     pub async fn drain(&mut self) {
         let (successor, traffic) = (self.successor.take(), self.traffic.clone());
+        let (gone, alone) = oneshot::channel();
+        let reporting = async move {
+            if let Some(next) = successor {
+                tell_until_gone(next, &traffic).await;
+                // That nothing is left which could be let go of is fine.
+                let _: Result<(), ()> = gone.send(());
+            }
+            std::future::pending::<()>().await;
+        };
         let alone = async {
-            match successor {
-                Some(next) => tell_until_gone(next, &traffic).await,
-                None => std::future::pending().await,
+            if alone.await.is_err() {
+                // There was no next edge.
+                std::future::pending().await
             }
         };
-        self.serving.drained(self.config.drain_timeout(), self.config.udp_idle(), alone).await;
+        let drained = self.serving.drained(self.config.drain_timeout(), self.config.udp_idle(), alone);
+        tokio::select! {
+            () = reporting => {}
+            () = drained => {}
+        }
     }
 
     /// Closes everything and returns when it is closed. UDP flows stand at the agents, so that players who
