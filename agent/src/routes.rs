@@ -57,6 +57,11 @@ impl Route {
         self.players().get(&port).copied()
     }
 
+    /// Whether the server is reached by ports that Docker publishes, behind which it hears Docker's ports and not ours.
+    pub(crate) fn is_published(&self) -> bool {
+        self.ports.iter().any(|port| port.address.ip().is_loopback())
+    }
+
     fn players(&self) -> MutexGuard<'_, HashMap<u16, SocketAddr>> {
         // A panic elsewhere leaves the map whole: it is only ever changed by one insert or remove.
         self.players.lock().unwrap_or_else(PoisonError::into_inner)

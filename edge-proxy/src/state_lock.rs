@@ -6,6 +6,8 @@ use std::fs::{File, TryLockError, create_dir_all};
 use std::io;
 use std::path::Path;
 
+use tracing::warn;
+
 /// Locked by the edge that serves.
 const LOCK_FILE: &str = "edge.lock";
 
@@ -48,6 +50,10 @@ impl StateLock {
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
             Err(TryLockError::WouldBlock) => Err(StateLockError::Taken(dir())),
+            Err(TryLockError::Error(error)) if error.kind() == io::ErrorKind::Unsupported => {
+                warn!(dir = dir(), %error, "nothing keeps another edge from starting in the same place");
+                Ok(Self { _file: file })
+            }
             Err(TryLockError::Error(source)) => Err(io(source)),
         }
     }

@@ -31,7 +31,8 @@ pub(super) async fn player(
     let Ok(Path(port)) = port else {
         return Err(Problem::new(ProblemCode::InvalidRequest, "that is no port", fix).into());
     };
-    let address = state.routes.get(&caller.server).and_then(|route| route.player(port));
+    let route = state.routes.get(&caller.server).filter(|route| !route.is_published());
+    let address = route.and_then(|route| route.player(port));
     let none =
         || Problem::new(ProblemCode::NotFound, format!("no player plays from port {port} of this node"), fix);
     Ok(Json(PlayerView { address: address.ok_or_else(none)? }))

@@ -151,6 +151,10 @@ impl Flows {
             }
         };
         let flow = self.table.get_mut(place)?;
+        if open.is_none() && flow.edge != edge {
+            // It comes back to an edge that does not know it had left, nor that another has said where its client is.
+            edges.tell(now, edge, Header::Unknown(id));
+        }
         flow.seen(edge, now);
         if let Some(client) = open.and_then(|target| target.client) {
             flow.is_of(client);

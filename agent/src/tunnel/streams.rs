@@ -16,7 +16,7 @@ use quinn::{Connection, RecvStream, SendStream, VarInt};
 use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+use tokio::net::tcp::{ReadHalf, WriteHalf};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
@@ -129,6 +129,9 @@ async fn open(request: &StreamOpen, shared: &Streams) -> Result<Opened, Refusal>
     };
     // Game messages are small and wanted now.
     let _ = tcp.set_nodelay(true);
+    // Whatever closes it before both directions have ended, the tunnel's loss included, is a reset for the server: it is not
+    // to take a cut for an end. If that cannot be had it sees one.
+    let _ = SockRef::from(&tcp).set_linger(Some(Duration::ZERO));
     Ok(Opened { tcp, route, _places: (permit, slot) })
 }
 
@@ -139,10 +142,9 @@ async fn carry(
     first: Bytes,
     shared: &Streams,
 ) {
-    // Whatever ends this before both directions have, the tunnel's loss included, is a reset for the server: it is not to take
-    // a cut for an end. If that cannot be had it sees one.
-    let _ = SockRef::from(&opened.tcp).set_linger(Some(Duration::ZERO));
-    let (mut from_server, mut to_server) = opened.tcp.into_split();
+    let Opened { mut tcp, route, _places } = opened;
+    // Not owned halves: those say an end when they are dropped.
+    let (mut from_server, mut to_server) = tcp.split();
     let (to_count, from_count) = (&shared.metrics.stream_bytes_in, &shared.metrics.stream_bytes_out);
     let both = async {
         tokio::try_join!(
@@ -152,7 +154,7 @@ async fn carry(
     };
     let result = tokio::select! {
         result = both => result.map(|_| ()),
-        () = opened.route.closed.cancelled() => Err(io::Error::other("the server is over")),
+        () = route.closed.cancelled() => Err(io::Error::other("the server is over")),
     };
     if result.is_ok() {
         let _ = SockRef::from(from_server.as_ref()).set_linger(None);
@@ -166,7 +168,7 @@ async fn carry(
 async fn edge_to_server(
     receive: &mut RecvStream,
     first: Bytes,
-    to_server: &mut OwnedWriteHalf,
+    to_server: &mut WriteHalf<'_>,
     count: &Counter,
 ) -> io::Result<()> {
     let mut chunk = first;
@@ -182,7 +184,7 @@ async fn edge_to_server(
 }
 
 async fn server_to_edge(
-    from_server: &mut OwnedReadHalf,
+    from_server: &mut ReadHalf<'_>,
     send: &mut SendStream,
     count: &Counter,
 ) -> io::Result<()> {

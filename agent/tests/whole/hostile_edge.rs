@@ -7,7 +7,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use muster_protocol::flow::FlowId;
 use muster_protocol::fragment::{MAX_PACKET_BYTES, MAX_PARTIAL_PACKETS};
-use muster_protocol::tunnel::{Fragment, Header, RefuseReason};
+use muster_protocol::tunnel::{Fragment, Header, MAX_HEADER_BYTES, RefuseReason};
 use muster_transport::Profile;
 
 use crate::orchestrator::PATIENCE;
@@ -39,9 +39,9 @@ async fn what_is_malformed_or_not_an_edges_to_say_changes_nothing() {
     let mut malformed = 0;
     // Each kind and flag there is and is not, cut at each length that a header can have.
     for kind in 0..=u8::MAX {
-        for length in 0..32 {
+        for length in 0..=MAX_HEADER_BYTES {
             let id = if length % 2 == 0 { own } else { FlowId(999) };
-            let bytes = [&[kind][..], &id.0.to_be_bytes(), &[kind; 32]].concat();
+            let bytes = [&[kind][..], &id.0.to_be_bytes(), &[kind; MAX_HEADER_BYTES]].concat();
             let datagram = Bytes::copy_from_slice(&bytes[..length]);
             malformed += u64::from(!is_an_edges(&datagram));
             hostile.connection.send_datagram_wait(datagram).await.expect("the agent stays connected");

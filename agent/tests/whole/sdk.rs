@@ -206,16 +206,21 @@ async fn a_server_is_told_where_its_udp_players_are() {
     };
     let (ada, ben) = (FlowId(1), FlowId(2));
     let ask = |port: &str| format!("GET /v1/players/{port}");
-    let adas = ask(&edge.address(ada, at("198.51.100.7:50000")).await.port().to_string());
-    let bens = ask(&edge.address(ben, Some(target(&spec, 0))).await.port().to_string());
+    let of = async |edge: &mut Edge, flow, open| edge.address(flow, open).await.port().to_string();
+    let (adas, bens) = (
+        of(&mut edge, ada, at("198.51.100.7:50000")).await,
+        of(&mut edge, ben, Some(target(&spec, 0))).await,
+    );
+    let (of_ada, of_ben) = (ask(&adas), ask(&bens));
+    let nobody = |port: &str| format!("no player plays from port {port} ");
 
     for place in ["198.51.100.7:50000", "[2001:db8::7]:50001"] {
         let told = format!("{{\"address\":\"{place}\"}}");
-        edge.call(ada, at(place), &adas, ["HTTP/1.1 200", &told]).await;
-        edge.call(ben, None, &adas, ["HTTP/1.1 200", &told]).await;
+        edge.call(ada, at(place), &of_ada, ["HTTP/1.1 200", &told]).await;
+        edge.call(ben, None, &of_ada, ["HTTP/1.1 200", &told]).await;
     }
-    edge.call(ben, None, &bens, ["HTTP/1.1 404", "no player plays from port"]).await;
+    edge.call(ben, None, &of_ben, ["HTTP/1.1 404", &nobody(&bens)]).await;
     edge.call(ben, None, &ask("many"), ["HTTP/1.1 400", "recvfrom"]).await;
     edge.datagram(Header::Close(ada), b"");
-    edge.call(ben, None, &adas, ["HTTP/1.1 404", "no player plays from port"]).await;
+    edge.call(ben, None, &of_ada, ["HTTP/1.1 404", &nobody(&adas)]).await;
 }

@@ -45,6 +45,8 @@ pub(crate) struct Flow {
     pub(crate) local_ip: Option<IpAddr>,
     /// Number of the agent's connection on which it said OPENED; 0: not yet.
     pub(crate) opened_on: u32,
+    /// Whether OPEN has been said since the client is where it is.
+    pub(crate) is_opening: bool,
     /// Number of the next packet that has to be split.
     pub(crate) next_split: u16,
     /// Whether the server ever answered.
@@ -77,6 +79,7 @@ impl Flow {
             client,
             local_ip,
             opened_on: 0,
+            is_opening: false,
             next_split: 0,
             answered: false,
             proof: None,
@@ -257,8 +260,8 @@ impl FlowTable {
         let flow = self.places[place.0 as usize].as_mut()?;
         self.by_client.remove(&(port, flow.client));
         if flow.client != client {
-            // The agent is told where it is now, by OPEN with its next packet.
-            flow.opened_on = 0;
+            // The agent is told where it is now, by OPEN with its next packet; what it answers to earlier ones is void.
+            (flow.opened_on, flow.is_opening) = (0, false);
         }
         (flow.client, flow.local_ip) = (client, local_ip);
         self.by_client.insert((port, client), place);

@@ -208,7 +208,9 @@ impl Forwarder {
                 Reply::Deliver { port: flow.port, client: flow.client, local_ip: flow.local_ip, payload }
             }
             Header::Opened(_) => {
-                flow.opened_on = connection;
+                if flow.is_opening {
+                    flow.opened_on = connection;
+                }
                 Reply::Nothing
             }
             Header::Unknown(_) => {
@@ -302,7 +304,10 @@ impl Forwarder {
     }
 
     /// Forward with OPEN: the agent may not know the flow, or where its client is now.
-    fn open_verdict(&self, arrival: &Arrival<'_>, flow: FlowId) -> Verdict {
+    fn open_verdict(&mut self, arrival: &Arrival<'_>, flow: FlowId) -> Verdict {
+        if let Some(flow) = self.flows.of_id(flow) {
+            flow.is_opening = true;
+        }
         let Some(entry) = self.ports.get(arrival.port) else { return Verdict::Drop(DropReason::UnknownFlow) };
         let Route { server, port_index, .. } = *entry.route;
         let target = OpenTarget { server, port_index, client: Some(arrival.client) };

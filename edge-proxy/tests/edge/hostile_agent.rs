@@ -12,7 +12,7 @@ use muster_protocol::edge::{Route, RouteTable};
 use muster_protocol::flow::FlowId;
 use muster_protocol::fragment::MAX_PARTIAL_PACKETS;
 use muster_protocol::id::{NodeId, ServerId};
-use muster_protocol::tunnel::{Fragment, Header, OpenTarget, RefuseReason};
+use muster_protocol::tunnel::{Fragment, Header, MAX_HEADER_BYTES, OpenTarget, RefuseReason};
 use tokio::time::timeout;
 
 use crate::agent::{Agent, encoded};
@@ -119,8 +119,8 @@ async fn what_is_another_agents_or_no_datagram_is_dropped_and_each_is_counted() 
     malformed += 1;
     // Each kind and flag there is and is not, cut at each length that a header changes at.
     for kind in 0..=u8::MAX {
-        for length in [0, 1, 8, 9, 10, 12, 13, 26, 30] {
-            let bytes = [&[kind][..], &NOBODYS.0.to_be_bytes(), &[kind; 32]].concat();
+        for length in [0, 1, 8, 9, 10, 12, 13, 26, 27, 30, 31, 43, 44, 45, 47, MAX_HEADER_BYTES] {
+            let bytes = [&[kind][..], &NOBODYS.0.to_be_bytes(), &[kind; MAX_HEADER_BYTES]].concat();
             let datagram = Bytes::copy_from_slice(&bytes[..length]);
             let is_readable = Header::decode(&mut datagram.clone()).is_ok();
             *(if is_readable { &mut unknown } else { &mut malformed }) += 1;

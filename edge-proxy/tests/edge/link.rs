@@ -86,14 +86,17 @@ async fn an_edge_that_cannot_start_says_what_to_do() {
     let bad_token = Config { join_token: Some("hello".into()), ..config.clone() };
     assert!(matches!(start(bad_token).await, Err(StartError::JoinToken(_))));
     let world = World::new().await;
+    // The same edge, in a place of its own.
+    let copy = world.what_a_kill_leaves();
+    let joined = Config { state_dir: copy.path().to_owned(), ..world.config.clone() };
     let port = world.edge.beacon_address().port();
-    let second = error(Config { beacon_port: port, ..world.config.clone() }).await;
+    let second = error(Config { beacon_port: port, ..joined.clone() }).await;
     assert!(second.contains("beacon_port") && second.contains("taken"), "{second}");
     let no_key = Config {
         beacon_port: 0,
         tls_certificate: Some(state.path().join("none.pem")),
         tls_key: Some(state.path().join("none.key")),
-        ..world.config.clone()
+        ..joined
     };
     let told = error(no_key).await;
     assert!(told.contains("none.pem") && told.contains("tls_certificate"), "{told}");

@@ -5,7 +5,7 @@ use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
 use bytes::BytesMut;
-use muster_edge_proxy::{Config, Edge, StartError, start};
+use muster_edge_proxy::{Config, Edge, HandoverError, StartError, start};
 use muster_protocol::agent::PortProtocol::{Tcp, Udp};
 use muster_protocol::edge::TokenMode::{Claim, Open, Preface};
 use muster_protocol::edge::{Route, RouteTable};
@@ -323,11 +323,13 @@ async fn when_the_next_edge_dies_its_ports_are_free_while_the_one_before_drains(
     player.until_echoed(b"up").await;
     let mut connected = TcpStream::connect(tcp).await.unwrap();
     let mut server = world.agent.asked().await.accept().await;
-    let next = upgrade(&mut world).await;
+    let beacon_port = world.edge.beacon_address().port();
+    let config = Config { beacon_port, ..world.config.clone() };
+    let next = upgrade_to(&mut world, config.clone()).await;
     player.until_echoed(b"at the next").await;
     let flows = world.agent.packets().len();
 
-    let (config, mut before) = (world.config, world.edge);
+    let mut before = world.edge;
     let draining = tokio::spawn(async move {
         before.drain().await;
         before
@@ -377,7 +379,7 @@ async fn an_edge_that_could_not_serve_all_players_does_not_take_over() {
     let refused = async {
         within("the door to open", || async { config.state_dir.join("upgrade.sock").exists() }).await;
         let error = start(narrower).await.err().expect("a player would be lost");
-        assert!(error.to_string().contains("port_first"), "{error}");
+        assert!(matches!(error, StartError::Handover(HandoverError::Unserved(_))), "{error}");
         player.until_echoed(b"as if nothing were").await;
     };
     tokio::select! {
@@ -385,4 +387,31 @@ async fn an_edge_that_could_not_serve_all_players_does_not_take_over() {
         () = refused => {}
     }
     world.edge.shutdown().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_plays_through_the_edge_before_is_told_of_for_as_long_as_they_do() {
+    let mut world = world().await;
+    let tcp = world.serve(Tcp, Open).await;
+    let connected = TcpStream::connect(tcp).await.unwrap();
+    let server = world.agent.asked().await.accept().await;
+    let next = upgrade(&mut world).await;
+    let (orchestrator, mut before) = (&world.orchestrator, world.edge);
+    let flows =
+        || orchestrator.report().map_or(0, |report| report.servers.iter().map(|s| s.flows).sum::<u32>());
+    let telling = async {
+        within("the one connection to be reported", || async { flows() == 1 }).await;
+        // Longer than it is between two reports.
+        for _ in 0..50 {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+            assert_eq!(flows(), 1, "it still stands");
+        }
+    };
+    tokio::select! {
+        () = before.drain() => panic!("a connection stands"),
+        () = telling => {}
+    }
+    drop((connected, server));
+    before.shutdown().await;
+    next.shutdown().await;
 }

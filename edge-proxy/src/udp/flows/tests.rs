@@ -15,6 +15,7 @@ fn flow(n: u32, port: u16, now: Instant) -> Flow {
         client: client(n),
         local_ip: None,
         opened_on: 0,
+        is_opening: false,
         next_split: 0,
         answered: false,
         proof: None,

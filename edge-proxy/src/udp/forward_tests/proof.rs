@@ -73,12 +73,21 @@ fn a_seat_that_comes_from_a_new_address_takes_its_flow_along() {
     assert_eq!(world.packet(client(2), &preface), Verdict::Accept);
     let (same, opened) = forwarded(world.packet(client(2), b"hello"));
     assert_eq!((same, opened.and_then(|target| target.client)), (flow, Some(client(2))), "the agent is told");
+    assert_eq!(world.packet(client(3), &preface), Verdict::Accept);
+    world.reply(node, Header::Opened(flow), b"");
+    let opened = forwarded(world.packet(client(3), b"hello")).1;
+    assert_eq!(
+        opened.and_then(|target| target.client),
+        Some(client(3)),
+        "what was said of an earlier place is void"
+    );
+    assert_eq!(world.packet(client(2), &preface), Verdict::Accept);
     assert_eq!(world.packet(client(1), b"hello"), Verdict::Drop(DropReason::Unproven));
     let Reply::Deliver { client: to, .. } = world.reply(node, data(flow), b"hi") else {
         panic!("a reply is delivered")
     };
     assert_eq!(to, client(2));
-    assert_eq!((world.forwarder.flows(), world.forwarder.take_rebinds()), (1, 1));
+    assert_eq!((world.forwarder.flows(), world.forwarder.take_rebinds()), (1, 3));
     assert!(world.forwarder.take_gone().is_empty(), "the agent keeps the flow");
 }
 
