@@ -353,7 +353,7 @@ impl Edge {
         let alone = async {
             if alone.await.is_err() {
                 // There was no next edge.
-                std::future::pending().await
+                std::future::pending::<()>().await;
             }
         };
         let drained = self.serving.drained(self.config.drain_timeout(), self.config.udp_idle(), alone);

@@ -69,12 +69,11 @@ impl Flow {
             return;
         }
         self.target.client = Some(client);
-        match &self.whereabouts {
-            Some(whereabouts) => whereabouts.moved(client),
-            None => {
-                let port = self.socket.port();
-                self.whereabouts = port.map(|port| self.slot.route().tell(port, client));
-            }
+        if let Some(whereabouts) = &self.whereabouts {
+            whereabouts.moved(client);
+        } else {
+            let port = self.socket.port();
+            self.whereabouts = port.map(|port| self.slot.route().tell(port, client));
         }
     }
 
