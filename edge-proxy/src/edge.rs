@@ -12,7 +12,6 @@ use muster_transport::{
     Identity, IdentityError, JoinError, JoinToken, JoinTokenError, Orchestrators, Profile, Role, TunnelRate,
     alpn, client_config, join,
 };
-use tokio::sync::oneshot;
 use tokio_util::sync::{CancellationToken, DropGuard};
 use tokio_util::task::TaskTracker;
 use tracing::{info, warn};
@@ -341,22 +340,16 @@ impl Edge {
     /// `drain_timeout_s` has passed. Tells the next edge of them for as long as that is there.
     pub async fn drain(&mut self) {
         let (successor, traffic) = (self.successor.take(), self.traffic.clone());
-        let (gone, alone) = oneshot::channel();
-        let reporting = async move {
+        let alone = CancellationToken::new();
+        let reporting = async {
             if let Some(next) = successor {
                 tell_until_gone(next, &traffic).await;
-                // That nothing is left which could be let go of is fine.
-                let _: Result<(), ()> = gone.send(());
+                alone.cancel();
             }
             std::future::pending::<()>().await;
         };
-        let alone = async {
-            if alone.await.is_err() {
-                // There was no next edge.
-                std::future::pending::<()>().await;
-            }
-        };
-        let drained = self.serving.drained(self.config.drain_timeout(), self.config.udp_idle(), alone);
+        let (longest, idle) = (self.config.drain_timeout(), self.config.udp_idle());
+        let drained = self.serving.drained(longest, idle, alone.cancelled());
         tokio::select! {
             () = reporting => {}
             () = drained => {}

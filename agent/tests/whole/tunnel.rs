@@ -118,7 +118,7 @@ impl Edge {
     }
 
     /// Sends `payload` on `flow` until there is an answer as wanted; others answer earlier packets.
-    pub(crate) async fn exchange(
+    async fn exchange(
         &mut self,
         flow: FlowId,
         open: Option<OpenTarget>,

@@ -1,6 +1,7 @@
 //! Planned upgrades: the next edge takes over from one that runs.
 
 use std::collections::BTreeSet;
+use std::net::SocketAddr;
 use std::os::unix::net::UnixListener;
 use std::time::Duration;
 
@@ -166,9 +167,8 @@ async fn breaks_off(config: &Config, says: Vec<Body>, hears: usize) {
     stream.read_exact(&mut heard).await.unwrap();
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_edge_that_breaks_off_changes_nothing() {
-    let mut world = world().await;
+/// A player who has proven themselves on a UDP port, and a TCP port of the same server.
+async fn player_and_tcp_port(world: &World) -> (Player, SocketAddr) {
     let routes = vec![world.route(Udp, Preface), world.route(Tcp, Open)];
     let (udp, tcp) = (address_of(&routes[0]), address_of(&routes[1]));
     let table = RouteTable { revision: 1, full: true, routes, remove: vec![] };
@@ -177,6 +177,13 @@ async fn an_edge_that_breaks_off_changes_nothing() {
     let token = world.authority.token(world.server, "game", SeatId::new());
     assert_eq!(player.ask(&token).await, Answer::Accepted);
     player.until_echoed(b"up").await;
+    (player, tcp)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_that_breaks_off_changes_nothing() {
+    let mut world = world().await;
+    let (player, tcp) = player_and_tcp_port(&world).await;
     let config = world.config.clone();
     let take = || Body::Take(Take::default());
     {
@@ -313,14 +320,7 @@ async fn somebody_else_at_the_door_is_told() {
 async fn when_the_next_edge_dies_its_ports_are_free_while_the_one_before_drains() {
     // It has nothing to do for long, but for one connection.
     let mut world = World::with(|config| config.udp_idle_timeout_s = 600).await;
-    let routes = vec![world.route(Udp, Preface), world.route(Tcp, Open)];
-    let (udp, tcp) = (address_of(&routes[0]), address_of(&routes[1]));
-    let table = RouteTable { revision: 1, full: true, routes, remove: vec![] };
-    assert_eq!(world.orchestrator.apply(table).await.failures, []);
-    let player = Player::new(udp).await;
-    let token = world.authority.token(world.server, "game", SeatId::new());
-    assert_eq!(player.ask(&token).await, Answer::Accepted);
-    player.until_echoed(b"up").await;
+    let (player, tcp) = player_and_tcp_port(&world).await;
     let mut connected = TcpStream::connect(tcp).await.unwrap();
     let mut server = world.agent.asked().await.accept().await;
     let beacon_port = world.edge.beacon_address().port();
